@@ -1,0 +1,95 @@
+//! The state of one container on the host's side, in its store.
+
+use std::{sync::Arc, time::Instant};
+
+use hulynet_protocol::{Activation, AgentId, Caller};
+use hulynet_store::Documents;
+use wasmtime::{
+    StoreLimits, StoreLimitsBuilder,
+    component::{Resource, ResourceTable},
+};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::{CallerHandle, Connections, labels, log::Gate, output::Output};
+use crate::{config::ContainerLimits, container::Meter, network::Network};
+
+/// What all containers of an agent share.
+pub(crate) struct Services {
+    /// The agent.
+    pub(crate) agent: AgentId,
+    /// Other containers.
+    pub(crate) network: Arc<dyn Network>,
+    /// The documents of all workspaces.
+    pub(crate) documents: Arc<dyn Documents>,
+    /// Of each container.
+    pub(crate) limits: ContainerLimits,
+}
+
+/// The state of one container.
+pub(crate) struct Context {
+    pub(crate) activation: Arc<Activation>,
+    pub(crate) services: Arc<Services>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) table: ResourceTable,
+    pub(crate) meter: Meter,
+    pub(crate) log: Gate,
+    pub(crate) memory: StoreLimits,
+    wasi: WasiCtx,
+}
+
+impl Context {
+    /// A fresh one. The WASI part gives clocks and random numbers; what the
+    /// container prints becomes log lines.
+    pub(crate) fn new(
+        activation: Arc<Activation>,
+        services: Arc<Services>,
+        connections: Arc<Connections>,
+    ) -> Self {
+        let limits = &services.limits;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.resources);
+        let log = Gate::new(activation.clone(), limits, Instant::now());
+        let wasi = WasiCtx::builder()
+            .allow_tcp(false)
+            .allow_udp(false)
+            .stdout(Output::new(log.clone()))
+            .stderr(Output::new(log.clone()))
+            .build();
+        let memory = StoreLimitsBuilder::new().memory_size(limits.memory).memories(1).build();
+        Self {
+            meter: Meter::new(limits.compute),
+            activation,
+            connections,
+            table,
+            log,
+            memory,
+            wasi,
+            services,
+        }
+    }
+
+    /// In whose name the container acts: the caller that it serves, or its own
+    /// account. The container itself is always named.
+    pub(crate) fn acting(
+        &self,
+        on_behalf: Option<&Resource<CallerHandle>>,
+    ) -> wasmtime::Result<Caller> {
+        let account = match on_behalf {
+            Some(caller) => self.table.get(caller)?.0.account.clone(),
+            None => self.own_account(),
+        };
+        Ok(Caller { account, container: Some(self.activation.id.clone()) })
+    }
+
+    /// The account that the container was started for.
+    pub(crate) fn own_account(&self) -> Option<hulynet_protocol::AccountId> {
+        let account = self.activation.labels.get(labels::ACCOUNT)?;
+        hulynet_protocol::AccountId::new(account).ok()
+    }
+}
+
+impl WasiView for Context {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}

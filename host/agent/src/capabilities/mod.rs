@@ -1,0 +1,39 @@
+//! What containers may use, one module each. Nothing is ambient: a component
+//! that imports anything else is refused when it is loaded.
+
+mod caller;
+mod connections;
+mod containers;
+mod context;
+mod documents;
+mod errors;
+mod identity;
+mod labels;
+mod log;
+mod output;
+mod stream;
+
+use wasmtime::{Engine, component::{HasSelf, Linker}};
+
+pub(crate) use caller::CallerHandle;
+pub(crate) use connections::{Connections, Sink};
+pub(crate) use containers::ReferenceHandle;
+pub(crate) use context::{Context, Services};
+pub(crate) use documents::WorkspaceHandle;
+pub(crate) use errors::{from_guest, to_guest};
+pub(crate) use stream::read_chunks;
+
+use crate::bindings::huly::network;
+
+/// A linker with everything that a container may import.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    network::types::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
+    network::log::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
+    network::identity::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
+    network::connections::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
+    network::containers::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
+    network::documents::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
+    Ok(linker)
+}

@@ -1,0 +1,82 @@
+//! Settings, each with a default that works.
+
+use std::time::Duration;
+
+use hulynet_protocol::{ClientId, Role, ServerId, limits};
+
+/// How a server treats its peers.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// What it is.
+    pub role: Role,
+    /// Names this run.
+    pub id: ServerId,
+}
+
+/// How a peer behaves.
+#[derive(Clone, Debug)]
+pub struct PeerConfig {
+    /// Who it is.
+    pub client: ClientId,
+    /// What it is.
+    pub role: Role,
+    /// Announced in hello: lost after this long without a message. Shorter
+    /// notices a death sooner, longer survives a longer pause. Default 3 s.
+    pub alive_timeout: Duration,
+    /// How often it proves that it lives; at most a third of `alive_timeout`,
+    /// so that one late ping does no harm. Default 1 s.
+    pub ping_interval: Duration,
+}
+
+impl PeerConfig {
+    /// The defaults: alive timeout 3 s, ping interval 1 s.
+    #[must_use]
+    pub fn new(client: ClientId, role: Role) -> Self {
+        Self {
+            client,
+            role,
+            alive_timeout: Duration::from_secs(3),
+            ping_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What the door in front of a listening socket lets in.
+#[derive(Clone, Copy, Debug)]
+pub struct DoorConfig {
+    /// Connections at the same time; more are closed as they come. Each costs
+    /// three file descriptors. Default 4,096.
+    pub connections: usize,
+    /// A connection that has not finished its ZMTP handshake by then is
+    /// closed. Default 5 s.
+    pub handshake: Duration,
+    /// A connection that takes nothing of what is written to it for so long is
+    /// closed. Default 10 s.
+    pub stall: Duration,
+    /// A connection that sends nothing for so long is closed; peers ping far
+    /// more often. Default 60 s.
+    pub idle: Duration,
+    /// The largest first frame of a message, in bytes. Default
+    /// [`limits::HEADER_BYTES`].
+    pub first_frame: usize,
+    /// The largest further frame of a message, in bytes. Default
+    /// [`limits::PAYLOAD_BYTES`].
+    pub frame: usize,
+    /// The most frames in one message. Native messages have two, those of the
+    /// original four. Default 4.
+    pub frames: usize,
+}
+
+impl Default for DoorConfig {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            handshake: Duration::from_secs(5),
+            stall: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            first_frame: limits::HEADER_BYTES,
+            frame: limits::PAYLOAD_BYTES,
+            frames: 4,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! ZeroMQ messages to frames and back.
+
+use bytes::Bytes;
+use hulynet_protocol::{
+    ErrorKind, Frame, FrameError, NetworkError,
+    frame::{MAGIC, check_payload},
+};
+use zeromq::ZmqMessage;
+
+use crate::account;
+
+/// An encoded message, made on the thread of its author.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    header: Bytes,
+    payload: Bytes,
+}
+
+impl Outgoing {
+    /// Encodes; refuses what is over a limit.
+    pub(crate) fn new(frame: &Frame, payload: Bytes) -> Result<Self, NetworkError> {
+        check_payload(&payload).map_err(refuse)?;
+        Ok(Self { header: frame.encode().map_err(refuse)?, payload })
+    }
+
+    /// What it costs in the queues; the door counts the same from the wire.
+    pub(crate) fn cost(&self) -> usize {
+        let payload = if self.payload.is_empty() { 0 } else { on_the_wire(self.payload.len()) };
+        on_the_wire(self.header.len()) + payload + account::MESSAGE
+    }
+
+    /// The message for a DEALER, or for a ROUTER with the peer's routing id.
+    pub(crate) fn into_message(self, route: Option<Bytes>) -> ZmqMessage {
+        let mut message = ZmqMessage::from(self.header);
+        if !self.payload.is_empty() {
+            message.push_back(self.payload);
+        }
+        if let Some(route) = route {
+            message.push_front(route);
+        }
+        message
+    }
+}
+
+/// The length of a ZMTP frame with its own header.
+fn on_the_wire(length: usize) -> usize {
+    length + if length > 255 { 9 } else { 2 }
+}
+
+fn refuse(error: FrameError) -> NetworkError {
+    let kind = match error {
+        FrameError::HeaderTooLarge(_) | FrameError::PayloadTooLarge(_) => ErrorKind::TooLarge,
+        _ => ErrorKind::Internal,
+    };
+    NetworkError::refused(kind, error.to_string())
+}
+
+/// A message in one of the languages of the port.
+#[derive(Debug)]
+pub(crate) enum Language {
+    /// The native one.
+    Native(Frame, Bytes),
+    /// The original's: an operation as ASCII digits, then JSON.
+    Original,
+}
+
+/// Reads a message (without routing id) that nobody has checked.
+pub(crate) fn read(mut frames: impl Iterator<Item = Bytes>) -> Result<Language, FrameError> {
+    let header = frames.next().ok_or(FrameError::Empty)?;
+    match header.first() {
+        None => Err(FrameError::Empty),
+        Some(b'0'..=b'9') => Ok(Language::Original),
+        Some(&MAGIC) => {
+            let payload = frames.next().unwrap_or_default();
+            check_payload(&payload)?;
+            if frames.next().is_some() {
+                return Err(FrameError::Malformed("a third frame follows".to_owned()));
+            }
+            Ok(Language::Native(Frame::decode(&header)?, payload))
+        }
+        Some(&other) => Err(FrameError::Language(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_tells_the_language() {
+        let native = Frame::Ping.encode().unwrap();
+        let read = |frames: Vec<Bytes>| read(frames.into_iter());
+        assert!(matches!(read(vec![native.clone()]), Ok(Language::Native(Frame::Ping, _))));
+        assert!(matches!(read(vec![Bytes::from_static(b"5")]), Ok(Language::Original)));
+        assert!(matches!(read(vec![Bytes::from_static(b"x")]), Err(FrameError::Language(b'x'))));
+        assert!(matches!(read(vec![Bytes::new()]), Err(FrameError::Empty)));
+        assert!(matches!(read(vec![]), Err(FrameError::Empty)));
+        assert!(matches!(
+            read(vec![native, Bytes::new(), Bytes::new()]),
+            Err(FrameError::Malformed(_))
+        ));
+    }
+}

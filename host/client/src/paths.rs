@@ -1,0 +1,160 @@
+//! Whether a container is reached directly or through the coordinator. Pure.
+//!
+//! A new address gets a little patience to answer hello. One that did not
+//! answer in time or was lost is used again as soon as it answers; until then
+//! everything goes through the coordinator, so that an agent behind a wall
+//! costs one pause and not one for each request.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use hulynet_protocol::Endpoint;
+
+/// How long a request waits for the first hello of an agent.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How a call travels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Path {
+    /// Through the coordinator.
+    Proxied,
+    /// Straight to the agent at this address.
+    Direct(String),
+}
+
+/// What a caller has to do to have a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Take it.
+    Take(Path),
+    /// Open a connection to the address, then ask again.
+    Open(String),
+    /// Ask again when the address changed its state, or then.
+    Wait(String, Instant),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Reach {
+    /// Opened; requests wait until then.
+    Opening { until: Instant },
+    /// Hello was answered.
+    Joined,
+    /// It does not answer.
+    Lost,
+}
+
+/// What is known about the addresses of agents.
+#[derive(Debug)]
+pub(crate) struct Paths {
+    direct: bool,
+    addresses: BTreeMap<String, Reach>,
+}
+
+impl Paths {
+    /// With `direct` false everything goes through the coordinator.
+    pub(crate) fn new(direct: bool) -> Self {
+        Self { direct, addresses: BTreeMap::new() }
+    }
+
+    pub(crate) fn choose(&self, now: Instant, endpoint: &Endpoint) -> Choice {
+        let Some(address) = endpoint.address.as_ref().filter(|_| self.direct) else {
+            return Choice::Take(Path::Proxied);
+        };
+        match self.addresses.get(address) {
+            None => Choice::Open(address.clone()),
+            Some(Reach::Joined) => Choice::Take(Path::Direct(address.clone())),
+            Some(Reach::Opening { until }) if *until > now => Choice::Wait(address.clone(), *until),
+            Some(Reach::Opening { .. } | Reach::Lost) => Choice::Take(Path::Proxied),
+        }
+    }
+
+    pub(crate) fn opened(&mut self, now: Instant, address: &str) {
+        self.addresses.insert(address.to_owned(), Reach::Opening { until: now + PATIENCE });
+    }
+
+    pub(crate) fn joined(&mut self, address: &str) {
+        self.set(address, Reach::Joined);
+    }
+
+    pub(crate) fn lost(&mut self, address: &str) {
+        self.set(address, Reach::Lost);
+    }
+
+    pub(crate) fn closed(&mut self, address: &str) {
+        self.addresses.remove(address);
+    }
+
+    fn set(&mut self, address: &str, reach: Reach) {
+        if let Some(known) = self.addresses.get_mut(address) {
+            *known = reach;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hulynet_protocol::AgentId;
+
+    use super::*;
+
+    fn endpoint() -> Endpoint {
+        Endpoint { agent: AgentId::new("a").unwrap(), address: Some("host:1".into()) }
+    }
+
+    fn direct() -> Choice {
+        Choice::Take(Path::Direct("host:1".into()))
+    }
+
+    #[test]
+    fn an_agent_that_answers_is_reached_directly() {
+        let now = Instant::now();
+        let mut paths = Paths::new(true);
+        assert_eq!(paths.choose(now, &endpoint()), Choice::Open("host:1".into()));
+        paths.opened(now, "host:1");
+        assert_eq!(paths.choose(now, &endpoint()), Choice::Wait("host:1".into(), now + PATIENCE));
+        paths.joined("host:1");
+        assert_eq!(paths.choose(now, &endpoint()), direct());
+    }
+
+    #[test]
+    fn an_agent_that_does_not_answer_in_time_is_reached_through_the_coordinator() {
+        let now = Instant::now();
+        let mut paths = Paths::new(true);
+        paths.opened(now, "host:1");
+        assert_eq!(paths.choose(now + PATIENCE, &endpoint()), Choice::Take(Path::Proxied));
+        paths.joined("host:1");
+        assert_eq!(paths.choose(now + PATIENCE, &endpoint()), direct());
+    }
+
+    #[test]
+    fn a_lost_agent_is_reached_through_the_coordinator_until_it_answers_again() {
+        let now = Instant::now();
+        let mut paths = Paths::new(true);
+        paths.opened(now, "host:1");
+        paths.joined("host:1");
+        paths.lost("host:1");
+        assert_eq!(paths.choose(now, &endpoint()), Choice::Take(Path::Proxied));
+        paths.joined("host:1");
+        assert_eq!(paths.choose(now, &endpoint()), direct());
+    }
+
+    #[test]
+    fn an_agent_without_an_address_and_a_client_without_direct_paths_are_proxied() {
+        let now = Instant::now();
+        let hidden = Endpoint { address: None, ..endpoint() };
+        assert_eq!(Paths::new(true).choose(now, &hidden), Choice::Take(Path::Proxied));
+        assert_eq!(Paths::new(false).choose(now, &endpoint()), Choice::Take(Path::Proxied));
+    }
+
+    #[test]
+    fn news_about_a_closed_address_are_forgotten() {
+        let now = Instant::now();
+        let mut paths = Paths::new(true);
+        paths.opened(now, "host:1");
+        paths.closed("host:1");
+        paths.joined("host:1");
+        assert_eq!(paths.choose(now, &endpoint()), Choice::Open("host:1".into()));
+    }
+}

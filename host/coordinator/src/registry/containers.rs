@@ -1,0 +1,303 @@
+//! The containers and every index over them.
+//!
+//! Only this table changes a container's state, so that the indexes by kind,
+//! label and agent cannot disagree with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hulynet_protocol::{AgentId, ClientId, ContainerId, Epoch, Kind, Labels, Uuid};
+
+use super::time::Time;
+
+/// Where an activation is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) agent: AgentId,
+    pub(crate) epoch: Epoch,
+}
+
+/// How far the end of a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// It was asked and did not answer yet: it may be gone at any moment.
+    pub(crate) asked: bool,
+    /// It is not allowed to answer *not yet*.
+    pub(crate) force: bool,
+    /// After this it is forced.
+    pub(crate) deadline: Time,
+}
+
+/// Where a container is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It runs nowhere, though somebody wants it.
+    Vacant {
+        /// Its last activation.
+        last: Epoch,
+        /// It waits for its agent to bring it back after the coordinator's
+        /// restart.
+        recovering: bool,
+    },
+    /// An agent was asked to start it.
+    Starting(Place),
+    Running(Place),
+    Terminating(Place, Ending),
+}
+
+impl State {
+    pub(crate) fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Vacant { .. } => None,
+            Self::Starting(place) | Self::Running(place) | Self::Terminating(place, _) => {
+                Some(place)
+            }
+        }
+    }
+
+    /// The activation, or the last one.
+    pub(crate) fn epoch(&self) -> Epoch {
+        match self {
+            Self::Vacant { last, .. } => *last,
+            Self::Starting(place) | Self::Running(place) | Self::Terminating(place, _) => {
+                place.epoch
+            }
+        }
+    }
+}
+
+/// One container that runs or is wanted.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) id: ContainerId,
+    pub(crate) labels: Labels,
+    /// Handed over again when it is started elsewhere.
+    pub(crate) extra: Vec<u8>,
+    /// The clients that hold references to it.
+    pub(crate) holders: BTreeSet<ClientId>,
+    state: State,
+    /// Since when it is in this activation.
+    pub(crate) since: Time,
+    /// Watchers know it: it was announced as added and not as removed.
+    pub(crate) announced: bool,
+    /// Starts, or activations shorter than the restart delay, that failed in a
+    /// row.
+    pub(crate) failures: u32,
+}
+
+impl Container {
+    pub(crate) fn vacant(id: ContainerId, labels: Labels, extra: Vec<u8>) -> Self {
+        Self {
+            id,
+            labels,
+            extra,
+            holders: BTreeSet::new(),
+            state: State::Vacant { last: Epoch::default(), recovering: false },
+            since: Time::default(),
+            announced: false,
+            failures: 0,
+        }
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+}
+
+type Label = (String, String);
+
+/// All containers, by uuid, kind, label and agent.
+#[derive(Debug, Default)]
+pub(crate) struct Containers {
+    table: BTreeMap<Uuid, Container>,
+    by_kind: BTreeMap<Kind, BTreeSet<Uuid>>,
+    by_label: BTreeMap<Kind, BTreeMap<Label, BTreeSet<Uuid>>>,
+    by_agent: BTreeMap<AgentId, BTreeSet<Uuid>>,
+    vacant: BTreeMap<Kind, BTreeSet<Uuid>>,
+    /// The container of a kind that an agent gives to those who name neither
+    /// a uuid nor labels.
+    shared: BTreeMap<(AgentId, Kind), Uuid>,
+}
+
+impl Containers {
+    pub(crate) fn insert(&mut self, container: Container) {
+        let ContainerId { kind, uuid } = container.id.clone();
+        self.by_kind.entry(kind.clone()).or_default().insert(uuid.clone());
+        let labelled = self.by_label.entry(kind).or_default();
+        for (key, value) in &container.labels {
+            labelled.entry((key.clone(), value.clone())).or_default().insert(uuid.clone());
+        }
+        self.link(&container.id, container.state.place().cloned().as_ref());
+        self.table.insert(uuid, container);
+    }
+
+    pub(crate) fn remove(&mut self, uuid: &Uuid) -> Option<Container> {
+        let container = self.table.remove(uuid)?;
+        let kind = &container.id.kind;
+        self.unlink(&container.id, container.state.place());
+        forget(&mut self.by_kind, kind, uuid);
+        if let Some(labelled) = self.by_label.get_mut(kind) {
+            for (key, value) in &container.labels {
+                forget(labelled, &(key.clone(), value.clone()), uuid);
+            }
+            if labelled.is_empty() {
+                self.by_label.remove(kind);
+            }
+        }
+        Some(container)
+    }
+
+    pub(crate) fn get(&self, uuid: &Uuid) -> Option<&Container> {
+        self.table.get(uuid)
+    }
+
+    /// For what no index covers: holders and the notes about its life.
+    pub(crate) fn get_mut(&mut self, uuid: &Uuid) -> Option<&mut Container> {
+        self.table.get_mut(uuid)
+    }
+
+    /// Moves a container to another state.
+    pub(crate) fn set_state(&mut self, uuid: &Uuid, state: State) {
+        let Some(container) = self.table.get_mut(uuid) else { return };
+        let before = std::mem::replace(&mut container.state, state);
+        let id = container.id.clone();
+        let after = container.state.place().cloned();
+        if before.place().map(|place| &place.agent) != after.as_ref().map(|place| &place.agent) {
+            self.unlink(&id, before.place());
+            self.link(&id, after.as_ref());
+        }
+    }
+
+    fn link(&mut self, id: &ContainerId, place: Option<&Place>) {
+        let uuid = id.uuid.clone();
+        match place {
+            Some(place) => self.by_agent.entry(place.agent.clone()).or_default().insert(uuid),
+            None => self.vacant.entry(id.kind.clone()).or_default().insert(uuid),
+        };
+    }
+
+    fn unlink(&mut self, id: &ContainerId, place: Option<&Place>) {
+        match place {
+            Some(place) => {
+                forget(&mut self.by_agent, &place.agent, &id.uuid);
+                let key = (place.agent.clone(), id.kind.clone());
+                if self.shared.get(&key) == Some(&id.uuid) {
+                    self.shared.remove(&key);
+                }
+            }
+            None => forget(&mut self.vacant, &id.kind, &id.uuid),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Container> {
+        self.table.values()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn of_kind(&self, kind: &Kind) -> impl Iterator<Item = &Container> {
+        self.by_kind.get(kind).into_iter().flatten().filter_map(|uuid| self.table.get(uuid))
+    }
+
+    pub(crate) fn count_of_kind(&self, kind: &Kind) -> usize {
+        self.by_kind.get(kind).map_or(0, BTreeSet::len)
+    }
+
+    /// The containers that an agent starts, runs or ends.
+    pub(crate) fn at(&self, agent: &AgentId) -> BTreeSet<Uuid> {
+        self.by_agent.get(agent).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn count_at(&self, agent: &AgentId) -> usize {
+        self.by_agent.get(agent).map_or(0, BTreeSet::len)
+    }
+
+    /// The containers of a kind that run nowhere.
+    pub(crate) fn vacant(&self, kind: &Kind) -> BTreeSet<Uuid> {
+        self.vacant.get(kind).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn all_vacant(&self) -> BTreeSet<Uuid> {
+        self.vacant.values().flatten().cloned().collect()
+    }
+
+    pub(crate) fn shared(&self, agent: &AgentId, kind: &Kind) -> Option<&Uuid> {
+        self.shared.get(&(agent.clone(), kind.clone()))
+    }
+
+    pub(crate) fn set_shared(&mut self, agent: AgentId, kind: Kind, uuid: Uuid) {
+        self.shared.insert((agent, kind), uuid);
+    }
+
+    /// A container of the kind whose labels contain all of these: one that
+    /// runs, else one that starts, else one that would have to be brought
+    /// back. Looks only at those that carry the rarest of the labels.
+    pub(crate) fn labelled(&self, kind: &Kind, labels: &Labels) -> Option<&Uuid> {
+        let index = self.by_label.get(kind)?;
+        let mut rarest: Option<&BTreeSet<Uuid>> = None;
+        for (key, value) in labels {
+            let carriers = index.get(&(key.clone(), value.clone()))?;
+            if rarest.is_none_or(|rarest| carriers.len() < rarest.len()) {
+                rarest = Some(carriers);
+            }
+        }
+        let mut best: Option<(u8, &Uuid)> = None;
+        for uuid in rarest? {
+            let Some(container) = self.table.get(uuid) else { continue };
+            if !labels.iter().all(|(key, value)| container.labels.get(key) == Some(value)) {
+                continue;
+            }
+            let rank = match container.state {
+                State::Running(_) => return Some(uuid),
+                State::Starting(_) => 0,
+                State::Terminating(..) => 1,
+                State::Vacant { .. } => 2,
+            };
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, uuid));
+            }
+        }
+        best.map(|(_, uuid)| uuid)
+    }
+
+    /// Whether every index holds exactly what the containers say.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let mut copy = Self::default();
+        for container in self.table.values() {
+            copy.insert(Container {
+                id: container.id.clone(),
+                labels: container.labels.clone(),
+                extra: Vec::new(),
+                holders: BTreeSet::new(),
+                state: container.state.clone(),
+                since: container.since,
+                announced: container.announced,
+                failures: container.failures,
+            });
+        }
+        let labels = |all: &BTreeMap<Kind, BTreeMap<Label, BTreeSet<Uuid>>>| -> Vec<_> {
+            all.iter()
+                .flat_map(|(kind, by)| by.iter().map(move |(l, u)| (kind.clone(), l.clone(), u.clone())))
+                .collect()
+        };
+        copy.by_kind == self.by_kind
+            && copy.by_agent == self.by_agent
+            && copy.vacant == self.vacant
+            && labels(&copy.by_label) == labels(&self.by_label)
+            && self.shared.iter().all(|((agent, kind), uuid)| {
+                self.table.get(uuid).is_some_and(|c| {
+                    &c.id.kind == kind && c.state.place().is_some_and(|p| &p.agent == agent)
+                })
+            })
+    }
+}
+
+fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Uuid>>, key: &K, uuid: &Uuid) {
+    if let Some(all) = index.get_mut(key) {
+        all.remove(uuid);
+        if all.is_empty() {
+            index.remove(key);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Requests and replies between peers.
+//!
+//! One [`Call`] is the header of one request; its payload, where it has one,
+//! travels as raw bytes beside it and is opaque to the network.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AccountId, AgentId, AgentRecord, ClientId, ConnectionId, ContainerId, ContainerRecord, Endpoint,
+    Epoch, Kind, Labels, Snapshot, Uuid,
+};
+
+/// Which container a client wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetOptions {
+    /// This one, started if it is not live.
+    pub uuid: Option<Uuid>,
+    /// One whose labels contain all of these.
+    pub labels: Labels,
+    /// Handed to the container when it is started, opaque to the network.
+    pub extra: Vec<u8>,
+}
+
+/// An agent introduces itself and what it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// Its id and address.
+    pub endpoint: Endpoint,
+    /// The kinds it serves.
+    pub kinds: Vec<Kind>,
+    /// Its labels.
+    pub labels: Labels,
+    /// The containers it already runs, with their epochs and labels.
+    pub containers: Vec<Activation>,
+}
+
+/// One live activation, as an agent reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activation {
+    /// Its identity.
+    pub id: ContainerId,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// The answer to a registration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registered {
+    /// Containers that the agent must end: they live elsewhere.
+    pub terminate: Vec<ContainerId>,
+    /// How long the agent's lease lasts without a ping, in milliseconds. The
+    /// agent stops serving at two thirds of it.
+    pub lease_ms: u32,
+}
+
+/// The coordinator asks an agent to start a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartContainer {
+    /// What to start.
+    pub id: ContainerId,
+    /// The epoch of the activation.
+    pub epoch: Epoch,
+    /// Its labels.
+    pub labels: Labels,
+    /// The first client's opaque argument.
+    pub extra: Vec<u8>,
+}
+
+/// One activation of a container, as the addressee of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Target {
+    /// The container.
+    pub id: ContainerId,
+    /// The activation that the caller knows; `None` takes the live one.
+    pub epoch: Option<Epoch>,
+}
+
+/// In whose name a request is made. Agents fill it in for their containers, so
+/// a container cannot pretend to be somebody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The account, when there is one.
+    pub account: Option<AccountId>,
+    /// The container that calls, when one does.
+    pub container: Option<ContainerId>,
+}
+
+/// A request to a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerCall {
+    /// Its addressee.
+    pub target: Target,
+    /// The operation, by name.
+    pub operation: String,
+    /// In whose name.
+    pub caller: Caller,
+    /// A name for the work, the same when the caller repeats it; handed to
+    /// the container.
+    pub idempotency: Option<String>,
+    /// Joins the log lines of one piece of work over all hops.
+    pub trace: u128,
+    /// Fire and forget: the reply only says whether it was accepted.
+    pub send: bool,
+}
+
+/// What one peer asks of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Call {
+    // To the coordinator, from agents.
+    /// Register or renew an agent. Answer: [`Reply::Registered`].
+    Register(Registration),
+    /// Remove an agent. Answer: [`Reply::Done`].
+    Unregister(AgentId),
+    /// Containers of the agent ended by themselves. Answer: [`Reply::Done`].
+    Ended {
+        /// The agent.
+        agent: AgentId,
+        /// Which activations.
+        containers: Vec<(ContainerId, Epoch)>,
+    },
+    // To the coordinator, from clients.
+    /// Find or start a container and hold it. Answer: [`Reply::Container`].
+    Get {
+        /// Of which kind.
+        kind: Kind,
+        /// Which one.
+        options: GetOptions,
+    },
+    /// Hold again what was held before a reconnect. Answer: [`Reply::Container`].
+    Reclaim {
+        /// The container.
+        id: ContainerId,
+        /// Its labels, in case that it must be started again.
+        options: GetOptions,
+    },
+    /// Give up a reference. Answer: [`Reply::Done`], also when it was not held.
+    Release(ContainerId),
+    /// All agents. Answer: [`Reply::Agents`].
+    Agents,
+    /// All kinds, sorted, each once. Answer: [`Reply::Kinds`].
+    Kinds,
+    /// Containers, of one kind or of all. Answer: [`Reply::Containers`].
+    List {
+        /// The kind, or all.
+        kind: Option<Kind>,
+    },
+    /// Begin network events with a snapshot. Answer: [`Reply::Snapshot`].
+    Watch,
+    /// Stop network events. Answer: [`Reply::Done`].
+    Unwatch,
+    // To an agent, from the coordinator.
+    /// Start a container. Answer: [`Reply::Done`].
+    Start(StartContainer),
+    // To the coordinator from clients, and to an agent from the coordinator.
+    /// End a container. From a client it ends whoever holds it. Answer:
+    /// [`Reply::Terminated`].
+    Terminate {
+        /// Which.
+        target: Target,
+        /// `false` lets the container answer *not yet*.
+        force: bool,
+    },
+    // To the coordinator (proxied) and to agents (direct).
+    /// A request to a container. Answer: [`Reply::Payload`] or
+    /// [`Reply::Stream`]; [`Reply::Done`] for a send.
+    Container(ContainerCall),
+    /// Receive what a container broadcasts. Answer: [`Reply::Done`]; then
+    /// events until disconnected.
+    Connect {
+        /// The container.
+        target: Target,
+        /// The client's name for the connection.
+        connection: ConnectionId,
+        /// In whose name.
+        caller: Caller,
+    },
+    /// End a connection. Answer: [`Reply::Done`], also when there was none.
+    Disconnect {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// A connection ended at the container's side. Answer: [`Reply::Done`].
+    Disconnected {
+        /// The connection.
+        connection: ConnectionId,
+    },
+}
+
+/// What a peer answers when a call succeeds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// It was done; there is nothing to tell.
+    Done,
+    /// To [`Call::Register`].
+    Registered(Registered),
+    /// To [`Call::Get`] and [`Call::Reclaim`].
+    Container(ContainerRecord),
+    /// To [`Call::Agents`].
+    Agents(Vec<AgentRecord>),
+    /// To [`Call::Kinds`].
+    Kinds(Vec<Kind>),
+    /// To [`Call::List`].
+    Containers(Vec<ContainerRecord>),
+    /// To [`Call::Watch`].
+    Snapshot(Snapshot),
+    /// To [`Call::Terminate`]: whether it ended, or answered *not yet*.
+    Terminated(bool),
+    /// To [`Call::Container`]: the payload is beside it.
+    Payload,
+    /// To [`Call::Container`]: chunks follow.
+    Stream,
+}
+
+/// Where an event goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// Changes of the registry.
+    Network(Vec<crate::NetworkEvent>),
+    /// A broadcast or send of a container; the payload is beside it.
+    Container {
+        /// The connection it is for.
+        connection: ConnectionId,
+        /// The activation that sent it.
+        epoch: Epoch,
+    },
+}
+
+impl Caller {
+    /// A call in the name of a client that stands outside of the network.
+    #[must_use]
+    pub fn outside(account: Option<AccountId>) -> Self {
+        Self { account, container: None }
+    }
+}
+
+/// Who may be addressed by a client id: the other end of a bus connection.
+pub type PeerId = ClientId;

@@ -1,0 +1,51 @@
+//! Changes of the registry, in order.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AgentId, AgentRecord, ContainerId, ContainerRecord, Epoch};
+
+/// One change of the registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// An agent joined.
+    AgentAdded(AgentRecord),
+    /// An agent serves other kinds or has another address.
+    AgentUpdated(AgentRecord),
+    /// An agent left or was lost.
+    AgentRemoved(AgentId),
+    /// A container runs that did not before.
+    ContainerAdded(ContainerRecord),
+    /// A container moved: it has a new endpoint or epoch.
+    ContainerUpdated(ContainerRecord),
+    /// A container ended.
+    ContainerRemoved {
+        /// Its identity.
+        id: ContainerId,
+        /// The activation that ended.
+        epoch: Epoch,
+    },
+}
+
+/// A change and its place in the order of all changes.
+///
+/// Revisions of one server run increase by one. A client that sees a gap asks
+/// for a fresh [`Snapshot`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkEvent {
+    /// Its place, from 1.
+    pub revision: u64,
+    /// What changed.
+    pub change: Change,
+}
+
+/// The whole registry at one revision: the events that follow begin with the
+/// next one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The last change that it contains.
+    pub revision: u64,
+    /// All agents.
+    pub agents: Vec<AgentRecord>,
+    /// All running containers.
+    pub containers: Vec<ContainerRecord>,
+}

@@ -1,0 +1,205 @@
+//! The frames of the native bus and their codec.
+//!
+//! A message is one or two ZeroMQ frames: a header ([`Frame`]: one byte
+//! [`MAGIC`], then postcard) and, for requests, responses, chunks and events
+//! that carry one, the payload as raw bytes. The first byte tells the native
+//! language from the original's, whose first frame begins with an ASCII digit.
+//!
+//! Both sides may send requests. Ids count per direction, so a response always
+//! answers a request that went the other way.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ClientId, NetworkError, ServerId,
+    call::{Call, Event, Reply},
+    limits,
+};
+
+/// The first byte of every native header.
+pub const MAGIC: u8 = 0xA1;
+
+/// The version of the protocol that this crate speaks. Peers of another
+/// version are refused with [`crate::ErrorKind::Protocol`].
+pub const VERSION: u16 = 1;
+
+/// Feature bits that this crate understands; peers use what both announce.
+pub mod feature {
+    /// Replies may be streams of chunks with credit.
+    pub const STREAMS: u64 = 1;
+    /// All features of this build.
+    pub const ALL: u64 = STREAMS;
+}
+
+/// Chunks that may be sent before the first [`Frame::Credit`].
+pub const INITIAL_CREDIT: u32 = 16;
+
+/// What a peer is, for logs and for the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// Uses containers.
+    Client,
+    /// Runs containers.
+    Agent,
+    /// The coordinator.
+    Coordinator,
+}
+
+/// A peer introduces itself; identity comes from here, never from the socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`] of the sender.
+    pub version: u16,
+    /// [`feature`] bits of the sender.
+    pub features: u64,
+    /// Who it is, also after a reconnect.
+    pub client: ClientId,
+    /// What it is.
+    pub role: Role,
+    /// It counts as lost after this many milliseconds without a message.
+    pub alive_timeout_ms: u32,
+}
+
+/// The answer to [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// [`VERSION`] of the server.
+    pub version: u16,
+    /// [`feature`] bits of the server.
+    pub features: u64,
+    /// This run of the server; another one than before means that it forgot
+    /// everything.
+    pub server: ServerId,
+    /// Whether the server still knew the client: its session goes on.
+    pub resumed: bool,
+}
+
+/// The header of one message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Frame {
+    /// Peer to server, first on each connection.
+    Hello(Hello),
+    /// Server to peer.
+    Welcome(Welcome),
+    /// Server to peer: I do not know you, say hello; what you sent was not
+    /// processed.
+    AskHello,
+    /// Server to peer: your hello is refused.
+    Refused(NetworkError),
+    /// Peer to server, every ping interval.
+    Ping,
+    /// Server to peer.
+    Pong,
+    /// A request; a payload may be beside it.
+    Request {
+        /// Names it within the session and direction.
+        id: u64,
+        /// Milliseconds left until the caller gives up.
+        deadline_ms: u32,
+        /// What is asked.
+        call: Call,
+    },
+    /// The answer to a request; a payload may be beside it.
+    Response {
+        /// The request.
+        id: u64,
+        /// Its outcome.
+        result: Result<Reply, NetworkError>,
+    },
+    /// A piece of a streamed reply; the payload is beside it.
+    Chunk {
+        /// The request.
+        id: u64,
+        /// Set on the last one: how the stream ended. The last chunk carries
+        /// no payload.
+        end: Option<Result<(), NetworkError>>,
+    },
+    /// The receiver of a stream has room for more chunks.
+    Credit {
+        /// The request.
+        id: u64,
+        /// How many more.
+        chunks: u32,
+    },
+    /// The caller gave up the request or its stream.
+    Cancel {
+        /// The request.
+        id: u64,
+    },
+    /// Something happened; a payload may be beside it.
+    Event(Event),
+    /// The sender leaves; what it held may be released.
+    Close,
+    /// The answer to [`Frame::Close`]: everything sent before was received.
+    Closed,
+}
+
+/// Why bytes are not a frame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The header is empty.
+    #[error("the header frame is empty")]
+    Empty,
+    /// The first byte is not [`MAGIC`].
+    #[error("the header begins with byte {0:#04x}; native headers begin with {MAGIC:#04x}")]
+    Language(u8),
+    /// The header is over [`limits::HEADER_BYTES`].
+    #[error("the header is {0} bytes long; at most {limit} are allowed", limit = limits::HEADER_BYTES)]
+    HeaderTooLarge(usize),
+    /// The payload is over [`limits::PAYLOAD_BYTES`].
+    #[error("the payload is {0} bytes long; at most {limit} are allowed", limit = limits::PAYLOAD_BYTES)]
+    PayloadTooLarge(usize),
+    /// The header cannot be decoded.
+    #[error("the header cannot be decoded: {0}")]
+    Malformed(String),
+}
+
+impl Frame {
+    /// The header's bytes.
+    ///
+    /// # Errors
+    /// [`FrameError::HeaderTooLarge`] when it is over
+    /// [`limits::HEADER_BYTES`].
+    pub fn encode(&self) -> Result<Bytes, FrameError> {
+        let header = postcard::to_extend(self, vec![MAGIC])
+            .map_err(|error| FrameError::Malformed(error.to_string()))?;
+        if header.len() > limits::HEADER_BYTES {
+            return Err(FrameError::HeaderTooLarge(header.len()));
+        }
+        Ok(Bytes::from(header))
+    }
+
+    /// Reads a header from bytes that nobody has checked.
+    ///
+    /// # Errors
+    /// [`FrameError`] says what is wrong; nothing is allocated for lengths
+    /// that the bytes only announce.
+    pub fn decode(header: &[u8]) -> Result<Self, FrameError> {
+        let (&magic, body) = header.split_first().ok_or(FrameError::Empty)?;
+        if magic != MAGIC {
+            return Err(FrameError::Language(magic));
+        }
+        if header.len() > limits::HEADER_BYTES {
+            return Err(FrameError::HeaderTooLarge(header.len()));
+        }
+        match postcard::take_from_bytes(body) {
+            Ok((frame, [])) => Ok(frame),
+            Ok((_, rest)) => {
+                Err(FrameError::Malformed(format!("{} bytes follow its end", rest.len())))
+            }
+            Err(error) => Err(FrameError::Malformed(error.to_string())),
+        }
+    }
+}
+
+/// Checks the length of a payload.
+///
+/// # Errors
+/// [`FrameError::PayloadTooLarge`] over [`limits::PAYLOAD_BYTES`].
+pub fn check_payload(payload: &[u8]) -> Result<(), FrameError> {
+    if payload.len() > limits::PAYLOAD_BYTES {
+        return Err(FrameError::PayloadTooLarge(payload.len()));
+    }
+    Ok(())
+}

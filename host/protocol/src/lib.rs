@@ -1,0 +1,37 @@
+//! The vocabulary of the network: ids, records, events, errors and the frames
+//! that carry them.
+//!
+//! Pure: no IO, no clock, no randomness but the making of new ids. Everything
+//! that crosses a socket is defined here, with its limits, so that the
+//! coordinator, agents and clients cannot disagree about a byte.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`id`] | validated names: kinds, containers, agents, clients |
+//! | [`epoch`] | the fencing number of an activation |
+//! | [`record`] | what the registry tells about agents and containers |
+//! | [`event`] | changes of the registry, in order of revision |
+//! | [`error`] | the one error that crosses the wire, with its retry class |
+//! | [`call`] | requests and replies between peers |
+//! | [`frame`] | the frames of the native bus and their codec |
+//! | [`limits`] | sizes that no peer may exceed |
+
+pub mod call;
+pub mod epoch;
+pub mod error;
+pub mod event;
+pub mod frame;
+pub mod id;
+pub mod limits;
+pub mod record;
+
+pub use call::{
+    Activation, Call, Caller, ContainerCall, Event, GetOptions, PeerId, Registered, Registration,
+    Reply, StartContainer, Target,
+};
+pub use epoch::Epoch;
+pub use error::{ErrorKind, NetworkError, Retry};
+pub use event::{Change, NetworkEvent, Snapshot};
+pub use frame::{Frame, FrameError, Hello, Role, Welcome};
+pub use id::{AccountId, AgentId, ClientId, ConnectionId, ContainerId, IdError, Kind, ServerId, Uuid};
+pub use record::{AgentRecord, ContainerRecord, ContainerState, Endpoint, Labels};

@@ -1,0 +1,40 @@
+//! Sizes that no peer may exceed.
+//!
+//! A frame over a limit is refused before it is decoded. The numbers bound
+//! memory per peer; a payload that does not fit travels as a stream of chunks.
+
+/// The longest kind, in bytes. Kinds are file stems, so this is also below the
+/// limit of common file systems.
+pub const KIND_BYTES: usize = 128;
+
+/// The longest container uuid or other id, in bytes. Huly's uuids are short
+/// (`transactor:` and a workspace), so this is generous.
+pub const ID_BYTES: usize = 256;
+
+/// The longest operation name, in bytes.
+pub const OPERATION_BYTES: usize = 256;
+
+/// The most labels on one container, agent or request.
+pub const LABELS: usize = 32;
+
+/// The longest label key or value, in bytes.
+pub const LABEL_BYTES: usize = 256;
+
+/// The most containers or kinds named in one call (a registration brings all
+/// containers of an agent).
+pub const LISTED: usize = 200_000;
+
+/// The longest text of an error that crosses the wire, in bytes; longer ones
+/// are cut.
+pub const ERROR_BYTES: usize = 4 * 1024;
+
+/// The largest header frame, in bytes. A registration of [`LISTED`] containers
+/// is the largest header there is.
+pub const HEADER_BYTES: usize = 64 * 1024 * 1024;
+
+/// The largest payload of one request, reply or event, in bytes.
+pub const PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
+
+/// The largest chunk of a streamed reply, in bytes. Small, so that a large
+/// reply never holds the line for others.
+pub const CHUNK_BYTES: usize = 64 * 1024;

@@ -1,0 +1,106 @@
+//! The load that every transport is put under, so that they can be compared.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bytes::Bytes;
+
+/// How a transport is loaded.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// How long each throughput measure takes.
+    pub(crate) seconds: u64,
+    /// Round trips that are timed one by one, after a tenth as many that are
+    /// not.
+    pub(crate) round_trips: usize,
+    /// Clients that load it at once.
+    pub(crate) clients: usize,
+    /// Requests that each client keeps in flight.
+    pub(crate) in_flight: usize,
+    /// Bytes in a request and in its answer.
+    pub(crate) payload: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { seconds: 3, round_trips: 10_000, clients: 16, in_flight: 16, payload: 64 }
+    }
+}
+
+impl Settings {
+    /// The payload of every request.
+    pub(crate) fn payload(&self) -> Bytes {
+        Bytes::from(vec![b'1'; self.payload])
+    }
+}
+
+/// One client of a transport.
+pub(crate) trait Client: Send + 'static {
+    /// Sends the payload and waits for the same bytes.
+    fn round_trip(&mut self, payload: &Bytes) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// Keeps `in_flight` requests under way until the time is over; answers
+    /// how many were completed.
+    fn pump(
+        self,
+        payload: Bytes,
+        in_flight: usize,
+        until: Instant,
+    ) -> impl Future<Output = anyhow::Result<u64>> + Send;
+}
+
+/// What a transport does under the load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    /// Half of the round trips are faster, in microseconds.
+    pub(crate) p50: f64,
+    /// All but one in a hundred are faster, in microseconds.
+    pub(crate) p99: f64,
+    /// Requests per second, all clients together.
+    pub(crate) rate: f64,
+}
+
+/// Puts a transport under the load.
+pub(crate) async fn load<C: Client>(
+    settings: &Settings,
+    connect: impl AsyncFn() -> anyhow::Result<C>,
+) -> anyhow::Result<Outcome> {
+    let payload = settings.payload();
+    let mut single = connect().await?;
+    for _ in 0..settings.round_trips / 10 {
+        single.round_trip(&payload).await?;
+    }
+    let mut times = Vec::with_capacity(settings.round_trips);
+    for _ in 0..settings.round_trips {
+        let started = Instant::now();
+        single.round_trip(&payload).await?;
+        times.push(started.elapsed());
+    }
+    drop(single);
+    times.sort_unstable();
+
+    let mut clients = Vec::new();
+    for _ in 0..settings.clients {
+        clients.push(connect().await?);
+    }
+    let started = Instant::now();
+    let until = started + Duration::from_secs(settings.seconds);
+    let running: Vec<_> = clients
+        .into_iter()
+        .map(|client| tokio::spawn(client.pump(payload.clone(), settings.in_flight, until)))
+        .collect();
+    let mut completed = 0;
+    for client in running {
+        completed += client.await.context("a client of the load panicked")??;
+    }
+    Ok(Outcome {
+        p50: percentile(&times, 50),
+        p99: percentile(&times, 99),
+        rate: completed as f64 / started.elapsed().as_secs_f64(),
+    })
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+    let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(index).map_or(f64::NAN, |time| time.as_secs_f64() * 1e6)
+}

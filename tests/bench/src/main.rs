@@ -1,0 +1,66 @@
+//! Measures hulynet against floors of the same run.
+//!
+//! Absolute figures move from machine to machine and from day to day, so every
+//! measure is printed with its ratio to a floor that was measured just before,
+//! by the same clients on the same machine. Servers are processes of their
+//! own, as in real use.
+
+mod echo;
+mod floor;
+mod load;
+mod measure;
+mod network;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Measures hulynet against floors of the same run.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a floor until killed; prints its address
+    Serve {
+        /// Which one
+        floor: floor::Floor,
+    },
+    /// Measure
+    Run {
+        /// Only the suite of this name
+        name: Option<String>,
+        /// One JSON object per line
+        #[arg(long)]
+        json: bool,
+        /// The hulynet program
+        #[arg(long, value_name = "FILE")]
+        hulynet: PathBuf,
+        /// A directory with the built kinds
+        #[arg(long, value_name = "DIR")]
+        kinds: PathBuf,
+        /// How long each throughput measure takes, in seconds
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Serve { floor } => floor::serve(floor),
+        Command::Run { name, json, hulynet, kinds, seconds } => {
+            if let Some(name) = &name
+                && name != echo::NAME
+            {
+                anyhow::bail!("there is no benchmark {name:?}; there is: {}", echo::NAME);
+            }
+            let settings = load::Settings { seconds, ..load::Settings::default() };
+            let measures = echo::run(&settings, &hulynet, &kinds)?;
+            measure::print(&measures, json);
+            Ok(())
+        }
+    }
+}

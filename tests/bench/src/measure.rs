@@ -1,0 +1,72 @@
+//! What was measured, for people and for programs.
+
+use serde_json::{Value, json};
+
+/// One measured number.
+pub(crate) struct Measure {
+    /// Its name, dotted: what, then which number.
+    pub(crate) name: String,
+    /// The number.
+    pub(crate) value: f64,
+    /// Its unit.
+    pub(crate) unit: &'static str,
+    /// The floor's number of the same run.
+    pub(crate) floor: Option<f64>,
+    /// The number to reach, if there is one.
+    pub(crate) aim: Option<f64>,
+    /// Whether more is better.
+    pub(crate) higher_is_better: bool,
+}
+
+impl Measure {
+    fn ratio(&self) -> Option<f64> {
+        self.floor.map(|floor| self.value / floor)
+    }
+
+    fn met(&self) -> Option<bool> {
+        self.aim.map(|aim| if self.higher_is_better { self.value >= aim } else { self.value <= aim })
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "value": self.value,
+            "unit": self.unit,
+            "floor": self.floor,
+            "ratio": self.ratio(),
+            "aim": self.aim,
+            "met": self.met(),
+        })
+    }
+}
+
+/// Prints the measures, as a table or as one JSON object per line.
+pub(crate) fn print(measures: &[Measure], json: bool) {
+    if json {
+        for measure in measures {
+            println!("{}", measure.json());
+        }
+        return;
+    }
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
+    table.set_header(["measure", "value", "unit", "floor", "ratio", "aim", "met"]);
+    let optional = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), number);
+    for measure in measures {
+        table.add_row([
+            measure.name.clone(),
+            number(measure.value),
+            measure.unit.to_owned(),
+            optional(measure.floor),
+            measure.ratio().map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")),
+            optional(measure.aim),
+            measure.met().map_or("–", |met| if met { "yes" } else { "no" }).to_owned(),
+        ]);
+    }
+    println!("{table}");
+}
+
+/// Three significant digits are what a run can repeat.
+fn number(value: f64) -> String {
+    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+}

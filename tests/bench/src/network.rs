@@ -1,0 +1,81 @@
+//! A hulynet network as processes of their own.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+/// A coordinator and an agent, killed when dropped.
+pub(crate) struct Network {
+    processes: Vec<Child>,
+    /// Where the coordinator listens.
+    pub(crate) coordinator: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Network {
+    /// Starts both and waits until they are ready.
+    pub(crate) fn start(hulynet: &Path, kinds: &Path) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let mut network =
+            Self { processes: Vec::new(), coordinator: String::new(), _directory: directory };
+        let ready = network.spawn(Command::new(hulynet).args([
+            "coordinator",
+            "--listen",
+            "127.0.0.1:0",
+            "--json",
+            "--log",
+            "warn",
+        ]))?;
+        network.coordinator = ready
+            .get("coordinator")
+            .and_then(Value::as_str)
+            .context("the coordinator's ready line names its address")?
+            .to_owned();
+        let data = network._directory.path().join("data");
+        let agent = Command::new(hulynet)
+            .args(["agent", "--listen", "127.0.0.1:0", "--json", "--log", "warn"])
+            .arg("--coordinator")
+            .arg(&network.coordinator)
+            .arg("--plugins")
+            .arg(kinds)
+            .arg("--data")
+            .arg(data);
+        network.spawn(agent)?;
+        Ok(network)
+    }
+
+    fn spawn(&mut self, command: &mut Command) -> anyhow::Result<Value> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let out = child.stdout.take().context("its output is piped")?;
+        self.processes.push(child);
+        ready_line(out)
+    }
+}
+
+fn ready_line(out: ChildStdout) -> anyhow::Result<Value> {
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line)?;
+    if line.is_empty() {
+        bail!("a process of the network ended before it was ready; its message is above");
+    }
+    Ok(serde_json::from_str(&line)?)
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for process in self.processes.iter_mut().rev() {
+            // It may have ended by itself; then there is nothing to do.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A network of processes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Output, Process, hulynet, kinds};
+
+/// An agent's process and its plugin directory.
+#[derive(Debug)]
+pub struct Agent {
+    /// The process.
+    pub process: Process,
+    /// What it said when it was ready.
+    pub ready: Value,
+    /// Its plugin directory.
+    pub plugins: PathBuf,
+}
+
+/// A coordinator, agents that share one data directory, and their files.
+#[derive(Debug)]
+pub struct Network {
+    /// The coordinator's address.
+    pub address: String,
+    /// The coordinator.
+    pub coordinator: Process,
+    /// The agents, in order of their start.
+    pub agents: Vec<Agent>,
+    directory: TempDir,
+}
+
+impl Network {
+    /// Starts a coordinator and agents that serve these kinds.
+    ///
+    /// # Panics
+    /// When one does not become ready.
+    #[must_use]
+    pub fn start(agents: usize, kinds: &[&str]) -> Self {
+        let coordinator = start_coordinator("127.0.0.1:0");
+        let ready: Value = serde_json::from_str(&coordinator.line()).unwrap();
+        let mut network = Self {
+            address: ready["coordinator"].as_str().unwrap().to_owned(),
+            coordinator,
+            agents: Vec::new(),
+            directory: tempfile::tempdir().unwrap(),
+        };
+        for _ in 0..agents {
+            network.add_agent(kinds);
+        }
+        network
+    }
+
+    /// Starts one more agent and answers its place.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn add_agent(&mut self, kinds: &[&str]) -> usize {
+        let place = self.agents.len();
+        let plugins = self.path(&format!("agent-{place}"));
+        fs::create_dir_all(&plugins).unwrap();
+        for kind in kinds {
+            install(kind, &plugins);
+        }
+        let process = Process::start(
+            hulynet()
+                .args(["agent", "--json", "--listen", "127.0.0.1:0"])
+                .args(["--coordinator", &self.address])
+                .arg("--plugins")
+                .arg(&plugins)
+                .arg("--data")
+                .arg(self.path("data")),
+        );
+        let ready = serde_json::from_str(&process.line()).unwrap();
+        self.agents.push(Agent { process, ready, plugins });
+        place
+    }
+
+    /// Kills the coordinator and starts another at the same address.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn restart_coordinator(&mut self) {
+        self.coordinator.kill();
+        self.coordinator = start_coordinator(&self.address);
+        let _ready = self.coordinator.line();
+    }
+
+    /// A path in the network's own directory, which ends with it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A call of the program against this network.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = hulynet();
+        command.args(arguments).args(["--coordinator", &self.address]);
+        command.current_dir(self.directory.path());
+        command
+    }
+
+    /// Runs the program against this network to its end.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        Output::of(&mut self.command(arguments))
+    }
+
+    /// Runs the program against this network for its JSON.
+    #[must_use]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        Output::of(self.command(arguments).arg("--json")).json()
+    }
+}
+
+fn start_coordinator(listen: &str) -> Process {
+    Process::start(hulynet().args(["coordinator", "--json", "--listen", listen]))
+}
+
+/// Puts a built kind into a plugin directory.
+///
+/// # Panics
+/// When it was not built.
+pub fn install(kind: &str, plugins: &Path) {
+    let from = kinds().join(format!("{kind}.wasm"));
+    let partial = plugins.join(format!("{kind}.partial"));
+    fs::copy(&from, &partial).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+    fs::rename(&partial, plugins.join(format!("{kind}.wasm"))).unwrap();
+}

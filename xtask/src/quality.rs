@@ -1,0 +1,39 @@
+//! Formatting, lints and tests.
+
+use clap::Args;
+
+use crate::{
+    cargo::{cargo, hulynet},
+    kinds, machine, steps,
+};
+
+#[derive(Args)]
+pub(crate) struct TestOptions {
+    /// Run only tests whose names contain this
+    #[arg(value_name = "NAME")]
+    filter: Option<String>,
+}
+
+pub(crate) fn lint() -> anyhow::Result<()> {
+    steps::program("formatting", cargo().args(["fmt", "--all", "--check"]))?;
+    steps::program(
+        "lints",
+        cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
+    )
+}
+
+pub(crate) fn test(options: &TestOptions) -> anyhow::Result<()> {
+    machine::prepare()?;
+    lint()?;
+    let directory = kinds::default_directory();
+    kinds::build(&[], &directory)?;
+    steps::program("build hulynet", cargo().args(["build", "--package", "hulynet-cli"]))?;
+    steps::shown(
+        "unit and end-to-end tests",
+        cargo()
+            .args(["test", "--workspace"])
+            .args(&options.filter)
+            .env("HULYNET_KINDS", directory)
+            .env("HULYNET_PROGRAM", hulynet("debug")),
+    )
+}
