@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, AgentId, AgentRecord, ClientId, ConnectionId, ContainerId, ContainerRecord, Endpoint,
-    Epoch, Kind, Labels, Snapshot, Uuid,
+    AccountId, AgentId, AgentRecord, ClientId, ConnectionId, ContainerId, ContainerRecord,
+    Endpoint, Epoch, Kind, Labels, Snapshot, Uuid,
 };
 
 /// Which container a client wants.
@@ -48,8 +48,9 @@ pub struct Activation {
 /// The answer to a registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registered {
-    /// Containers that the agent must end: they live elsewhere.
-    pub terminate: Vec<ContainerId>,
+    /// Activations that the agent must end: the containers live elsewhere. The
+    /// epoch keeps a newer activation of the same container safe.
+    pub terminate: Vec<(ContainerId, Epoch)>,
     /// How long the agent's lease lasts without a ping, in milliseconds. The
     /// agent stops serving at two thirds of it.
     pub lease_ms: u32,

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 /// request, reply, event and write; whoever has seen a higher one refuses a
 /// lower one. That makes "at most one live activation" true even when a
 /// message or a whole process is late.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Epoch {
     /// The coordinator's term: higher for each coordinator that ever led.
     pub term: u64,

@@ -95,7 +95,9 @@ pub enum Frame {
     Request {
         /// Names it within the session and direction.
         id: u64,
-        /// Milliseconds left until the caller gives up.
+        /// Milliseconds left until the answer must have begun. A stream goes
+        /// on after it: the caller ends that with [`Frame::Cancel`] when its
+        /// own deadline for the whole has passed.
         deadline_ms: u32,
         /// What is asked.
         call: Call,
@@ -162,7 +164,10 @@ impl Frame {
     /// [`FrameError::HeaderTooLarge`] when it is over
     /// [`limits::HEADER_BYTES`].
     pub fn encode(&self) -> Result<Bytes, FrameError> {
-        let header = postcard::to_extend(self, vec![MAGIC])
+        // Room for a usual request, so that it is made in one allocation.
+        let mut header = Vec::with_capacity(192);
+        header.push(MAGIC);
+        let header = postcard::to_extend(self, header)
             .map_err(|error| FrameError::Malformed(error.to_string()))?;
         if header.len() > limits::HEADER_BYTES {
             return Err(FrameError::HeaderTooLarge(header.len()));

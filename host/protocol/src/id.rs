@@ -166,7 +166,11 @@ id!(
 id!(
     /// In whose name a request is made; the documents capability decides by it
     /// which workspaces may be read.
-    AccountId, "the account", limits::ID_BYTES
+    AccountId, "the account's name", limits::NAME_BYTES
+);
+id!(
+    /// A set of documents and its members: the unit of tenancy.
+    WorkspaceId, "the workspace's name", limits::NAME_BYTES
 );
 random!(Uuid);
 random!(AgentId);
@@ -198,6 +202,7 @@ mod tests {
         assert_eq!(Kind::new(""), Err(IdError::Empty { what: "the kind" }));
         assert!(matches!(Kind::new("x".repeat(129)), Err(IdError::TooLong { length: 129, .. })));
         assert!(matches!(Uuid::new("a\nb"), Err(IdError::Character { character: '\n', .. })));
+        assert!(matches!(WorkspaceId::new("x".repeat(129)), Err(IdError::TooLong { .. })));
         assert_eq!(Uuid::new("transactor:ws1").unwrap().as_str(), "transactor:ws1");
     }
 

@@ -33,5 +33,8 @@ pub use epoch::Epoch;
 pub use error::{ErrorKind, NetworkError, Retry};
 pub use event::{Change, NetworkEvent, Snapshot};
 pub use frame::{Frame, FrameError, Hello, Role, Welcome};
-pub use id::{AccountId, AgentId, ClientId, ConnectionId, ContainerId, IdError, Kind, ServerId, Uuid};
+pub use id::{
+    AccountId, AgentId, ClientId, ConnectionId, ContainerId, IdError, Kind, ServerId, Uuid,
+    WorkspaceId,
+};
 pub use record::{AgentRecord, ContainerRecord, ContainerState, Endpoint, Labels};

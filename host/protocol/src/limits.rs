@@ -11,6 +11,10 @@ pub const KIND_BYTES: usize = 128;
 /// (`transactor:` and a workspace), so this is generous.
 pub const ID_BYTES: usize = 256;
 
+/// The longest name of an account or a workspace, in bytes: half of
+/// [`ID_BYTES`], so that the uuid of a container can be made of one.
+pub const NAME_BYTES: usize = ID_BYTES / 2;
+
 /// The longest operation name, in bytes.
 pub const OPERATION_BYTES: usize = 256;
 
@@ -38,3 +42,7 @@ pub const PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 /// The largest chunk of a streamed reply, in bytes. Small, so that a large
 /// reply never holds the line for others.
 pub const CHUNK_BYTES: usize = 64 * 1024;
+
+/// The largest opaque argument of a container's start, in bytes. The
+/// coordinator keeps it as long as the container lives, to start it elsewhere.
+pub const EXTRA_BYTES: usize = 64 * 1024;

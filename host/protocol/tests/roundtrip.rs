@@ -1,0 +1,309 @@
+//! Every frame survives its codec, and no bytes break the decoder.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+use hulynet_protocol::{
+    AccountId, Activation, AgentId, AgentRecord, Call, Caller, Change, ClientId, ConnectionId,
+    ContainerCall, ContainerId, ContainerRecord, ContainerState, Endpoint, Epoch, ErrorKind, Event,
+    Frame, FrameError, GetOptions, Hello, Kind, Labels, NetworkError, NetworkEvent, Registered,
+    Registration, Reply, Retry, Role, ServerId, Snapshot, StartContainer, Target, Uuid, Welcome,
+    frame::{MAGIC, check_payload},
+    limits,
+};
+use proptest::{collection::vec, option, prelude::*};
+
+/// Makes a strategy for an id of text that an id may have.
+macro_rules! id {
+    ($($make:ident: $id:ident),*) => {
+        $(fn $make() -> impl Strategy<Value = $id> {
+            "[a-zA-Z0-9:_é€🙂 -]{1,30}".prop_map(|text| $id::new(text).unwrap())
+        })*
+    };
+}
+
+id!(
+    kind: Kind, uuid: Uuid, agent_id: AgentId, client_id: ClientId, server_id: ServerId,
+    connection_id: ConnectionId, account_id: AccountId
+);
+
+fn labels() -> impl Strategy<Value = Labels> {
+    prop::collection::btree_map(".{0,10}", ".{0,10}", 0..4)
+}
+
+fn epoch() -> impl Strategy<Value = Epoch> {
+    any::<(u64, u64)>().prop_map(|(term, counter)| Epoch { term, counter })
+}
+
+fn container_id() -> impl Strategy<Value = ContainerId> {
+    (kind(), uuid()).prop_map(|(kind, uuid)| ContainerId { kind, uuid })
+}
+
+fn endpoint() -> impl Strategy<Value = Endpoint> {
+    (agent_id(), option::of(".{0,20}")).prop_map(|(agent, address)| Endpoint { agent, address })
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    (container_id(), option::of(epoch())).prop_map(|(id, epoch)| Target { id, epoch })
+}
+
+fn caller() -> impl Strategy<Value = Caller> {
+    (option::of(account_id()), option::of(container_id()))
+        .prop_map(|(account, container)| Caller { account, container })
+}
+
+fn options() -> impl Strategy<Value = GetOptions> {
+    (option::of(uuid()), labels(), vec(any::<u8>(), 0..50))
+        .prop_map(|(uuid, labels, extra)| GetOptions { uuid, labels, extra })
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    prop::sample::select(vec![Role::Client, Role::Agent, Role::Coordinator])
+}
+
+fn error() -> impl Strategy<Value = NetworkError> {
+    use ErrorKind as E;
+    let kinds = vec![
+        E::UnknownKind,
+        E::UnknownContainer,
+        E::UnknownOperation,
+        E::InvalidArguments,
+        E::PermissionDenied,
+        E::Application,
+        E::StartFailed,
+        E::ContainerEnded,
+        E::StaleEpoch,
+        E::Busy,
+        E::TooLarge,
+        E::DeadlineExceeded,
+        E::Cancelled,
+        E::Unavailable,
+        E::Protocol,
+        E::Internal,
+    ];
+    let retries = vec![Retry::NotProcessed, Retry::MaybeProcessed, Retry::Final];
+    (prop::sample::select(kinds), prop::sample::select(retries), ".{0,50}")
+        .prop_map(|(kind, retry, message)| NetworkError { kind, retry, message })
+}
+
+fn agent_record() -> impl Strategy<Value = AgentRecord> {
+    (endpoint(), vec(kind(), 0..4), any::<u64>(), labels()).prop_map(
+        |(endpoint, kinds, containers, labels)| AgentRecord { endpoint, kinds, containers, labels },
+    )
+}
+
+fn container_record() -> impl Strategy<Value = ContainerRecord> {
+    let states =
+        vec![ContainerState::Starting, ContainerState::Running, ContainerState::Terminating];
+    let state = prop::sample::select(states);
+    (container_id(), endpoint(), epoch(), state, labels(), any::<u64>()).prop_map(
+        |(id, endpoint, epoch, state, labels, holders)| ContainerRecord {
+            id,
+            endpoint,
+            epoch,
+            state,
+            labels,
+            holders,
+        },
+    )
+}
+
+fn network_event() -> impl Strategy<Value = NetworkEvent> {
+    let change = prop_oneof![
+        agent_record().prop_map(Change::AgentAdded),
+        agent_record().prop_map(Change::AgentUpdated),
+        agent_id().prop_map(Change::AgentRemoved),
+        container_record().prop_map(Change::ContainerAdded),
+        container_record().prop_map(Change::ContainerUpdated),
+        (container_id(), epoch()).prop_map(|(id, epoch)| Change::ContainerRemoved { id, epoch }),
+    ];
+    (any::<u64>(), change).prop_map(|(revision, change)| NetworkEvent { revision, change })
+}
+
+fn registration() -> impl Strategy<Value = Registration> {
+    let activation = (container_id(), epoch(), labels())
+        .prop_map(|(id, epoch, labels)| Activation { id, epoch, labels });
+    (endpoint(), vec(kind(), 0..4), labels(), vec(activation, 0..4)).prop_map(
+        |(endpoint, kinds, labels, containers)| Registration {
+            endpoint,
+            kinds,
+            labels,
+            containers,
+        },
+    )
+}
+
+fn start() -> impl Strategy<Value = StartContainer> {
+    (container_id(), epoch(), labels(), vec(any::<u8>(), 0..50))
+        .prop_map(|(id, epoch, labels, extra)| StartContainer { id, epoch, labels, extra })
+}
+
+fn container_call() -> impl Strategy<Value = ContainerCall> {
+    (target(), ".{0,20}", caller(), option::of(".{0,20}"), any::<u128>(), any::<bool>()).prop_map(
+        |(target, operation, caller, idempotency, trace, send)| ContainerCall {
+            target,
+            operation,
+            caller,
+            idempotency,
+            trace,
+            send,
+        },
+    )
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    prop_oneof![
+        registration().prop_map(Call::Register),
+        agent_id().prop_map(Call::Unregister),
+        (agent_id(), vec((container_id(), epoch()), 0..4))
+            .prop_map(|(agent, containers)| Call::Ended { agent, containers }),
+        (kind(), options()).prop_map(|(kind, options)| Call::Get { kind, options }),
+        (container_id(), options()).prop_map(|(id, options)| Call::Reclaim { id, options }),
+        container_id().prop_map(Call::Release),
+        Just(Call::Agents),
+        Just(Call::Kinds),
+        option::of(kind()).prop_map(|kind| Call::List { kind }),
+        Just(Call::Watch),
+        Just(Call::Unwatch),
+        start().prop_map(Call::Start),
+        (target(), any::<bool>()).prop_map(|(target, force)| Call::Terminate { target, force }),
+        container_call().prop_map(Call::Container),
+        (target(), connection_id(), caller()).prop_map(|(target, connection, caller)| {
+            Call::Connect { target, connection, caller }
+        }),
+        connection_id().prop_map(|connection| Call::Disconnect { connection }),
+        connection_id().prop_map(|connection| Call::Disconnected { connection }),
+    ]
+}
+
+fn reply() -> impl Strategy<Value = Reply> {
+    let snapshot = (any::<u64>(), vec(agent_record(), 0..3), vec(container_record(), 0..3))
+        .prop_map(|(revision, agents, containers)| Snapshot { revision, agents, containers });
+    let registered = (vec((container_id(), epoch()), 0..4), any::<u32>())
+        .prop_map(|(terminate, lease_ms)| Registered { terminate, lease_ms });
+    prop_oneof![
+        Just(Reply::Done),
+        registered.prop_map(Reply::Registered),
+        container_record().prop_map(Reply::Container),
+        vec(agent_record(), 0..4).prop_map(Reply::Agents),
+        vec(kind(), 0..4).prop_map(Reply::Kinds),
+        vec(container_record(), 0..4).prop_map(Reply::Containers),
+        snapshot.prop_map(Reply::Snapshot),
+        any::<bool>().prop_map(Reply::Terminated),
+        Just(Reply::Payload),
+        Just(Reply::Stream),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        vec(network_event(), 0..4).prop_map(Event::Network),
+        (connection_id(), epoch())
+            .prop_map(|(connection, epoch)| Event::Container { connection, epoch }),
+    ]
+}
+
+fn result<T: std::fmt::Debug>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Result<T, NetworkError>> {
+    prop_oneof![value.prop_map(Ok), error().prop_map(Err)]
+}
+
+fn frame() -> impl Strategy<Value = Frame> {
+    let hello = (any::<(u16, u64, u32)>(), client_id(), role());
+    let welcome = (any::<(u16, u64, bool)>(), server_id());
+    prop_oneof![
+        hello.prop_map(|((version, features, alive_timeout_ms), client, role)| {
+            Frame::Hello(Hello { version, features, client, role, alive_timeout_ms })
+        }),
+        welcome.prop_map(|((version, features, resumed), server)| {
+            Frame::Welcome(Welcome { version, features, server, resumed })
+        }),
+        error().prop_map(Frame::Refused),
+        (any::<(u64, u32)>(), call()).prop_map(|((id, deadline_ms), call)| Frame::Request {
+            id,
+            deadline_ms,
+            call
+        }),
+        (any::<u64>(), result(reply())).prop_map(|(id, result)| Frame::Response { id, result }),
+        (any::<u64>(), option::of(result(Just(())))).prop_map(|(id, end)| Frame::Chunk { id, end }),
+        any::<(u64, u32)>().prop_map(|(id, chunks)| Frame::Credit { id, chunks }),
+        any::<u64>().prop_map(|id| Frame::Cancel { id }),
+        event().prop_map(Frame::Event),
+        prop::sample::select(vec![
+            Frame::AskHello,
+            Frame::Ping,
+            Frame::Pong,
+            Frame::Close,
+            Frame::Closed,
+        ]),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_frame_survives_its_codec(frame in frame()) {
+        let bytes = frame.encode().unwrap();
+        prop_assert_eq!(bytes[0], MAGIC);
+        prop_assert_eq!(Frame::decode(&bytes), Ok(frame));
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_or_prolonged_is_an_error(
+        frame in frame(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = frame.encode().unwrap().to_vec();
+        let short = &bytes[..cut.index(bytes.len())];
+        prop_assert!(Frame::decode(short).is_err());
+        bytes.push(0);
+        prop_assert!(Frame::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_flipped_bit_never_breaks_the_decoder(
+        frame in frame(),
+        place in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+    ) {
+        let mut bytes = frame.encode().unwrap().to_vec();
+        let place = place.index(bytes.len());
+        bytes[place] ^= 1u8 << bit;
+        if let Ok(decoded) = Frame::decode(&bytes) {
+            // What is accepted is a frame like any other.
+            prop_assert_eq!(Frame::decode(&decoded.encode().unwrap()), Ok(decoded));
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_break_the_decoder(mut bytes in vec(any::<u8>(), 0..200)) {
+        let _any = Frame::decode(&bytes);
+        bytes.insert(0, MAGIC);
+        let _any = Frame::decode(&bytes);
+    }
+}
+
+#[test]
+fn an_announced_length_allocates_nothing() {
+    // An event of 2^63 changes, in a dozen bytes.
+    let mut bytes = Frame::Event(Event::Network(Vec::new())).encode().unwrap().to_vec();
+    bytes.pop();
+    bytes.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+    assert!(matches!(Frame::decode(&bytes), Err(FrameError::Malformed(_))));
+}
+
+#[test]
+fn what_is_over_its_limit_is_named_with_it() {
+    let large = vec![MAGIC; limits::HEADER_BYTES + 1];
+    assert_eq!(Frame::decode(&large), Err(FrameError::HeaderTooLarge(large.len())));
+    let payload = &large[..=limits::PAYLOAD_BYTES];
+    assert_eq!(check_payload(payload), Err(FrameError::PayloadTooLarge(payload.len())));
+    assert_eq!(check_payload(&payload[1..]), Ok(()));
+    assert_eq!(Frame::decode(&[]), Err(FrameError::Empty));
+    assert_eq!(Frame::decode(b"5"), Err(FrameError::Language(b'5')));
+}
