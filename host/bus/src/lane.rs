@@ -18,6 +18,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{response::Response, wire::Outgoing};
 
+/// In place of the name of a connection: the current one of a peer, or the
+/// next. Connections are named from 1.
+pub(crate) const ANY: u64 = 0;
+
 /// Who waits for the answer to a request.
 pub(crate) type Asker = oneshot::Sender<Result<Response, NetworkError>>;
 
@@ -28,7 +32,7 @@ pub(crate) type Lane = mpsc::UnboundedSender<Command>;
 /// connection it is meant for; on another one it has no effect.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Send a request. A peer sends it on its current connection, or the next.
+    /// Send a request. A peer takes [`ANY`] connection, too.
     Call { connection: u64, id: u64, message: Outgoing, asker: Asker },
     /// Nobody waits for the answer, or reads the stream, any more.
     Cancel { connection: u64, id: u64 },

@@ -57,6 +57,7 @@ fn refuse(error: FrameError) -> NetworkError {
 
 /// A message in one of the languages of the port.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the largest variant is the usual one")]
 pub(crate) enum Language {
     /// The native one.
     Native(Frame, Bytes),

@@ -1,0 +1,220 @@
+//! The listening side: a ROUTER behind its door.
+
+mod service;
+mod sessions;
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hulynet_protocol::{Call, ClientId, ErrorKind, Event, Frame, NetworkError, Role};
+use tokio::sync::oneshot;
+
+pub(crate) use service::{BATCH, Service};
+
+use crate::{
+    ask::{Ask, encode, late},
+    bus::Thread,
+    door::Link,
+    exchange::busy,
+    lane::{Command, Lane},
+    request::Request,
+    response::Response,
+    wire::Outgoing,
+};
+
+/// What a server hands to its service, in the order in which a peer sent it.
+/// Requests that find the service too slow get `Busy`, signs of life are left
+/// out then, and events disconnect their peer, so that none is lost in
+/// silence; joining and leaving are always told.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the largest variant is the usual one")]
+pub enum Incoming {
+    /// A peer said hello.
+    Joined {
+        /// Who.
+        peer: ClientId,
+        /// What it is.
+        role: Role,
+        /// Its lease.
+        alive_timeout: Duration,
+        /// Its session went on (same client id, new connection).
+        resumed: bool,
+    },
+    /// A ping arrived: the peer's leases are renewed.
+    Alive(ClientId),
+    /// A peer asks something.
+    Request(Request),
+    /// A peer tells something.
+    Event {
+        /// Who.
+        peer: ClientId,
+        /// What.
+        event: Event,
+        /// Its payload.
+        payload: Bytes,
+    },
+    /// The peer said goodbye (`lost` false) or was silent for its alive
+    /// timeout (`lost` true). Comes once per session.
+    Left {
+        /// Who.
+        peer: ClientId,
+        /// Silent rather than closed.
+        lost: bool,
+    },
+}
+
+/// Messages that had no effect, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// They could not be read.
+    pub malformed: u64,
+    /// They were in the language of the original.
+    pub original: u64,
+    /// They were well-formed and out of place: a request id in progress, or a
+    /// frame that only a server sends.
+    pub misplaced: u64,
+}
+
+/// Counts [`Dropped`] messages.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    malformed: AtomicU64,
+    original: AtomicU64,
+    misplaced: AtomicU64,
+}
+
+/// Which connection each client has now.
+#[derive(Debug, Default)]
+pub(crate) struct Directory(Mutex<HashMap<ClientId, Arc<Link>>>);
+
+impl Directory {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientId, Arc<Link>>> {
+        // Nothing panics while it is held, and a map is always whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, peer: &ClientId) -> Result<Arc<Link>, NetworkError> {
+        self.lock().get(peer).cloned().ok_or_else(|| {
+            NetworkError::not_processed(ErrorKind::Unavailable, format!("{peer} is not connected"))
+        })
+    }
+}
+
+/// A listening ROUTER. Cheap to clone; without [`Self::close`] it ends with
+/// its last clone.
+#[derive(Clone, Debug)]
+pub struct Server(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    address: SocketAddr,
+    lane: Lane,
+    directory: Arc<Directory>,
+    counters: Arc<Counters>,
+    next_id: AtomicU64,
+    /// Keeps the thread of the socket.
+    _thread: Arc<Thread>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // A closed lane has ended already.
+        let _ended = self.lane.send(Command::End);
+    }
+}
+
+impl Server {
+    pub(crate) fn new(
+        address: SocketAddr,
+        lane: Lane,
+        directory: Arc<Directory>,
+        counters: Arc<Counters>,
+        thread: Arc<Thread>,
+    ) -> Self {
+        let next_id = AtomicU64::new(1);
+        Self(Arc::new(Handle { address, lane, directory, counters, next_id, _thread: thread }))
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// Messages that had no effect so far.
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        let counters = &self.0.counters;
+        Dropped {
+            malformed: counters.malformed.load(Ordering::Relaxed),
+            original: counters.original.load(Ordering::Relaxed),
+            misplaced: counters.misplaced.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Asks a peer that said hello; ends with the answer, its loss, or the
+    /// timeout. Dropping the future cancels. The timeout is for the beginning
+    /// of an answer; a stream goes on after it.
+    ///
+    /// # Errors
+    /// What the peer answers; `Unavailable` when it is unknown, reconnecting
+    /// or lost; `DeadlineExceeded`; `Busy` and `TooLarge` before sending.
+    pub async fn call(
+        &self,
+        peer: &ClientId,
+        call: Call,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Response, NetworkError> {
+        let link = self.0.directory.get(peer)?;
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        let message = encode(id, call, payload, timeout)?;
+        let cost = message.cost();
+        // Before the door can have written it: what is taken off an account
+        // first and put on it later would stay there for ever.
+        link.account.add(cost);
+        let ask = Ask::begin(&self.0.lane, &link.account, link.number, id, message)
+            .inspect_err(|_| link.account.sub(cost))?;
+        ask.end(timeout, || late(timeout)).await
+    }
+
+    /// Sends an event; never waits.
+    ///
+    /// # Errors
+    /// `Busy` when too much waits to be sent to the peer, `Unavailable` when
+    /// it is unknown or reconnecting, `TooLarge`.
+    pub fn event(&self, peer: &ClientId, event: Event, payload: Bytes) -> Result<(), NetworkError> {
+        let link = self.0.directory.get(peer)?;
+        if !link.account.takes_events() {
+            return Err(busy("too much waits to be sent to this peer"));
+        }
+        let message = Outgoing::new(&Frame::Event(event), payload)?;
+        link.account.add(message.cost());
+        let command = Command::Event { connection: link.number, message };
+        self.0.lane.send(command).map_err(|_| crate::ask::unsent())
+    }
+
+    /// Forgets a peer: its pending calls end, its next frame gets ask-hello.
+    pub fn forget(&self, peer: &ClientId) {
+        // A closed lane has forgotten everybody.
+        let _ended = self.0.lane.send(Command::Forget(peer.clone()));
+    }
+
+    /// Stops accepting, lets requests in progress and their answers end,
+    /// closes. Ends within the deadline.
+    pub async fn close(&self, deadline: Duration) {
+        let (done, end) = oneshot::channel();
+        if self.0.lane.send(Command::Close { deadline, done }).is_ok() {
+            // Dropped unsent means closed as well.
+            let _closed = end.await;
+        }
+    }
+}
