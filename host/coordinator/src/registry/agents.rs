@@ -78,10 +78,9 @@ impl Agents {
     pub(crate) fn next(&mut self, kind: &Kind) -> Option<AgentId> {
         let serving = self.by_kind.get_mut(kind)?;
         let after = match &serving.last {
-            Some(last) => serving
-                .agents
-                .range::<AgentId, _>((Bound::Excluded(last), Bound::Unbounded))
-                .next(),
+            Some(last) => {
+                serving.agents.range::<AgentId, _>((Bound::Excluded(last), Bound::Unbounded)).next()
+            }
             None => None,
         };
         let chosen = after.or_else(|| serving.agents.first())?.clone();

@@ -66,7 +66,7 @@ impl State {
 }
 
 /// One container that runs or is wanted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Container {
     pub(crate) id: ContainerId,
     pub(crate) labels: Labels,
@@ -96,6 +96,12 @@ impl Container {
             announced: false,
             failures: 0,
         }
+    }
+
+    /// The same, waiting for its agent to bring it back.
+    pub(crate) fn recovering(self) -> Self {
+        let state = State::Vacant { last: self.state.epoch(), recovering: true };
+        Self { state, ..self }
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -265,20 +271,13 @@ impl Containers {
     pub(crate) fn is_consistent(&self) -> bool {
         let mut copy = Self::default();
         for container in self.table.values() {
-            copy.insert(Container {
-                id: container.id.clone(),
-                labels: container.labels.clone(),
-                extra: Vec::new(),
-                holders: BTreeSet::new(),
-                state: container.state.clone(),
-                since: container.since,
-                announced: container.announced,
-                failures: container.failures,
-            });
+            copy.insert(container.clone());
         }
         let labels = |all: &BTreeMap<Kind, BTreeMap<Label, BTreeSet<Uuid>>>| -> Vec<_> {
             all.iter()
-                .flat_map(|(kind, by)| by.iter().map(move |(l, u)| (kind.clone(), l.clone(), u.clone())))
+                .flat_map(|(kind, by)| {
+                    by.iter().map(move |(l, u)| (kind.clone(), l.clone(), u.clone()))
+                })
                 .collect()
         };
         copy.by_kind == self.by_kind

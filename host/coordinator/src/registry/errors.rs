@@ -1,0 +1,117 @@
+//! The registry's refusals: what a person reads and whether a retry is safe.
+
+use hulynet_protocol::{
+    AgentId, ClientId, ContainerId, Epoch, ErrorKind, Kind, NetworkError, Retry, limits,
+};
+
+pub(crate) fn unknown_client(client: &ClientId) -> NetworkError {
+    NetworkError::not_processed(
+        ErrorKind::Unavailable,
+        format!("the lease of client {client} ended; introduce yourself again and repeat this"),
+    )
+}
+
+pub(crate) fn not_for_the_registry() -> NetworkError {
+    NetworkError::refused(
+        ErrorKind::Protocol,
+        "the coordinator does not take this request; it is made to agents",
+    )
+}
+
+pub(crate) fn invalid(message: impl Into<String>) -> NetworkError {
+    NetworkError::refused(ErrorKind::InvalidArguments, message)
+}
+
+/// Names the kinds that are served, as far as they fit.
+pub(crate) fn unknown_kind<'a>(
+    kind: &Kind,
+    served: impl Iterator<Item = &'a Kind>,
+) -> NetworkError {
+    let names: Vec<&str> = served.map(Kind::as_str).take(32).collect();
+    let served = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    NetworkError::not_processed(
+        ErrorKind::UnknownKind,
+        format!("no agent serves the kind \"{kind}\"; kinds served now: {served}"),
+    )
+}
+
+/// A uuid belongs to one kind in the whole network.
+pub(crate) fn other_kind(asked: &ContainerId, found: &Kind) -> NetworkError {
+    invalid(format!(
+        "the uuid \"{}\" belongs to a container of the kind \"{found}\", it was asked for as \
+         \"{}\"; a uuid is unique in the network, choose another one",
+        asked.uuid, asked.kind
+    ))
+}
+
+pub(crate) fn unknown_container(id: &ContainerId, retry: Retry) -> NetworkError {
+    NetworkError::new(
+        ErrorKind::UnknownContainer,
+        retry,
+        format!("no container {id} is live; get it first"),
+    )
+}
+
+pub(crate) fn not_running(id: &ContainerId) -> NetworkError {
+    NetworkError::not_processed(
+        ErrorKind::Unavailable,
+        format!("the container {id} is being started; repeat this when it runs"),
+    )
+}
+
+pub(crate) fn stale_epoch(id: &ContainerId, asked: Epoch, live: Epoch) -> NetworkError {
+    NetworkError::not_processed(
+        ErrorKind::StaleEpoch,
+        format!("the activation {asked} of the container {id} is over, the live one is {live}"),
+    )
+}
+
+pub(crate) fn ended_while_wanted(id: &ContainerId) -> NetworkError {
+    NetworkError::not_processed(
+        ErrorKind::ContainerEnded,
+        format!("the container {id} was terminated before it ran"),
+    )
+}
+
+/// A get may always be repeated, so a start whose outcome is unknown counts as
+/// not processed: a later activation has a higher epoch.
+pub(crate) fn start_failed(
+    id: &ContainerId,
+    agent: &AgentId,
+    cause: &NetworkError,
+) -> NetworkError {
+    let retry = match cause.retry {
+        Retry::Final => Retry::Final,
+        Retry::NotProcessed | Retry::MaybeProcessed => Retry::NotProcessed,
+    };
+    NetworkError::new(
+        ErrorKind::StartFailed,
+        retry,
+        format!("the container {id} could not be started on the agent {agent}: {}", cause.message),
+    )
+}
+
+pub(crate) fn start_timed_out(timeout: std::time::Duration) -> NetworkError {
+    NetworkError::maybe_processed(
+        ErrorKind::DeadlineExceeded,
+        format!("it did not answer within {timeout:?}"),
+    )
+}
+
+pub(crate) fn ended_while_starting() -> NetworkError {
+    NetworkError::not_processed(ErrorKind::ContainerEnded, "it ended while it was started")
+}
+
+pub(crate) fn foreign_agent(agent: &AgentId) -> NetworkError {
+    NetworkError::refused(
+        ErrorKind::PermissionDenied,
+        format!("the agent {agent} is registered by another peer; only that one may speak for it"),
+    )
+}
+
+pub(crate) fn too_many(what: &str, count: usize) -> NetworkError {
+    NetworkError::refused(
+        ErrorKind::TooLarge,
+        format!("there are {count} {what}, more than the {} of one answer", limits::LISTED),
+    )
+}

@@ -1,0 +1,94 @@
+//! What must be true after every step.
+
+use super::{Registry, containers::State, timers::Timer};
+
+impl Registry {
+    /// Checks that the tables agree with one another; for tests and
+    /// simulations, in time proportional to everything that there is.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        let require = |condition: bool, what: &str| {
+            if condition { Ok(()) } else { Err(what.to_owned()) }
+        };
+        require(self.agents.is_consistent(), "the index of agents by kind is wrong")?;
+        require(self.containers.is_consistent(), "an index of containers is wrong")?;
+        require(self.waiters.is_consistent(), "an index of waiting requests is wrong")?;
+        require(self.timers.is_consistent(), "the two views of the timers differ")?;
+
+        for (id, agent) in self.agents.iter() {
+            let owner = self.clients.get(&agent.peer);
+            require(
+                owner.is_some_and(|client| client.agents.contains(id)),
+                &format!("the agent {id} belongs to no living peer"),
+            )?;
+        }
+        for (id, client) in &self.clients {
+            require(
+                self.timers.is_set(&Timer::Lease(id.clone())),
+                &format!("the lease of {id} has no timer"),
+            )?;
+            for agent in &client.agents {
+                require(
+                    self.agents.get(agent).is_some_and(|agent| agent.peer == *id),
+                    &format!("{id} claims the agent {agent}"),
+                )?;
+            }
+            for uuid in &client.held {
+                require(
+                    self.containers.get(uuid).is_some_and(|c| c.holders.contains(id)),
+                    &format!("{id} holds {uuid}, which does not know it"),
+                )?;
+            }
+        }
+        for client in self.waiters.clients().chain(self.events.watchers()) {
+            require(
+                self.clients.contains_key(client),
+                &format!("{client} is gone and still waits or watches"),
+            )?;
+        }
+        for uuid in self.waiters.containers() {
+            require(
+                self.containers.get(uuid).is_some(),
+                &format!("a request waits for {uuid}, which does not exist"),
+            )?;
+        }
+        for timer in self.timers.armed() {
+            let owned = match timer {
+                Timer::Recovery => true,
+                Timer::Lease(client) => self.clients.contains_key(client),
+                Timer::Container(uuid) => self.containers.get(uuid).is_some(),
+            };
+            require(owned, &format!("{timer:?} belongs to nobody"))?;
+        }
+        self.containers.iter().try_for_each(|container| {
+            let id = &container.id;
+            for holder in &container.holders {
+                require(
+                    self.clients.get(holder).is_some_and(|c| c.held.contains(&id.uuid)),
+                    &format!("{id} is held by {holder}, who does not know it"),
+                )?;
+            }
+            if let Some(place) = container.state().place() {
+                require(
+                    self.agents.get(&place.agent).is_some(),
+                    &format!("{id} is placed on {}, which is gone", place.agent),
+                )?;
+                require(place.epoch <= self.epoch, &format!("{id} has an epoch of the future"))?;
+            }
+            let wanted = !container.holders.is_empty() || self.waiters.any(&id.uuid, |_| true);
+            let moves = self.timers.is_set(&Timer::Container(id.uuid.clone()));
+            match container.state() {
+                State::Vacant { .. } => require(wanted, &format!("nobody wants the vacant {id}")),
+                State::Running(_) => require(
+                    container.holders.is_empty() == moves,
+                    &format!("{id} is unused without an end, or ends though it is used"),
+                ),
+                State::Starting(_) | State::Terminating(..) => {
+                    require(moves, &format!("nothing ends the wait for {id}"))
+                }
+            }
+        })
+    }
+}

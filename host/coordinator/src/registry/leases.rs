@@ -1,0 +1,67 @@
+//! Peers that come, are heard, and go.
+
+use std::time::Duration;
+
+use hulynet_protocol::ClientId;
+
+use super::{Action, Registry, clients::Client, timers::Timer};
+
+impl Registry {
+    pub(crate) fn client_joined(
+        &mut self,
+        client: ClientId,
+        alive_timeout: Duration,
+        resumed: bool,
+    ) {
+        let lease = alive_timeout.clamp(self.config.shortest_lease, self.config.longest_lease);
+        match self.clients.get_mut(&client) {
+            Some(known) => {
+                known.lease = lease;
+                known.expires = self.now + lease;
+            }
+            // It believes that its references still stand: they do not.
+            None if resumed => return self.actions.push_back(Action::Forget(client)),
+            None => {
+                self.clients.insert(client.clone(), Client::new(lease, self.now));
+            }
+        }
+        self.timers.set(Timer::Lease(client), self.now + lease);
+    }
+
+    /// Renews a lease. The timer stays where it is and looks when it fires.
+    pub(crate) fn client_alive(&mut self, client: &ClientId) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.expires = self.now + client.lease;
+        }
+    }
+
+    pub(crate) fn lease_ended(&mut self, client: &ClientId) {
+        let Some(known) = self.clients.get(client) else { return };
+        let expires = known.expires;
+        if expires > self.now {
+            return self.timers.set(Timer::Lease(client.clone()), expires);
+        }
+        self.lose_client(client);
+        self.actions.push_back(Action::Forget(client.clone()));
+    }
+
+    /// Releases everything that a peer held, waited for and was.
+    pub(crate) fn lose_client(&mut self, client: &ClientId) {
+        let Some(lost) = self.clients.remove(client) else { return };
+        self.timers.cancel(&Timer::Lease(client.clone()));
+        self.events.unwatch(client);
+        let mut touched = self.waiters.cancel_client(client);
+        for uuid in lost.held {
+            if let Some(container) = self.containers.get_mut(&uuid) {
+                container.holders.remove(client);
+            }
+            touched.insert(uuid);
+        }
+        for uuid in &touched {
+            self.settle(uuid);
+        }
+        for agent in &lost.agents {
+            self.lose_agent(agent);
+        }
+    }
+}

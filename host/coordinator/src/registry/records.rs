@@ -1,0 +1,100 @@
+//! What the registry tells of itself: records, lists, snapshots.
+
+use hulynet_protocol::{
+    AgentId, AgentRecord, Change, ClientId, ContainerRecord, ContainerState, Endpoint, Kind, Reply,
+    Snapshot, Uuid, limits,
+};
+
+use super::{
+    Registry, Token,
+    agents::Agent,
+    containers::{Container, State},
+    errors,
+};
+
+impl Registry {
+    /// The record of a container that has a place.
+    pub(crate) fn record(&self, container: &Container) -> Option<ContainerRecord> {
+        let (place, state) = match container.state() {
+            State::Vacant { .. } => return None,
+            State::Starting(place) => (place, ContainerState::Starting),
+            State::Running(place) => (place, ContainerState::Running),
+            State::Terminating(place, _) => (place, ContainerState::Terminating),
+        };
+        let address = self.agents.get(&place.agent).and_then(|a| a.endpoint.address.clone());
+        Some(ContainerRecord {
+            id: container.id.clone(),
+            endpoint: Endpoint { agent: place.agent.clone(), address },
+            epoch: place.epoch,
+            state,
+            labels: container.labels.clone(),
+            holders: container.holders.len() as u64,
+        })
+    }
+
+    pub(crate) fn agent_record(&self, id: &AgentId, agent: &Agent) -> AgentRecord {
+        AgentRecord {
+            endpoint: agent.endpoint.clone(),
+            kinds: agent.kinds.iter().cloned().collect(),
+            containers: self.containers.count_at(id) as u64,
+            labels: agent.labels.clone(),
+        }
+    }
+
+    /// Tells watchers that a container runs, here and in this activation.
+    pub(crate) fn announce(&mut self, uuid: &Uuid) {
+        let Some(container) = self.containers.get(uuid) else { return };
+        let Some(record) = self.record(container) else { return };
+        let known = container.announced;
+        self.events.push(if known {
+            Change::ContainerUpdated(record)
+        } else {
+            Change::ContainerAdded(record)
+        });
+        if let Some(container) = self.containers.get_mut(uuid) {
+            container.announced = true;
+        }
+    }
+
+    pub(crate) fn list_agents(&mut self, token: Token) {
+        let agents = self.agents.iter().map(|(id, agent)| self.agent_record(id, agent)).collect();
+        self.answer(token, Ok(Reply::Agents(agents)));
+    }
+
+    pub(crate) fn list_kinds(&mut self, token: Token) {
+        let kinds = self.agents.kinds().cloned().collect();
+        self.answer(token, Ok(Reply::Kinds(kinds)));
+    }
+
+    pub(crate) fn list_containers(&mut self, token: Token, kind: Option<&Kind>) {
+        let count = kind.map_or(self.containers.len(), |kind| self.containers.count_of_kind(kind));
+        if count > limits::LISTED {
+            return self.answer(token, Err(errors::too_many("containers", count)));
+        }
+        let records = match kind {
+            Some(kind) => self.containers.of_kind(kind).filter_map(|c| self.record(c)).collect(),
+            None => self.containers.iter().filter_map(|c| self.record(c)).collect(),
+        };
+        self.answer(token, Ok(Reply::Containers(records)));
+    }
+
+    /// A snapshot now, every later change as an event.
+    pub(crate) fn watch(&mut self, client: ClientId, token: Token) {
+        if self.containers.len() > limits::LISTED {
+            let error = errors::too_many("containers", self.containers.len());
+            return self.answer(token, Err(error));
+        }
+        let snapshot = Snapshot {
+            revision: self.events.revision(),
+            agents: self.agents.iter().map(|(id, agent)| self.agent_record(id, agent)).collect(),
+            containers: self
+                .containers
+                .iter()
+                .filter(|container| container.announced)
+                .filter_map(|container| self.record(container))
+                .collect(),
+        };
+        self.events.watch(client);
+        self.answer(token, Ok(Reply::Snapshot(snapshot)));
+    }
+}

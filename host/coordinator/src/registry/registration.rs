@@ -1,0 +1,174 @@
+//! Agents that come, come back, and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hulynet_protocol::{
+    Activation, AgentId, Change, ClientId, Epoch, Kind, Registered, Registration, Reply, Uuid,
+};
+
+use super::{
+    Registry, Token,
+    agents::Agent,
+    containers::{Container, Place, State},
+    endings::Cause,
+    errors,
+    timers::Timer,
+    validate,
+};
+
+impl Registry {
+    /// A registration brings the whole truth about an agent: its containers are
+    /// adopted unless a newer activation lives elsewhere, and what it does not
+    /// bring any more has ended. Repeating it changes nothing.
+    pub(crate) fn register(&mut self, client: ClientId, token: Token, registration: Registration) {
+        if let Err(error) = validate::registration(&registration) {
+            return self.answer(token, Err(error));
+        }
+        let Registration { endpoint, kinds, labels, containers } = registration;
+        let id = endpoint.agent.clone();
+        let kinds: BTreeSet<Kind> = kinds.into_iter().collect();
+        self.insert_agent(Agent { peer: client.clone(), endpoint, kinds: kinds.clone(), labels });
+
+        let before = self.containers.at(&id);
+        let mut brought = BTreeMap::new();
+        let mut terminate = Vec::new();
+        for activation in containers {
+            let (container, epoch) = (activation.id.clone(), activation.epoch);
+            brought.insert(container.uuid.clone(), epoch);
+            if !self.adopt(&id, activation) {
+                terminate.push((container, epoch));
+            }
+        }
+        let lease = self.clients.get(&client).map(|client| client.lease).unwrap_or_default();
+        let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
+        self.answer(token, Ok(Reply::Registered(Registered { terminate, lease_ms })));
+
+        for uuid in before {
+            if self.is_missing(&uuid, &id, brought.get(&uuid)) {
+                self.ended(&uuid, Cause::Itself);
+            }
+        }
+        for kind in &kinds {
+            self.start_vacant(kind);
+        }
+    }
+
+    fn insert_agent(&mut self, agent: Agent) {
+        let id = agent.endpoint.agent.clone();
+        let known = self.agents.get(&id).cloned();
+        if let Some(known) = &known
+            && let Some(owner) = self.clients.get_mut(&known.peer)
+        {
+            owner.agents.remove(&id);
+        }
+        if let Some(owner) = self.clients.get_mut(&agent.peer) {
+            owner.agents.insert(id.clone());
+        }
+        let record = self.agent_record(&id, &agent);
+        match known {
+            None => self.events.push(Change::AgentAdded(record)),
+            Some(known) if known == (Agent { peer: known.peer.clone(), ..agent.clone() }) => {}
+            Some(_) => self.events.push(Change::AgentUpdated(record)),
+        }
+        self.agents.insert(agent);
+    }
+
+    /// Takes an activation over from its agent; `false` when it must end,
+    /// because a newer one lives or its uuid belongs to another kind.
+    fn adopt(&mut self, agent: &AgentId, brought: Activation) -> bool {
+        let Activation { id, epoch, labels } = brought;
+        let uuid = id.uuid.clone();
+        // An earlier coordinator may have had a faster clock.
+        self.epoch = self.epoch.max(epoch);
+        let place = Place { agent: agent.clone(), epoch };
+        let Some(known) = self.containers.get(&uuid) else {
+            self.containers.insert(Container::vacant(id, labels, Vec::new()));
+            self.settle_at(&uuid, place);
+            return true;
+        };
+        if known.id.kind != id.kind || epoch < known.state().epoch() {
+            return false;
+        }
+        let state = known.state().clone();
+        match state.place() {
+            Some(current) if *current == place => {
+                if matches!(state, State::Starting(_)) {
+                    self.run(&uuid);
+                }
+                true
+            }
+            Some(current) if current.epoch == epoch => false,
+            Some(current) => {
+                let current = current.clone();
+                if current.agent != *agent {
+                    self.end_stray(&current.agent, &id, current.epoch);
+                }
+                self.settle_at(&uuid, place);
+                true
+            }
+            None => {
+                self.settle_at(&uuid, place);
+                true
+            }
+        }
+    }
+
+    fn settle_at(&mut self, uuid: &Uuid, place: Place) {
+        self.enter_state(uuid, State::Starting(place));
+        self.run(uuid);
+    }
+
+    /// Whether the registry believes in an activation that the agent does not
+    /// have. One that is starting may not have reached the agent yet.
+    fn is_missing(&self, uuid: &Uuid, agent: &AgentId, brought: Option<&Epoch>) -> bool {
+        let Some(container) = self.containers.get(uuid) else { return false };
+        match container.state() {
+            State::Vacant { .. } | State::Starting(_) => false,
+            State::Running(place) | State::Terminating(place, _) => {
+                place.agent == *agent && brought != Some(&place.epoch)
+            }
+        }
+    }
+
+    /// Starts what waited for an agent of this kind.
+    fn start_vacant(&mut self, kind: &Kind) {
+        for uuid in self.containers.vacant(kind) {
+            let delayed = self.timers.is_set(&Timer::Container(uuid.clone()));
+            let waits = self.containers.get(&uuid).is_some_and(|container| {
+                matches!(container.state(), State::Vacant { recovering: false, .. })
+            });
+            if waits && !delayed {
+                self.start(&uuid, None);
+            }
+        }
+    }
+
+    /// The agent stopped all its containers and leaves. Idempotent.
+    pub(crate) fn unregister(&mut self, client: &ClientId, token: Token, agent: &AgentId) {
+        match self.agents.get(agent) {
+            Some(known) if known.peer != *client => {
+                self.answer(token, Err(errors::foreign_agent(agent)));
+            }
+            Some(_) => {
+                if let Some(client) = self.clients.get_mut(client) {
+                    client.agents.remove(agent);
+                }
+                self.answer(token, Ok(Reply::Done));
+                self.lose_agent(agent);
+            }
+            None => self.answer(token, Ok(Reply::Done)),
+        }
+    }
+
+    /// Nothing of a lost agent stays: what is wanted moves, the rest is
+    /// removed.
+    pub(crate) fn lose_agent(&mut self, agent: &AgentId) {
+        if self.agents.remove(agent).is_none() {
+            return;
+        }
+        self.events.push(Change::AgentRemoved(agent.clone()));
+        for uuid in self.containers.at(agent) {
+            self.ended(&uuid, Cause::AgentLost);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Moves inputs into the registry and its actions out; holds no decision.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use hulynet_bus::{Incoming, Request, Responder, Response, Server};
+use hulynet_protocol::{
+    Call, ClientId, ConnectionId, ErrorKind, NetworkError, Reply, StartContainer, Target,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    connections::{Attempt, Connections},
+    watchers::Watchers,
+};
+use crate::registry::{Action, Input, Registry, RegistryConfig, Route, Time, Token};
+
+/// How many results of calls may wait for the registry.
+pub(crate) const RESULTS: usize = 1024;
+
+/// What spawned tasks report.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// Something for the registry.
+    Input(Input),
+    /// An attempt to make a proxied connection failed; perhaps the agent made
+    /// it all the same.
+    NotConnected { connection: ConnectionId, attempt: Attempt, perhaps_made: bool },
+}
+
+type Answer = Result<Reply, NetworkError>;
+
+/// The task that owns the registry.
+pub(crate) struct Driver {
+    registry: Registry,
+    timings: RegistryConfig,
+    pub(crate) server: Server,
+    began: Instant,
+    tokens: u64,
+    /// Requests that were not answered at once.
+    waiting: BTreeMap<Token, oneshot::Sender<Answer>>,
+    /// The request that is being handled, until it is answered.
+    current: Option<(Token, Responder)>,
+    pub(crate) reports: mpsc::Sender<Report>,
+    results: mpsc::Receiver<Report>,
+    pub(crate) tasks: JoinSet<()>,
+    pub(crate) connections: Connections,
+    watchers: Watchers,
+}
+
+impl Driver {
+    pub(crate) fn new(registry: Registry, timings: RegistryConfig, server: Server) -> Self {
+        let (reports, results) = mpsc::channel(RESULTS);
+        Self {
+            registry,
+            timings,
+            server,
+            began: Instant::now(),
+            tokens: 0,
+            waiting: BTreeMap::new(),
+            current: None,
+            reports,
+            results,
+            tasks: JoinSet::new(),
+            connections: Connections::default(),
+            watchers: Watchers::default(),
+        }
+    }
+
+    /// Runs until it is told to stop or the bus ends.
+    pub(crate) async fn run(
+        mut self,
+        mut incoming: mpsc::Receiver<Incoming>,
+        mut stopped: oneshot::Receiver<()>,
+    ) {
+        loop {
+            let now = Instant::now();
+            let timeout = self.registry.next_timeout();
+            let due = timeout.map_or(now, |at| self.began + at.since(Time::default()));
+            tokio::select! {
+                _ = &mut stopped => break,
+                event = incoming.recv() => match event {
+                    Some(event) => self.incoming(event),
+                    None => break,
+                },
+                Some(report) = self.results.recv() => {
+                    self.catch_up(&mut incoming);
+                    self.report(report);
+                }
+                () = sleep_until(due), if timeout.is_some() => {
+                    self.catch_up(&mut incoming);
+                    self.registry.handle_timeout(self.now());
+                    self.act();
+                }
+                () = self.watchers.due() => self.watchers.tell_again(&self.server),
+            }
+            while self.tasks.try_join_next().is_some() {}
+        }
+        // What waits is answered as not processed, what is on its way through
+        // goes on until the server closes.
+        self.waiting.clear();
+        incoming.close();
+        while let Some(event) = incoming.recv().await {
+            if let Incoming::Request(request) = event {
+                request.responder.reply(Err(shutting_down()));
+            }
+        }
+        self.tasks.detach_all();
+    }
+
+    /// What had arrived before a result or a timeout comes before it: an
+    /// agent's registration before the start that it answered later, a ping
+    /// before the end of its lease.
+    fn catch_up(&mut self, incoming: &mut mpsc::Receiver<Incoming>) {
+        for _ in 0..incoming.len() {
+            match incoming.try_recv() {
+                Ok(event) => self.incoming(event),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::after_start(self.began.elapsed())
+    }
+
+    fn incoming(&mut self, event: Incoming) {
+        match event {
+            Incoming::Joined { peer, role, alive_timeout, resumed } => {
+                tracing::debug!(%peer, ?role, resumed, "peer joined");
+                self.input(Input::ClientJoined { client: peer, alive_timeout, resumed });
+            }
+            Incoming::Alive(peer) => self.input(Input::ClientAlive(peer)),
+            Incoming::Left { peer, lost } => {
+                tracing::debug!(%peer, lost, "peer left");
+                self.lose_peer(&peer);
+                self.input(Input::ClientLeft(peer));
+            }
+            Incoming::Event { peer, event, payload } => self.container_event(&peer, event, payload),
+            Incoming::Request(request) => self.request(request),
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        let Request { peer, call, payload, responder } = request;
+        match call {
+            Call::Container(call) => self.proxy(call, payload, responder),
+            Call::Connect { target, connection, caller } => {
+                self.connect(peer, target, connection, caller, responder);
+            }
+            Call::Disconnect { connection } => self.disconnect(&peer, connection, responder),
+            Call::Disconnected { connection } => self.disconnected(&peer, &connection, responder),
+            call => {
+                self.tokens += 1;
+                let token = Token(self.tokens);
+                self.current = Some((token, responder));
+                self.input(Input::Request { client: peer, token, call });
+                if let Some((token, responder)) = self.current.take() {
+                    self.answer_later(token, responder);
+                }
+            }
+        }
+    }
+
+    fn answer_later(&mut self, token: Token, mut responder: Responder) {
+        let (sender, answer) = oneshot::channel();
+        self.waiting.insert(token, sender);
+        let reports = self.reports.clone();
+        self.tasks.spawn(async move {
+            let answer = tokio::select! {
+                biased;
+                answer = answer => answer.unwrap_or_else(|_| Err(shutting_down())),
+                () = responder.cancelled() => {
+                    // A driver that is gone has forgotten the request.
+                    let _gone = reports.send(Report::Input(Input::Cancelled(token))).await;
+                    return;
+                }
+            };
+            responder.reply(answer.map(|reply| (reply, Bytes::new())));
+        });
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Input(input) => {
+                if let Input::Cancelled(token) = &input {
+                    self.waiting.remove(token);
+                }
+                self.input(input);
+            }
+            Report::NotConnected { connection, attempt, perhaps_made } => {
+                if let Some(agent) = self.connections.failed(&connection, attempt)
+                    && perhaps_made
+                {
+                    self.end_at_agent(agent, connection);
+                }
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.registry.handle(self.now(), input);
+        self.act();
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.registry.poll_action() {
+            match action {
+                Action::Answer { token, result } => self.answer(token, result),
+                Action::Start { peer, agent, container } => {
+                    let StartContainer { id, epoch, .. } = container.clone();
+                    tracing::info!(%id, %epoch, %agent, "starting");
+                    let timeout = self.timings.start_timeout;
+                    self.ask(peer, Call::Start(container), timeout, move |answer| {
+                        let result = answer.and_then(|reply| match reply {
+                            Reply::Done => Ok(()),
+                            other => Err(unexpected(&other)),
+                        });
+                        if let Err(error) = &result {
+                            tracing::warn!(%id, %epoch, %agent, %error, "start failed");
+                        }
+                        Input::Started { agent, id, epoch, result }
+                    });
+                }
+                Action::Terminate { peer, agent, id, epoch, force } => {
+                    tracing::info!(%id, %epoch, %agent, force, "terminating");
+                    let target = Target { id: id.clone(), epoch: Some(epoch) };
+                    let timeout = self.timings.terminate_timeout;
+                    self.ask(peer, Call::Terminate { target, force }, timeout, move |answer| {
+                        let result = answer.and_then(|reply| match reply {
+                            Reply::Terminated(ended) => Ok(ended),
+                            other => Err(unexpected(&other)),
+                        });
+                        Input::Terminated { agent, id, epoch, result }
+                    });
+                }
+                Action::Notify { clients, events } => {
+                    self.watchers.tell(&self.server, &clients, &events);
+                }
+                Action::Forget(client) => {
+                    tracing::info!(%client, "lease ended");
+                    self.lose_peer(&client);
+                    self.server.forget(&client);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, token: Token, result: Answer) {
+        match self.current.take_if(|(current, _)| *current == token) {
+            Some((_, responder)) => responder.reply(result.map(|reply| (reply, Bytes::new()))),
+            None => {
+                if let Some(waiting) = self.waiting.remove(&token) {
+                    // Whoever gave up in this moment is reported as cancelled.
+                    let _gone = waiting.send(result);
+                }
+            }
+        }
+    }
+
+    /// Asks an agent and hands its answer to the registry.
+    fn ask(
+        &mut self,
+        peer: ClientId,
+        call: Call,
+        timeout: Duration,
+        input: impl FnOnce(Answer) -> Input + Send + 'static,
+    ) {
+        let (server, reports) = (self.server.clone(), self.reports.clone());
+        self.tasks.spawn(async move {
+            let answer = server.call(&peer, call, Bytes::new(), timeout).await;
+            let input = input(answer.map(|Response { reply, .. }| reply));
+            // A driver that is gone needs no answers.
+            let _gone = reports.send(Report::Input(input)).await;
+        });
+    }
+
+    pub(crate) fn route(&self, target: &Target) -> Result<Route, NetworkError> {
+        self.registry.route(target)
+    }
+
+    pub(crate) fn forget_watcher(&mut self, peer: &ClientId) {
+        self.watchers.forget(peer);
+    }
+}
+
+fn unexpected(reply: &Reply) -> NetworkError {
+    NetworkError::maybe_processed(
+        ErrorKind::Protocol,
+        format!("the agent answered out of place: {reply:?}"),
+    )
+}
+
+pub(crate) fn shutting_down() -> NetworkError {
+    NetworkError::not_processed(ErrorKind::Unavailable, "the coordinator is shutting down")
+}

@@ -1,0 +1,100 @@
+//! The registry on the bus.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `driver` | the one task that owns the registry |
+//! | `proxy` | requests, connections and broadcasts on their way through |
+//! | `relay` | one proxied request, in a task of its own |
+//! | `connections` | which proxied connection joins which client and agent |
+//! | `watchers` | watchers that were too slow for an event |
+//!
+//! | queue | its bound | when it is full |
+//! |---|---|---|
+//! | from the bus | the bus's | the bus answers `Busy` |
+//! | results of calls to agents | [`driver::RESULTS`] | the finished calls wait |
+//! | events to a peer | the bus's | a watcher is told later that it missed some; a proxied connection ends |
+//! | proxied connections of a client | [`connections::PER_CLIENT`] | the next one is refused with `Busy` |
+
+mod connections;
+mod driver;
+mod proxy;
+mod relay;
+mod watchers;
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use hulynet_bus::{Bus, BusError, Server, ServerConfig};
+use hulynet_protocol::{Role, ServerId, Uuid};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use crate::registry::{Registry, RegistryConfig};
+use driver::Driver;
+
+/// Where a coordinator listens and how patient it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoordinatorConfig {
+    /// `HOST:PORT`; port 0 takes any free one. There is no authentication, so
+    /// listen only where every peer is trusted. Default `127.0.0.1:3737`.
+    pub listen: String,
+    /// The timings of the registry.
+    pub registry: RegistryConfig,
+}
+
+impl Default for CoordinatorConfig {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:3737".to_owned(), registry: RegistryConfig::default() }
+    }
+}
+
+/// A running coordinator. Dropping it stops it at once;
+/// [`shutdown`](Self::shutdown) stops it in order.
+#[derive(Debug)]
+pub struct Coordinator {
+    server: Server,
+    /// Dropped to stop the driver.
+    stop: oneshot::Sender<()>,
+    driver: JoinHandle<()>,
+}
+
+impl Coordinator {
+    /// Listens and serves, on the runtime that this is called in. The term of
+    /// its epochs is the wall clock in milliseconds, so it is higher than that
+    /// of every coordinator before on a clock that goes forward; when agents
+    /// bring higher epochs along, the registry goes on from those.
+    ///
+    /// # Errors
+    /// [`BusError::Bind`] when the address cannot be listened on.
+    pub async fn start(config: CoordinatorConfig, bus: &Bus) -> Result<Self, BusError> {
+        let id = ServerId::random();
+        let server_config = ServerConfig { role: Role::Coordinator, id };
+        let (server, incoming) = bus.bind(&config.listen, server_config).await?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let term = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let registry = Registry::new(config.registry.clone(), term, Uuid::random);
+        let (stop, stopped) = oneshot::channel();
+        let driver = Driver::new(registry, config.registry, server.clone());
+        let driver = tokio::spawn(driver.run(incoming, stopped));
+        tracing::info!(address = %server.local_addr(), term, "coordinator listening");
+        Ok(Self { server, stop, driver })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Stops: waiting requests are answered as not processed, answers on their
+    /// way leave, connections are closed. Ends within the deadline.
+    pub async fn shutdown(self, deadline: Duration) {
+        drop(self.stop);
+        let began = tokio::time::Instant::now();
+        if let Ok(Err(error)) = tokio::time::timeout(deadline, self.driver).await {
+            tracing::error!(%error, "the coordinator's task failed");
+        }
+        self.server.close(deadline.saturating_sub(began.elapsed())).await;
+    }
+}

@@ -1,0 +1,166 @@
+//! What passes through the coordinator: for peers that cannot reach agents.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hulynet_bus::Responder;
+use hulynet_protocol::{
+    Call, Caller, ClientId, ConnectionId, ContainerCall, ErrorKind, Event, NetworkError, Reply,
+    Retry, Target,
+};
+
+use super::{
+    connections::Begun,
+    driver::{Driver, Report},
+    relay::{Outcome, relay},
+};
+
+/// How long a peer may take to learn that a connection ended.
+const END: Duration = Duration::from_secs(10);
+
+impl Driver {
+    /// A request to a container. The live epoch goes along, so that the agent
+    /// refuses it when the container ended meanwhile.
+    pub(crate) fn proxy(&mut self, mut call: ContainerCall, payload: Bytes, responder: Responder) {
+        match self.route(&call.target) {
+            Ok(route) => {
+                call.target.epoch = Some(route.epoch);
+                let relayed = relay(
+                    self.server.clone(),
+                    route.peer,
+                    Call::Container(call),
+                    payload,
+                    responder,
+                );
+                self.tasks.spawn(async {
+                    relayed.await;
+                });
+            }
+            Err(error) => responder.reply(Err(error)),
+        }
+    }
+
+    /// The connection is known before the agent is asked, because its events
+    /// may overtake its answer.
+    pub(crate) fn connect(
+        &mut self,
+        client: ClientId,
+        mut target: Target,
+        connection: ConnectionId,
+        caller: Caller,
+        responder: Responder,
+    ) {
+        let begun = self.route(&target).and_then(|route| {
+            let begun = self.connections.begin(&client, &route.peer, &connection)?;
+            Ok((route, begun))
+        });
+        let (route, Begun { attempt, earlier }) = match begun {
+            Ok(begun) => begun,
+            Err(error) => return responder.reply(Err(error)),
+        };
+        if let Some(earlier) = earlier {
+            self.end_at_agent(earlier, connection.clone());
+        }
+        target.epoch = Some(route.epoch);
+        let (server, reports) = (self.server.clone(), self.reports.clone());
+        self.tasks.spawn(async move {
+            let call = Call::Connect { target, connection: connection.clone(), caller };
+            let perhaps_made = match relay(server, route.peer, call, Bytes::new(), responder).await
+            {
+                Outcome::Succeeded => return,
+                Outcome::Failed(retry) => retry == Retry::MaybeProcessed,
+                Outcome::Cancelled => true,
+            };
+            let report = Report::NotConnected { connection, attempt, perhaps_made };
+            // A driver that is gone has forgotten the connection.
+            let _gone = reports.send(report).await;
+        });
+    }
+
+    /// The client ends a connection. Idempotent.
+    pub(crate) fn disconnect(
+        &mut self,
+        client: &ClientId,
+        connection: ConnectionId,
+        responder: Responder,
+    ) {
+        match self.connections.end(client, &connection) {
+            Some(agent) => {
+                let call = Call::Disconnect { connection };
+                let relayed = relay(self.server.clone(), agent, call, Bytes::new(), responder);
+                self.tasks.spawn(async {
+                    relayed.await;
+                });
+            }
+            None => responder.reply(Ok((Reply::Done, Bytes::new()))),
+        }
+    }
+
+    /// The container ended a connection.
+    pub(crate) fn disconnected(
+        &mut self,
+        agent: &ClientId,
+        connection: &ConnectionId,
+        responder: Responder,
+    ) {
+        if self.connections.listener(agent, connection).is_some()
+            && let Some(client) = self.connections.end(agent, connection)
+        {
+            self.end_at_client(client, connection.clone());
+        }
+        responder.reply(Ok((Reply::Done, Bytes::new())));
+    }
+
+    /// A broadcast or send of a container. A client that is too slow for it
+    /// loses the connection rather than a part of what is sent on it.
+    pub(crate) fn container_event(&mut self, agent: &ClientId, event: Event, payload: Bytes) {
+        let Event::Container { connection, .. } = &event else {
+            tracing::debug!(%agent, "a peer sent an event that only the coordinator sends");
+            return;
+        };
+        let connection = connection.clone();
+        let Some(client) = self.connections.listener(agent, &connection).cloned() else { return };
+        let Err(error) = self.server.event(&client, event, payload) else { return };
+        if error.kind == ErrorKind::Busy {
+            tracing::warn!(%client, %connection, "client is too slow for its connection");
+        }
+        self.connections.end(&client, &connection);
+        self.end_at_agent(agent.clone(), connection.clone());
+        self.end_at_client(client, connection);
+    }
+
+    /// Nothing of a peer that is gone stays.
+    pub(crate) fn lose_peer(&mut self, peer: &ClientId) {
+        self.forget_watcher(peer);
+        let ended = self.connections.end_all(peer);
+        for (agent, connection) in ended.at_agents {
+            self.end_at_agent(agent, connection);
+        }
+        for (client, connection) in ended.at_clients {
+            self.end_at_client(client, connection);
+        }
+    }
+
+    pub(crate) fn end_at_agent(&mut self, agent: ClientId, connection: ConnectionId) {
+        self.tell(agent, Call::Disconnect { connection });
+    }
+
+    fn end_at_client(&mut self, client: ClientId, connection: ConnectionId) {
+        self.tell(client, Call::Disconnected { connection });
+    }
+
+    fn tell(&mut self, peer: ClientId, call: Call) {
+        let server = self.server.clone();
+        self.tasks.spawn(async move {
+            let told = server.call(&peer, call, Bytes::new(), END).await;
+            log_failure(&peer, told.err());
+        });
+    }
+}
+
+/// A peer that cannot be told is gone or will be, and its connections with it.
+fn log_failure(peer: &ClientId, error: Option<NetworkError>) {
+    if let Some(error) = error {
+        tracing::debug!(%peer, %error, "the end of a connection was not heard");
+    }
+}
