@@ -26,16 +26,35 @@ pub(crate) struct CheckedTransaction {
     pub(crate) text: String,
 }
 
-/// A document with the values that engines index. A value of another type
-/// than the index has is `None`, like a missing one.
+/// A document with the values that engines index.
 #[derive(Debug)]
 pub(crate) struct CheckedDocument {
     pub(crate) id: String,
     pub(crate) class: String,
-    pub(crate) space: Option<String>,
-    pub(crate) attached_to: Option<String>,
-    pub(crate) modified_on: Option<f64>,
+    pub(crate) space: Indexed<String>,
+    pub(crate) attached_to: Indexed<String>,
+    pub(crate) modified_on: Indexed<f64>,
     pub(crate) text: String,
+}
+
+/// The value of a field in an index.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Indexed<T> {
+    /// The field is missing or `null`.
+    Missing,
+    /// It has the type of the index.
+    Value(T),
+    /// It has another type: any query on it must look at the document.
+    Other,
+}
+
+impl<T> Indexed<T> {
+    fn new(field: Option<&Value>, read: impl Fn(&Value) -> Option<T>) -> Self {
+        match field {
+            None | Some(Value::Null) => Self::Missing,
+            Some(value) => read(value).map_or(Self::Other, Self::Value),
+        }
+    }
 }
 
 impl CheckedCommit {
@@ -76,15 +95,18 @@ fn transaction((at, mut value): (usize, Value)) -> Result<CheckedTransaction, St
 fn document((at, mut value): (usize, Value)) -> Result<CheckedDocument, StoreError> {
     let what = || format!("document {at}");
     let (id, text) = checked_text(&what, &mut value, MAX_DOCUMENT_BYTES)?;
-    let field = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    let class = field("_class").ok_or_else(|| invalid(what(), "needs a text _class"))?;
+    let text_of = |value: &Value| value.as_str().map(str::to_owned);
+    let class = value
+        .get("_class")
+        .and_then(text_of)
+        .ok_or_else(|| invalid(what(), "needs a text _class"))?;
     check_id("a _class", &class)?;
     Ok(CheckedDocument {
         id,
         class,
-        space: field("space"),
-        attached_to: field("attachedTo"),
-        modified_on: value.get("modifiedOn").and_then(Value::as_f64),
+        space: Indexed::new(value.get("space"), text_of),
+        attached_to: Indexed::new(value.get("attachedTo"), text_of),
+        modified_on: Indexed::new(value.get("modifiedOn"), Value::as_f64),
         text,
     })
 }
@@ -99,7 +121,13 @@ fn checked_text(
     let id = id.ok_or_else(|| invalid(what(), "must be an object with a text _id"))?;
     check_id("an _id", id)?;
     let text = value.to_string();
-    at_most(text.len(), limit, what(), "bytes", "store large contents elsewhere and refer to them")?;
+    at_most(
+        text.len(),
+        limit,
+        what(),
+        "bytes",
+        "store large contents elsewhere and refer to them",
+    )?;
     Ok((id.to_owned(), text))
 }
 
@@ -162,7 +190,12 @@ fn at_most(
     if count <= limit {
         return Ok(());
     }
-    Err(StoreError::TooLarge { what: format!("{} has {count} {unit},", what.into()), limit, unit, remedy })
+    Err(StoreError::TooLarge {
+        what: format!("{} has {count} {unit},", what.into()),
+        limit,
+        unit,
+        remedy,
+    })
 }
 
 #[cfg(test)]
@@ -183,12 +216,13 @@ mod tests {
     #[test]
     fn a_null_character_is_replaced_wherever_it_stands() {
         let put = json!({"_id": "d", "_class": "c", "a\0": ["x\0y"], "space": "s\0"});
-        let checked = CheckedCommit::new(commit(vec![json!({"_id": "t"})], vec![put], vec![])).unwrap();
+        let checked =
+            CheckedCommit::new(commit(vec![json!({"_id": "t"})], vec![put], vec![])).unwrap();
         let document = &checked.put[0];
         assert!(!document.text.contains("\\u0000"));
         let read: Value = serde_json::from_str(&document.text).unwrap();
         assert_eq!(read["a\u{FFFD}"], json!(["x\u{FFFD}y"]));
-        assert_eq!(document.space.as_deref(), Some("s\u{FFFD}"));
+        assert_eq!(document.space, Indexed::Value("s\u{FFFD}".to_owned()));
     }
 
     #[test]
@@ -198,7 +232,10 @@ mod tests {
         assert!(refusal(vec![json!(1)], vec![], vec![]).contains("transaction 0"));
         assert!(refusal(vec![json!({"_id": ""})], vec![], vec![]).contains("is empty"));
         assert!(refusal(vec![json!({"_id": "a\nb"})], vec![], vec![]).contains("control"));
-        assert!(refusal(t(), vec![json!({"_id": "d"})], vec![]).contains("document 0 needs a text _class"));
+        assert!(
+            refusal(t(), vec![json!({"_id": "d"})], vec![])
+                .contains("document 0 needs a text _class")
+        );
         let twice = vec![json!({"_id": "t"}), json!({"_id": "t"})];
         assert!(refusal(twice, vec![], vec![]).contains("\"t\" appears twice"));
         let put = vec![json!({"_id": "d", "_class": "c"})];
@@ -212,9 +249,12 @@ mod tests {
         for _ in 0..110 {
             deep = json!([deep]);
         }
-        assert!(refusal(t(), vec![json!({"_id": "d", "_class": "c", "x": deep})], vec![]).contains("100"));
+        assert!(
+            refusal(t(), vec![json!({"_id": "d", "_class": "c", "x": deep})], vec![])
+                .contains("100")
+        );
         let large = json!({"_id": "d", "_class": "c", "x": "y".repeat(MAX_DOCUMENT_BYTES)});
-        assert!(refusal(t(), vec![large], vec![]).contains("over the limit of 1048576 bytes"));
+        assert!(refusal(t(), vec![large], vec![]).contains("over the limit of 4194304 bytes"));
         let many: Vec<_> = (0..=MAX_TRANSACTIONS).map(|n| json!({"_id": n.to_string()})).collect();
         assert!(refusal(many, vec![], vec![]).contains("over the limit of 1000 transactions"));
     }

@@ -1,23 +1,18 @@
 use std::path::PathBuf;
 
-use hulynet_protocol::{Epoch, Retry};
+use hulynet_protocol::{Epoch, IdError, Retry};
 
 /// Why the store refused or failed; [`StoreError::retry`] tells whether the
 /// same call may be repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// A name that no workspace or account can have.
-    #[error("the {what} name {name:?} {reason}; use 1 to 128 bytes without control characters")]
-    InvalidName {
-        /// Workspace or account.
-        what: &'static str,
-        /// The name, shortened.
-        name: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
+    #[error(transparent)]
+    InvalidName(#[from] IdError),
     /// The workspace belongs to somebody else.
-    #[error("the workspace {workspace:?} exists already and has another owner; choose another name")]
+    #[error(
+        "the workspace {workspace:?} exists already and has another owner; choose another name"
+    )]
     AlreadyExists {
         /// The workspace.
         workspace: String,
@@ -47,7 +42,9 @@ pub enum StoreError {
         remedy: &'static str,
     },
     /// The sequence numbers of a commit do not follow the log.
-    #[error("the commit begins at {first} but the log ends at {head}; read the log and begin at its next number")]
+    #[error(
+        "the commit begins at {first} but the log ends at {head}; read the log and begin at its next number"
+    )]
     Conflict {
         /// Where the commit wanted to begin.
         first: u64,
@@ -55,7 +52,9 @@ pub enum StoreError {
         head: u64,
     },
     /// A newer writer has taken over the workspace.
-    #[error("the writer's epoch {writer} is older than {current}, which has taken over; stop writing")]
+    #[error(
+        "the writer's epoch {writer} is older than {current}, which has taken over; stop writing"
+    )]
     StaleEpoch {
         /// The epoch of the refused writer.
         writer: Epoch,

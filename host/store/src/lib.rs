@@ -15,13 +15,15 @@ mod checked;
 pub mod conformance;
 mod documents;
 mod error;
-mod ids;
 pub mod limits;
+mod membership;
 mod sqlite;
 
 pub use documents::{Commit, Committed, Documents, Find, LogEntry, Workspace};
 pub use error::StoreError;
-pub use ids::{AccountId, Membership, Role, WorkspaceId};
+pub use membership::{Membership, Role};
 pub use sqlite::SqliteDocuments;
+
+pub use hulynet_protocol::{AccountId, WorkspaceId};
 
 pub use hulynet_filter::{Filter, FilterError, Found, Options};

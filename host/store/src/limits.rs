@@ -2,7 +2,7 @@
 //! guest asks for; the errors name the limit and the remedy.
 
 /// Bytes of one document, as JSON text.
-pub const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
+pub const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of one transaction, as JSON text. An update carries at most what a
 /// document may hold, plus its own fields.
 pub const MAX_TRANSACTION_BYTES: usize = MAX_DOCUMENT_BYTES + 64 * 1024;

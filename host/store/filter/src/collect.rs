@@ -42,12 +42,7 @@ impl Collector {
     /// An empty collector for one query.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self {
-            options,
-            seen: 0,
-            kept: Vec::new(),
-            bytes: 0,
-        }
+        Self { options, seen: 0, kept: Vec::new(), bytes: 0 }
     }
 
     /// Takes a document that matches.
@@ -62,13 +57,9 @@ impl Collector {
             Some(projection) => projection.apply(document),
             None => document,
         };
-        let bytes = approximate_bytes(&document);
+        let bytes = approximate_bytes(&document) + key.approximate_bytes();
         self.bytes += bytes;
-        self.kept.push(Kept {
-            key,
-            bytes,
-            document,
-        });
+        self.kept.push(Kept { key, bytes, document });
         if self.kept.len() >= limit.max(LEAST_ROOM).saturating_mul(2) {
             self.prune();
         }
@@ -78,10 +69,7 @@ impl Collector {
     /// reached, no order is asked for, and nobody wants the total.
     #[must_use]
     pub fn is_satisfied(&self) -> bool {
-        let full = self
-            .options
-            .limit
-            .is_some_and(|limit| self.kept.len() >= limit);
+        let full = self.options.limit.is_some_and(|limit| self.kept.len() >= limit);
         full && self.options.sort.is_empty() && !self.options.total
     }
 
@@ -91,7 +79,7 @@ impl Collector {
         self.kept.len()
     }
 
-    /// About how many bytes of documents are held.
+    /// About how many bytes are held: documents and what they are sorted by.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.bytes
@@ -114,10 +102,7 @@ impl Collector {
     pub fn finish(mut self) -> Found {
         self.prune();
         let total = (!self.is_satisfied()).then_some(self.seen);
-        Found {
-            total,
-            documents: self.kept.into_iter().map(|kept| kept.document).collect(),
-        }
+        Found { total, documents: self.kept.into_iter().map(|kept| kept.document).collect() }
     }
 }
 
@@ -129,54 +114,25 @@ mod tests {
     use super::*;
 
     fn documents(numbers: &[i32]) -> Vec<Value> {
-        numbers
-            .iter()
-            .enumerate()
-            .map(|(at, n)| json!({"_id": at.to_string(), "n": n}))
-            .collect()
+        numbers.iter().enumerate().map(|(at, n)| json!({"_id": at.to_string(), "n": n})).collect()
     }
 
     #[test]
     fn a_limit_without_an_order_ends_the_search_unless_the_total_is_asked() {
-        let options = Options {
-            limit: Some(2),
-            ..Options::default()
-        };
+        let options = Options { limit: Some(2), ..Options::default() };
         let found = options.clone().apply(documents(&[3, 1, 2]));
         assert_eq!((found.total, found.documents.len()), (None, 2));
-        let found = Options {
-            total: true,
-            ..options
-        }
-        .apply(documents(&[3, 1, 2]));
+        let found = Options { total: true, ..options }.apply(documents(&[3, 1, 2]));
         assert_eq!((found.total, found.documents.len()), (Some(3), 2));
-        let count = Options {
-            limit: Some(0),
-            total: true,
-            ..Options::default()
-        };
-        assert_eq!(
-            count.apply(documents(&[1, 2])),
-            Found {
-                total: Some(2),
-                documents: vec![]
-            }
-        );
+        let count = Options { limit: Some(0), total: true, ..Options::default() };
+        assert_eq!(count.apply(documents(&[1, 2])), Found { total: Some(2), documents: vec![] });
     }
 
     #[test]
     fn the_projection_may_drop_the_key_that_sorts() {
         let options = json!({"sort": {"n": -1}, "limit": 1, "projection": {"_id": 1}});
-        let found = Options::parse(&options)
-            .unwrap()
-            .apply(documents(&[1, 5, 2]));
-        assert_eq!(
-            found,
-            Found {
-                total: Some(3),
-                documents: vec![json!({"_id": "1"})]
-            }
-        );
+        let found = Options::parse(&options).unwrap().apply(documents(&[1, 5, 2]));
+        assert_eq!(found, Found { total: Some(3), documents: vec![json!({"_id": "1"})] });
     }
 
     #[test]
@@ -188,6 +144,14 @@ mod tests {
             assert!(collector.held() <= 200);
         }
         assert_eq!(collector.finish().documents[99]["n"], 99);
+    }
+
+    #[test]
+    fn what_sorts_counts_although_the_projection_drops_it() {
+        let options = json!({"sort": {"text": 1}, "projection": {"_id": 1}});
+        let mut collector = Collector::new(Options::parse(&options).unwrap());
+        collector.push(json!({"_id": "d", "text": "x".repeat(10_000)}));
+        assert!(collector.held_bytes() > 10_000);
     }
 
     proptest! {

@@ -67,10 +67,7 @@ impl fmt::Display for FilterError {
             ),
             Self::BadKey { key, reason } => write!(f, "the key {key:?} {reason}"),
             Self::TooLarge { what, limit } => {
-                write!(
-                    f,
-                    "the query has too many {what}; at most {limit} are allowed"
-                )
+                write!(f, "the query has too many {what}; at most {limit} are allowed")
             }
         }
     }

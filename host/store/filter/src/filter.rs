@@ -18,6 +18,16 @@ struct Condition {
     tests: Vec<Test>,
 }
 
+/// What [`Filter::texts_for`] knows about a key. A document whose value is
+/// neither a text nor missing (an array, say) may match whatever it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts<'a> {
+    /// The texts, one of which a text must equal.
+    pub texts: Vec<&'a str>,
+    /// Whether a missing value or `null` is accepted too.
+    pub null: bool,
+}
+
 impl Filter {
     /// Reads a query such as `{"_class": "C", "number": {"$gt": 5}}`.
     ///
@@ -33,10 +43,7 @@ impl Filter {
             });
         };
         if fields.len() > MAX_KEYS {
-            return Err(FilterError::TooLarge {
-                what: "keys",
-                limit: MAX_KEYS,
-            });
+            return Err(FilterError::TooLarge { what: "keys", limit: MAX_KEYS });
         }
         Budget::new().spend(query, 0)?;
         let conditions = fields.iter().map(|(key, value)| {
@@ -44,14 +51,9 @@ impl Filter {
                 let (key, operator) = ("query".to_owned(), key.clone());
                 return Err(FilterError::UnknownOperator { key, operator });
             }
-            Ok(Condition {
-                key: KeyPath::parse(key)?,
-                tests: Test::parse(key, value)?,
-            })
+            Ok(Condition { key: KeyPath::parse(key)?, tests: Test::parse(key, value)? })
         });
-        Ok(Self {
-            conditions: conditions.collect::<Result<_, _>>()?,
-        })
+        Ok(Self { conditions: conditions.collect::<Result<_, _>>()? })
     }
 
     /// The operators that [`Filter::parse`] accepts, as a list for messages.
@@ -65,38 +67,32 @@ impl Filter {
     pub fn matches(&self, document: &Value) -> bool {
         self.conditions.iter().all(|condition| {
             condition.tests.iter().all(|test| {
-                condition
-                    .key
-                    .any(document, &mut |value| test.accepts(value))
-                    != test.negative()
+                condition.key.any(document, &mut |value| test.accepts(value)) != test.negative()
             })
         })
     }
 
-    /// The texts one of which `key` must equal in a document that matches and
-    /// has a text there, or `None` when the filter does not say so. What an
-    /// engine needs to use an index: a document whose value is not a text
-    /// (missing, or an array) may match whatever the answer.
+    /// The texts one of which `key` must equal, or `None` when the filter does
+    /// not say so. What an engine needs to use an index.
     #[must_use]
-    pub fn texts_for(&self, key: &str) -> Option<Vec<&str>> {
-        let condition = self
-            .conditions
-            .iter()
-            .find(|condition| condition.key.as_str() == key)?;
+    pub fn texts_for(&self, key: &str) -> Option<Texts<'_>> {
+        let condition = self.conditions.iter().find(|condition| condition.key.as_str() == key)?;
         condition.tests.iter().find_map(|test| match test {
-            Test::Equals(Value::String(text)) => Some(vec![text.as_str()]),
-            Test::Equals(_) => Some(Vec::new()),
-            Test::In(members) => Some(members.texts.iter().map(String::as_str).collect()),
+            Test::Equals(wanted) => {
+                Some(Texts { texts: wanted.as_str().into_iter().collect(), null: wanted.is_null() })
+            }
+            Test::In(members) => Some(Texts {
+                texts: members.texts.iter().map(String::as_str).collect(),
+                null: members.others.iter().any(Value::is_null),
+            }),
             _ => None,
         })
     }
-}
 
-impl Filter {
     /// The least and the greatest number that `key` may have in a document
     /// that matches and has a number there, both included, or `None` when the
-    /// filter does not bound it. As with [`Filter::texts_for`], a document
-    /// whose value is not a number may match whatever the answer.
+    /// filter does not bound it. A document whose value is neither a number
+    /// nor missing (an array, say) may match whatever the answer.
     #[must_use]
     pub fn bounds_for(&self, key: &str) -> Option<(f64, f64)> {
         let condition = self.conditions.iter().find(|condition| condition.key.as_str() == key)?;
@@ -137,10 +133,7 @@ mod tests {
         let document = json!({"null": null, "value": 0, "list": []});
         for key in ["null", "missing", "value.deeper", "list.x"] {
             assert!(matches(json!({ key: null }), &document), "{key}");
-            assert!(
-                matches(json!({ key: {"$exists": false} }), &document),
-                "{key}"
-            );
+            assert!(matches(json!({ key: {"$exists": false} }), &document), "{key}");
             assert!(matches(json!({ key: {"$ne": 1} }), &document), "{key}");
             assert!(matches(json!({ key: {"$in": [null]} }), &document), "{key}");
             assert!(!matches(json!({ key: {"$ne": null} }), &document), "{key}");
@@ -165,14 +158,8 @@ mod tests {
     #[test]
     fn arrays_are_asked_for_size_and_for_all_of_several() {
         let document = json!({"list": [1, 2, 3], "empty": [], "text": "abc"});
-        assert!(matches(
-            json!({"list": {"$size": 3}, "empty": {"$size": 0}}),
-            &document
-        ));
-        assert!(matches(
-            json!({"list": {"$size": {"$gt": 2, "$lt": 4}}}),
-            &document
-        ));
+        assert!(matches(json!({"list": {"$size": 3}, "empty": {"$size": 0}}), &document));
+        assert!(matches(json!({"list": {"$size": {"$gt": 2, "$lt": 4}}}), &document));
         assert!(!matches(json!({"text": {"$size": 3}}), &document));
         assert!(matches(json!({"list": {"$all": [3, 1]}}), &document));
         assert!(!matches(json!({"list": {"$all": [3, 4]}}), &document));
@@ -183,10 +170,7 @@ mod tests {
         let document = json!({"parents": [{"id": "a"}, {"id": "b"}], "mixin": {"x": {"y": 2}}});
         assert!(matches(json!({"parents.id": "b"}), &document));
         assert!(!matches(json!({"parents.id": {"$ne": "b"}}), &document));
-        assert!(matches(
-            json!({"parents.1.id": "b", "mixin.x.y": 2}),
-            &document
-        ));
+        assert!(matches(json!({"parents.1.id": "b", "mixin.x.y": 2}), &document));
         assert!(!matches(json!({"parents.id": null}), &document));
     }
 
@@ -224,10 +208,7 @@ mod tests {
             json!({"a": {"$in": many}}),
             json!({"a": "x".repeat(2 * 1024 * 1024)}),
         ] {
-            assert!(matches!(
-                Filter::parse(&query),
-                Err(FilterError::TooLarge { .. })
-            ));
+            assert!(matches!(Filter::parse(&query), Err(FilterError::TooLarge { .. })));
         }
     }
 
@@ -236,11 +217,12 @@ mod tests {
         let query = json!({"a": "x", "b": {"$in": ["y", 1, "z"]}, "c": null, "d": {"$ne": "x"},
             "e": {"$gt": "a", "$in": ["b"]}});
         let filter = Filter::parse(&query).unwrap();
-        assert_eq!(filter.texts_for("a"), Some(vec!["x"]));
-        assert_eq!(filter.texts_for("b"), Some(vec!["y", "z"]));
-        assert_eq!(filter.texts_for("c"), Some(vec![]));
+        let texts = |texts: &[&'static str], null| Some(Texts { texts: texts.to_vec(), null });
+        assert_eq!(filter.texts_for("a"), texts(&["x"], false));
+        assert_eq!(filter.texts_for("b"), texts(&["y", "z"], false));
+        assert_eq!(filter.texts_for("c"), texts(&[], true));
         assert_eq!(filter.texts_for("d"), None);
-        assert_eq!(filter.texts_for("e"), Some(vec!["b"]));
+        assert_eq!(filter.texts_for("e"), texts(&["b"], false));
         assert_eq!(filter.texts_for("f"), None);
     }
 

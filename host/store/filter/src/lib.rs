@@ -34,7 +34,7 @@ mod value;
 
 pub use collect::{Collector, Found};
 pub use error::FilterError;
-pub use filter::Filter;
+pub use filter::{Filter, Texts};
 pub use limits::{
     MAX_DEPTH, MAX_FILTER_BYTES, MAX_FILTER_VALUES, MAX_KEY_BYTES, MAX_KEY_SEGMENTS, MAX_KEYS,
 };

@@ -1,3 +1,5 @@
+use crate::value::fold_case;
+
 /// A `$like` pattern: `%` stands for any run of characters without a line
 /// break, everything else for itself, and case does not matter.
 ///
@@ -11,19 +13,13 @@ pub(crate) struct Like {
 
 impl Like {
     pub(crate) fn new(pattern: &str) -> Self {
-        Self {
-            parts: pattern
-                .to_lowercase()
-                .split('%')
-                .map(str::to_owned)
-                .collect(),
-        }
+        Self { parts: fold_case(pattern).split('%').map(str::to_owned).collect() }
     }
 
     /// Linear in the text for each part: the leftmost place of a part is
     /// always as good as any other, so nothing is tried twice.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        let text = text.to_lowercase();
+        let text = fold_case(text);
         let Some((first, others)) = self.parts.split_first() else {
             return false;
         };
@@ -42,8 +38,7 @@ impl Like {
             }
             rest = after;
         }
-        rest.strip_suffix(last.as_str())
-            .is_some_and(|skipped| !skipped.contains(is_line_break))
+        rest.strip_suffix(last.as_str()).is_some_and(|skipped| !skipped.contains(is_line_break))
     }
 }
 
@@ -76,13 +71,10 @@ mod tests {
             ("a_c", "abc", false),
             ("a.c", "abc", false),
             ("%ä%", "FÄHRE", true),
+            ("ΟΔΟΣ%", "οδοσα", true),
         ];
         for (pattern, text, expected) in cases {
-            assert_eq!(
-                Like::new(pattern).matches(text),
-                expected,
-                "{pattern:?} on {text:?}"
-            );
+            assert_eq!(Like::new(pattern).matches(text), expected, "{pattern:?} on {text:?}");
         }
     }
 

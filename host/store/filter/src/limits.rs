@@ -23,29 +23,21 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new() -> Self {
-        Self {
-            values: MAX_FILTER_VALUES,
-            bytes: MAX_FILTER_BYTES,
-        }
+        Self { values: MAX_FILTER_VALUES, bytes: MAX_FILTER_BYTES }
     }
 
     /// Takes `value` off the budget; fails before it descends too deep.
     pub(crate) fn spend(&mut self, value: &Value, depth: usize) -> Result<(), FilterError> {
         if depth > MAX_DEPTH {
-            return Err(FilterError::TooLarge {
-                what: "nested levels",
-                limit: MAX_DEPTH,
-            });
+            return Err(FilterError::TooLarge { what: "nested levels", limit: MAX_DEPTH });
         }
-        self.values = self.values.checked_sub(1).ok_or(FilterError::TooLarge {
-            what: "values",
-            limit: MAX_FILTER_VALUES,
-        })?;
+        self.values = self
+            .values
+            .checked_sub(1)
+            .ok_or(FilterError::TooLarge { what: "values", limit: MAX_FILTER_VALUES })?;
         match value {
             Value::String(text) => self.spend_bytes(text.len()),
-            Value::Array(items) => items
-                .iter()
-                .try_for_each(|item| self.spend(item, depth + 1)),
+            Value::Array(items) => items.iter().try_for_each(|item| self.spend(item, depth + 1)),
             Value::Object(fields) => fields.iter().try_for_each(|(key, item)| {
                 self.spend_bytes(key.len())?;
                 self.spend(item, depth + 1)
@@ -55,10 +47,10 @@ impl Budget {
     }
 
     fn spend_bytes(&mut self, bytes: usize) -> Result<(), FilterError> {
-        self.bytes = self.bytes.checked_sub(bytes).ok_or(FilterError::TooLarge {
-            what: "bytes of text",
-            limit: MAX_FILTER_BYTES,
-        })?;
+        self.bytes = self
+            .bytes
+            .checked_sub(bytes)
+            .ok_or(FilterError::TooLarge { what: "bytes of text", limit: MAX_FILTER_BYTES })?;
         Ok(())
     }
 }

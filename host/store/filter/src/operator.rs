@@ -76,10 +76,9 @@ impl Members {
     fn accepts(&self, value: Option<&Value>) -> bool {
         let text = match value {
             Some(Value::String(text)) => self.texts.contains(text),
-            Some(Value::Array(items)) => items
-                .iter()
-                .filter_map(Value::as_str)
-                .any(|text| self.texts.contains(text)),
+            Some(Value::Array(items)) => {
+                items.iter().filter_map(Value::as_str).any(|text| self.texts.contains(text))
+            }
             _ => false,
         };
         text || self.others.iter().any(|wanted| equals(value, wanted))
@@ -92,10 +91,7 @@ impl Test {
         let Some(operators) = operators(key, value)? else {
             return Ok(vec![Self::Equals(value.clone())]);
         };
-        operators
-            .iter()
-            .map(|(name, operand)| Self::operator(key, name, operand))
-            .collect()
+        operators.iter().map(|(name, operand)| Self::operator(key, name, operand)).collect()
     }
 
     fn operator(key: &str, name: &str, operand: &Value) -> Result<Self, FilterError> {
@@ -105,10 +101,7 @@ impl Test {
                 Value::Bool(_) | Value::Number(_) | Value::String(_) => {
                     Ok(Self::Compare(comparison, operand.clone()))
                 }
-                _ => Err(FilterError::WrongType {
-                    place,
-                    expected: "a number, text or boolean",
-                }),
+                _ => Err(FilterError::WrongType { place, expected: "a number, text or boolean" }),
             };
         }
         match name {
@@ -118,39 +111,26 @@ impl Test {
             "$all" => Ok(Self::All(array(&place, operand)?.clone())),
             "$exists" => match operand {
                 Value::Bool(wanted) => Ok(Self::Exists(*wanted)),
-                _ => Err(FilterError::WrongType {
-                    place,
-                    expected: "true or false",
-                }),
+                _ => Err(FilterError::WrongType { place, expected: "true or false" }),
             },
             "$like" => match operand {
                 Value::String(pattern) => Ok(Self::Like(Like::new(pattern))),
-                _ => Err(FilterError::WrongType {
-                    place,
-                    expected: "a text; % is its wildcard",
-                }),
+                _ => Err(FilterError::WrongType { place, expected: "a text; % is its wildcard" }),
             },
             "$size" => Self::size(place, operand),
-            _ => Err(FilterError::UnknownOperator {
-                key: key.to_owned(),
-                operator: name.to_owned(),
-            }),
+            _ => {
+                Err(FilterError::UnknownOperator { key: key.to_owned(), operator: name.to_owned() })
+            }
         }
     }
 
     fn size(place: String, operand: &Value) -> Result<Self, FilterError> {
         let expected = "a whole number, or an object of $gt, $gte, $lt, $lte with whole numbers";
-        let wrong = || FilterError::WrongType {
-            place: place.clone(),
-            expected,
-        };
+        let wrong = || FilterError::WrongType { place: place.clone(), expected };
         if let Some(size) = operand.as_u64() {
             return Ok(Self::Size(vec![(Comparison::Equal, size)]));
         }
-        let bounds = operand
-            .as_object()
-            .filter(|bounds| !bounds.is_empty())
-            .ok_or_else(wrong)?;
+        let bounds = operand.as_object().filter(|bounds| !bounds.is_empty()).ok_or_else(wrong)?;
         let bounds = bounds.iter().map(|(name, bound)| {
             let comparison = Comparison::named(name).ok_or_else(wrong)?;
             Ok((comparison, bound.as_u64().ok_or_else(wrong)?))
@@ -161,10 +141,7 @@ impl Test {
     /// Whether the demand is a negation: it then holds when *no* value that
     /// the key reaches satisfies [`Test::accepts`].
     pub(crate) fn negative(&self) -> bool {
-        matches!(
-            self,
-            Self::NotEquals(_) | Self::NotIn(_) | Self::Exists(false)
-        )
+        matches!(self, Self::NotEquals(_) | Self::NotIn(_) | Self::Exists(false))
     }
 
     /// The least and the greatest number that the demand accepts, if it
@@ -191,14 +168,12 @@ impl Test {
             Self::Compare(comparison, bound) => any_element(value, |value| {
                 compare_scalars(value, bound).is_some_and(|order| comparison.accepts(order))
             }),
-            Self::Like(like) => any_element(value, |value| {
-                value.as_str().is_some_and(|text| like.matches(text))
-            }),
+            Self::Like(like) => {
+                any_element(value, |value| value.as_str().is_some_and(|text| like.matches(text)))
+            }
             Self::Size(bounds) => value.and_then(Value::as_array).is_some_and(|items| {
                 let size = items.len() as u64;
-                bounds
-                    .iter()
-                    .all(|(comparison, bound)| comparison.accepts(size.cmp(bound)))
+                bounds.iter().all(|(comparison, bound)| comparison.accepts(size.cmp(bound)))
             }),
             Self::All(wanted) => wanted.iter().all(|wanted| equals(value, wanted)),
         }
@@ -217,17 +192,14 @@ fn operators<'a>(
     match operators {
         0 => Ok(None),
         count if count == fields.len() => Ok(Some(fields)),
-        _ => Err(FilterError::MixedOperators {
-            key: key.to_owned(),
-        }),
+        _ => Err(FilterError::MixedOperators { key: key.to_owned() }),
     }
 }
 
 fn array<'a>(place: &str, value: &'a Value) -> Result<&'a Vec<Value>, FilterError> {
-    value.as_array().ok_or_else(|| FilterError::WrongType {
-        place: place.to_owned(),
-        expected: "an array",
-    })
+    value
+        .as_array()
+        .ok_or_else(|| FilterError::WrongType { place: place.to_owned(), expected: "an array" })
 }
 
 fn equals(value: Option<&Value>, wanted: &Value) -> bool {

@@ -24,10 +24,8 @@ impl Options {
     /// # Errors
     /// [`FilterError`] names the option that cannot be used.
     pub fn parse(options: &Value) -> Result<Self, FilterError> {
-        let wrong = |place: &str, expected| FilterError::WrongType {
-            place: place.to_owned(),
-            expected,
-        };
+        let wrong =
+            |place: &str, expected| FilterError::WrongType { place: place.to_owned(), expected };
         let fields = match options {
             Value::Null => return Ok(Self::default()),
             Value::Object(fields) => fields,
@@ -44,14 +42,10 @@ impl Options {
                 "sort" => parsed.sort = Sort::parse(value)?,
                 "projection" => parsed.projection = Some(Projection::parse(value)?),
                 "total" => {
-                    parsed.total = value
-                        .as_bool()
-                        .ok_or_else(|| wrong("total", "true or false"))?
+                    parsed.total = value.as_bool().ok_or_else(|| wrong("total", "true or false"))?
                 }
                 _ => {
-                    return Err(FilterError::UnknownOption {
-                        option: option.clone(),
-                    });
+                    return Err(FilterError::UnknownOption { option: option.clone() });
                 }
             }
         }
@@ -81,10 +75,7 @@ mod tests {
     #[test]
     fn options_may_be_missing_or_null() {
         assert_eq!(Options::parse(&Value::Null), Ok(Options::default()));
-        assert_eq!(
-            Options::parse(&json!({"limit": null, "sort": null})),
-            Ok(Options::default())
-        );
+        assert_eq!(Options::parse(&json!({"limit": null, "sort": null})), Ok(Options::default()));
     }
 
     #[test]

@@ -33,10 +33,7 @@ impl KeyPath {
         if segments.iter().any(String::is_empty) {
             return bad("has an empty segment; write it as name.name");
         }
-        Ok(Self {
-            text: text.to_owned(),
-            segments,
-        })
+        Ok(Self { text: text.to_owned(), segments })
     }
 
     /// The key as it was written.
@@ -121,10 +118,7 @@ mod tests {
     #[test]
     fn keys_that_name_no_field_are_refused() {
         for key in ["", ".", "a..b", "$where", "a."] {
-            assert!(
-                matches!(KeyPath::parse(key), Err(FilterError::BadKey { .. })),
-                "{key:?}"
-            );
+            assert!(matches!(KeyPath::parse(key), Err(FilterError::BadKey { .. })), "{key:?}");
         }
         assert!(KeyPath::parse(&"a.".repeat(400)).is_err());
         assert!(KeyPath::parse(&"a".repeat(MAX_KEY_BYTES + 1)).is_err());

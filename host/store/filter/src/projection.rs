@@ -27,16 +27,10 @@ impl Projection {
     pub fn parse(projection: &Value) -> Result<Self, FilterError> {
         let wrong = |place: String, expected| FilterError::WrongType { place, expected };
         let Value::Object(named) = projection else {
-            return Err(wrong(
-                "projection".to_owned(),
-                "an object of keys with 0 or 1",
-            ));
+            return Err(wrong("projection".to_owned(), "an object of keys with 0 or 1"));
         };
         if named.len() > MAX_KEYS {
-            return Err(FilterError::TooLarge {
-                what: "projection keys",
-                limit: MAX_KEYS,
-            });
+            return Err(FilterError::TooLarge { what: "projection keys", limit: MAX_KEYS });
         }
         let mut fields = Node::default();
         let mut kept = None;
@@ -138,10 +132,7 @@ mod tests {
 
     #[test]
     fn ones_keep_only_the_named_fields_and_the_identity() {
-        assert_eq!(
-            project(json!({"title": 1})),
-            json!({"title": "t", "_id": "i", "_class": "c"})
-        );
+        assert_eq!(project(json!({"title": 1})), json!({"title": "t", "_id": "i", "_class": "c"}));
         assert_eq!(
             project(json!({"address.city": 1, "list.a": 1})),
             json!({"_id": "i", "_class": "c", "address": {"city": "x"}, "list": [{"a": 1}, {"a": 3}]})

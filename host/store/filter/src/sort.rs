@@ -3,7 +3,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use crate::value::compare_values;
-use crate::{FilterError, KeyPath, MAX_KEYS};
+use crate::{FilterError, KeyPath, MAX_KEYS, approximate_bytes};
 
 /// Which way a key sorts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,13 @@ pub(crate) struct SortKey {
     id: Value,
 }
 
+impl SortKey {
+    /// About how much memory it takes.
+    pub(crate) fn approximate_bytes(&self) -> usize {
+        self.values.iter().map(approximate_bytes).sum::<usize>() + approximate_bytes(&self.id)
+    }
+}
+
 impl Sort {
     /// Reads `{"priority": -1, "number": 1}`; the order of the keys counts.
     ///
@@ -38,10 +45,7 @@ impl Sort {
     /// [`FilterError`] names a key that cannot be used or whose direction is
     /// not `1` or `-1`.
     pub fn parse(sort: &Value) -> Result<Self, FilterError> {
-        let wrong = |place: String| FilterError::WrongType {
-            place,
-            expected: "1 or -1",
-        };
+        let wrong = |place: String| FilterError::WrongType { place, expected: "1 or -1" };
         let Value::Object(fields) = sort else {
             return Err(FilterError::WrongType {
                 place: "sort".to_owned(),
@@ -49,10 +53,7 @@ impl Sort {
             });
         };
         if fields.len() > MAX_KEYS {
-            return Err(FilterError::TooLarge {
-                what: "sort keys",
-                limit: MAX_KEYS,
-            });
+            return Err(FilterError::TooLarge { what: "sort keys", limit: MAX_KEYS });
         }
         let keys = fields.iter().map(|(key, direction)| {
             let direction = match direction.as_i64() {
@@ -62,9 +63,7 @@ impl Sort {
             };
             Ok((KeyPath::parse(key)?, direction))
         });
-        Ok(Self {
-            keys: keys.collect::<Result<_, _>>()?,
-        })
+        Ok(Self { keys: keys.collect::<Result<_, _>>()? })
     }
 
     /// Whether no order is asked for.
@@ -113,10 +112,7 @@ mod tests {
     fn sorted(sort: Value, mut documents: Vec<Value>) -> Vec<String> {
         let sort = Sort::parse(&sort).unwrap();
         documents.sort_by(|a, b| sort.compare(a, b));
-        documents
-            .iter()
-            .map(|document| document["_id"].as_str().unwrap().to_owned())
-            .collect()
+        documents.iter().map(|document| document["_id"].as_str().unwrap().to_owned()).collect()
     }
 
     #[test]
@@ -127,20 +123,14 @@ mod tests {
             json!({"_id": "b", "s": "x", "n": 2}),
             json!({"_id": "a", "s": "y", "n": 9}),
         ];
-        assert_eq!(
-            sorted(json!({"s": -1, "n": 1}), documents.clone()),
-            ["a", "c", "d", "b"]
-        );
+        assert_eq!(sorted(json!({"s": -1, "n": 1}), documents.clone()), ["a", "c", "d", "b"]);
         assert_eq!(sorted(json!({"n": -1}), documents), ["a", "b", "c", "d"]);
     }
 
     #[test]
     fn a_document_without_a_value_comes_first_either_way() {
-        let documents = vec![
-            json!({"_id": "a", "n": 1}),
-            json!({"_id": "b"}),
-            json!({"_id": "c", "n": null}),
-        ];
+        let documents =
+            vec![json!({"_id": "a", "n": 1}), json!({"_id": "b"}), json!({"_id": "c", "n": null})];
         assert_eq!(sorted(json!({"n": 1}), documents.clone()), ["b", "c", "a"]);
         assert_eq!(sorted(json!({"n": -1}), documents), ["b", "c", "a"]);
     }

@@ -18,7 +18,7 @@ const SCHEMA: Schema = Schema {
 };
 
 pub(super) fn open(files: &Files) -> Result<Database, StoreError> {
-    Database::create(files, files.accounts(), &SCHEMA)
+    Database::create(files, files.accounts(), &SCHEMA, |_| Ok(()))
 }
 
 /// The account that created a workspace.
@@ -26,9 +26,8 @@ pub(super) fn owner(
     accounts: &Database,
     workspace: &WorkspaceId,
 ) -> Result<Option<String>, StoreError> {
-    accounts.read(|view| {
-        owner_in(view, workspace).map_err(|error| accounts.failed("reading", &error))
-    })
+    accounts
+        .read(|view| owner_in(view, workspace).map_err(|error| accounts.failed("reading", &error)))
 }
 
 pub(super) fn create(
@@ -47,7 +46,10 @@ pub(super) fn create(
         }
         check_room(accounts, transaction, owner)?;
         transaction
-            .execute("INSERT INTO workspaces VALUES (?1, ?2)", params![workspace.as_str(), owner.as_str()])
+            .execute(
+                "INSERT INTO workspaces VALUES (?1, ?2)",
+                params![workspace.as_str(), owner.as_str()],
+            )
             .map_err(failed)?;
         set_role(transaction, workspace, owner, Role::Owner).map_err(failed)
     })
@@ -70,7 +72,10 @@ pub(super) fn add(
             None => return Err(no_such_workspace(workspace, by)),
             Some(Role::Member) => return forbidden("add members", "ask an owner"),
             Some(Role::Owner) if member == by && role != Role::Owner => {
-                return forbidden("give up its own role", "make another account owner and let it do so");
+                return forbidden(
+                    "give up its own role",
+                    "make another account owner and let it do so",
+                );
             }
             Some(Role::Owner) => {}
         }
@@ -84,9 +89,11 @@ pub(super) fn add(
 pub(super) fn of(accounts: &Database, account: &AccountId) -> Result<Vec<Membership>, StoreError> {
     let rows = accounts.read(|view| {
         let rows = || {
-            view.prepare_cached("SELECT workspace, role FROM members WHERE account = ?1 ORDER BY workspace")?
-                .query_map([account.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect::<rusqlite::Result<Vec<(String, Role)>>>()
+            view.prepare_cached(
+                "SELECT workspace, role FROM members WHERE account = ?1 ORDER BY workspace",
+            )?
+            .query_map([account.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<Vec<(String, Role)>>>()
         };
         rows().map_err(|error| accounts.failed("reading", &error))
     })?;
@@ -139,7 +146,11 @@ fn set_role(
         .map(|_| ())
 }
 
-fn check_room(accounts: &Database, view: &Connection, account: &AccountId) -> Result<(), StoreError> {
+fn check_room(
+    accounts: &Database,
+    view: &Connection,
+    account: &AccountId,
+) -> Result<(), StoreError> {
     let count = view.query_row(
         "SELECT count(*) FROM members WHERE account = ?1",
         [account.as_str()],

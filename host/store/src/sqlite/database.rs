@@ -35,37 +35,43 @@ impl Database {
     /// Opens a file that exists.
     pub(super) fn open(path: PathBuf, schema: &Schema) -> Result<Self, StoreError> {
         let writer = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        match version(&writer, &path)? {
-            found if found == schema.version => {
-                Ok(Self { path, writer: Mutex::new(writer), readers: Mutex::default() })
-            }
-            found if found > schema.version => {
-                Err(StoreError::NewerFormat { file: path, found, supported: schema.version })
-            }
-            found => Err(StoreError::Damaged {
-                place: path.display().to_string(),
-                reason: format!("its format is {found}, expected {}", schema.version),
-            }),
-        }
+        Self::new(path, writer, schema)
     }
 
-    /// Opens a file, and creates it with its tables unless it has them.
-    pub(super) fn create(files: &Files, path: PathBuf, schema: &Schema) -> Result<Self, StoreError> {
-        let lock = files.lock()?;
+    /// Opens a file, and creates it with its tables and what `first` writes
+    /// into them, unless it is there.
+    pub(super) fn create(
+        files: &Files,
+        path: PathBuf,
+        schema: &Schema,
+        first: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<Self, StoreError> {
+        // Under the lock nobody else opens the file to create it while it
+        // moves from one journal to the other.
+        let _lock = files.lock()?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let mut connection = connect(&path, flags)?;
-        if version(&connection, &path)? == 0 {
-            set_up(&mut connection, schema).map_err(|error| engine(&path, "creating", &error))?;
+        let mut writer = connect(&path, flags)?;
+        if version(&writer, &path)? == 0 {
+            set_up(&mut writer, schema, first)
+                .map_err(|error| engine(&path, "creating", &error))?;
             path.parent()
                 .map_or(Ok(()), sync_directory)
                 .map_err(|error| failed(&format!("creating {}", path.display()), error))?;
         }
-        // Closed under the lock: nobody opens the file while it moves from
-        // one journal to the other.
-        drop(connection);
-        let database = Self::open(path, schema);
-        drop(lock);
-        database
+        Self::new(path, writer, schema)
+    }
+
+    fn new(path: PathBuf, writer: Connection, schema: &Schema) -> Result<Self, StoreError> {
+        let found = version(&writer, &path)?;
+        if found > schema.version {
+            return Err(StoreError::NewerFormat { file: path, found, supported: schema.version });
+        }
+        if found < schema.version {
+            let (place, expected) = (path.display().to_string(), schema.version);
+            let reason = format!("its format is {found}, expected {expected}");
+            return Err(StoreError::Damaged { place, reason });
+        }
+        Ok(Self { path, writer: Mutex::new(writer), readers: Mutex::default() })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -103,7 +109,8 @@ impl Database {
             // that a killed process has left.
             None => connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?,
         };
-        let view = reader.unchecked_transaction().map_err(|error| self.failed("reading", &error))?;
+        let view =
+            reader.unchecked_transaction().map_err(|error| self.failed("reading", &error))?;
         let result = work(view.deref());
         view.finish().map_err(|error| self.failed("reading", &error))?;
         let mut idle = held(&self.readers);
@@ -150,10 +157,16 @@ fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
 
 /// Safe to repeat after a crash in the middle: the version is set last, in
 /// the transaction that makes the tables.
-fn set_up(connection: &mut Connection, schema: &Schema) -> rusqlite::Result<()> {
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
+fn set_up(
+    connection: &mut Connection,
+    schema: &Schema,
+    first: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(schema.sql)?;
+    first(&transaction)?;
     transaction.pragma_update(None, "user_version", schema.version)?;
     transaction.commit()
 }
@@ -186,10 +199,13 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_by_name() {
         let (_directory, files, path) = files();
-        drop(Database::create(&files, path.clone(), &Schema { version: 7, ..SCHEMA }).unwrap());
+        drop(
+            Database::create(&files, path.clone(), &Schema { version: 7, ..SCHEMA }, |_| Ok(()))
+                .unwrap(),
+        );
         let error = Database::open(path.clone(), &SCHEMA).unwrap_err();
         assert_eq!(error, StoreError::NewerFormat { file: path.clone(), found: 7, supported: 1 });
-        assert!(Database::create(&files, path, &SCHEMA).is_err());
+        assert!(Database::create(&files, path, &SCHEMA, |_| Ok(())).is_err());
     }
 
     #[test]
@@ -198,19 +214,28 @@ mod tests {
         assert!(matches!(Database::open(path.clone(), &SCHEMA), Err(StoreError::Engine { .. })));
         assert!(!path.exists());
         std::fs::write(&path, vec![7; 8_192]).unwrap();
-        assert!(matches!(Database::create(&files, path, &SCHEMA), Err(StoreError::Damaged { .. })));
+        assert!(matches!(
+            Database::create(&files, path, &SCHEMA, |_| Ok(())),
+            Err(StoreError::Damaged { .. })
+        ));
     }
 
     #[test]
     fn commits_are_synchronised_and_readers_do_not_wait_for_the_writer() {
         let (_directory, files, path) = files();
-        let database = Database::create(&files, path, &SCHEMA).unwrap();
+        let database = Database::create(&files, path, &SCHEMA, |_| Ok(())).unwrap();
         let count = |database: &Database| {
-            database.read(|view| Ok(view.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap()))
+            database.read(|view| {
+                Ok(view
+                    .query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0))
+                    .unwrap())
+            })
         };
         let written = database.write(|transaction| {
-            let mode: String = transaction.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
-            let synchronous: i64 = transaction.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+            let mode: String =
+                transaction.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+            let synchronous: i64 =
+                transaction.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
             assert_eq!((mode.as_str(), synchronous), ("wal", 2));
             transaction.execute("INSERT INTO t VALUES (1)", []).unwrap();
             count(&database)
@@ -222,13 +247,15 @@ mod tests {
     #[test]
     fn an_error_undoes_the_transaction() {
         let (_directory, files, path) = files();
-        let database = Database::create(&files, path, &SCHEMA).unwrap();
+        let database = Database::create(&files, path, &SCHEMA, |_| Ok(())).unwrap();
         let refused = database.write(|transaction| {
             transaction.execute("INSERT INTO t VALUES (1)", []).unwrap();
             Err::<(), _>(StoreError::Busy { what: "test" })
         });
         assert!(refused.is_err());
-        let rows = database.read(|view| Ok(view.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap()));
+        let rows = database.read(|view| {
+            Ok(view.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap())
+        });
         assert_eq!(rows, Ok(0));
     }
 }

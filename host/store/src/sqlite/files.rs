@@ -22,8 +22,9 @@ impl Files {
     /// Creates the directories that are missing, durably.
     pub(super) fn prepare(directory: &Path) -> Result<Self, StoreError> {
         let files = Self { directory: directory.to_owned() };
-        create_durably(&files.workspaces())
-            .map_err(|error| failed(&format!("creating {}", files.workspaces().display()), error))?;
+        create_durably(&files.workspaces()).map_err(|error| {
+            failed(&format!("creating {}", files.workspaces().display()), error)
+        })?;
         Ok(files)
     }
 
@@ -85,7 +86,8 @@ fn create_durably(directory: &Path) -> io::Result<()> {
 /// system, or differs from another by case only.
 fn file_name(id: &WorkspaceId) -> String {
     let readable = id.as_str().chars().take(40);
-    let readable = readable.map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
+    let readable =
+        readable.map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
     let hash = Sha256::digest(id.as_str().as_bytes());
     let hash = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("{}-{hash}.db", readable.collect::<String>())
@@ -100,7 +102,8 @@ mod tests {
     #[test]
     fn every_name_gets_its_own_file_inside_the_directory() {
         let long = "ü".repeat(64);
-        let names = ["ws1", "WS1", "../ws1", "/etc/passwd", "..", "a/b", "a\\b", "a b", "C:", &long];
+        let names =
+            ["ws1", "WS1", "../ws1", "/etc/passwd", "..", "a/b", "a\\b", "a b", "C:", &long];
         let files: BTreeSet<_> =
             names.iter().map(|name| file_name(&WorkspaceId::new(*name).unwrap())).collect();
         assert_eq!(files.len(), names.len());
@@ -116,7 +119,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let files = Files::prepare(&directory.path().join("deep/er")).unwrap();
         let held = files.lock().unwrap();
-        let other = OpenOptions::new().write(true).open(files.directory.join("creating.lock")).unwrap();
+        let other =
+            OpenOptions::new().write(true).open(files.directory.join("creating.lock")).unwrap();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
         drop(held);
         assert!(other.try_lock().is_ok());

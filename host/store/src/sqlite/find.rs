@@ -1,6 +1,6 @@
-use hulynet_filter::{Collector, Filter, Found};
+use hulynet_filter::{Collector, Filter, Found, Texts};
 use rusqlite::types::Value as SqlValue;
-use rusqlite::{Connection, Rows, params_from_iter};
+use rusqlite::{Rows, params_from_iter};
 
 use super::database::Database;
 use super::workspace::parse;
@@ -52,7 +52,8 @@ fn check_size(collector: &mut Collector) -> Result<(), StoreError> {
 
 fn within(collector: &Collector, times: usize) -> Result<(), StoreError> {
     let too_large = |limit, unit| {
-        let (what, remedy) = ("the answer would be".to_owned(), "use limit, projection or a narrower query");
+        let (what, remedy) =
+            ("the answer would be".to_owned(), "use limit, projection or a narrower query");
         Err(StoreError::TooLarge { what, limit, unit, remedy })
     };
     if collector.held() > times * MAX_FOUND {
@@ -64,54 +65,58 @@ fn within(collector: &Collector, times: usize) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What SQL can say about a filter: never less than what matches. A column is
-/// `NULL` where the field is missing or of another type (an array may match
-/// a text by membership), so `NULL` always stays in.
+/// What SQL can say about a filter: never less than what matches. A column
+/// holds an empty blob where the field has another type than the index (an
+/// array may match a text by membership), so that always stays in.
 #[derive(Debug, PartialEq)]
 struct Restriction {
     clauses: Vec<String>,
     parameters: Vec<SqlValue>,
 }
 
-/// Key, column, and whether the column may be `NULL`.
-const TEXTS: [(&str, &str, bool); 4] = [
-    ("_id", "id", false),
-    ("_class", "class", false),
-    ("space", "space", true),
-    ("attachedTo", "attached_to", true),
-];
+/// The keys with an index of texts, and their columns.
+const TEXTS: [(&str, &str); 4] =
+    [("_id", "id"), ("_class", "class"), ("space", "space"), ("attachedTo", "attached_to")];
 
 impl Restriction {
     fn new(filter: &Filter) -> Self {
         let mut restriction = Self { clauses: Vec::new(), parameters: Vec::new() };
-        for (key, column, nullable) in TEXTS {
+        for (key, column) in TEXTS {
             if let Some(texts) = filter.texts_for(key) {
-                restriction.texts(column, nullable, &texts);
+                restriction.texts(column, &texts);
             }
         }
         if let Some((least, greatest)) = filter.bounds_for("modifiedOn") {
-            restriction.parameters.extend([SqlValue::Real(least), SqlValue::Real(greatest)]);
-            let last = restriction.parameters.len();
-            let between = format!("modified_on BETWEEN ?{} AND ?{last}", last - 1);
-            restriction.clauses.push(format!("({between} OR modified_on IS NULL)"));
+            let (least, greatest) = (restriction.real(least), restriction.real(greatest));
+            restriction
+                .clauses
+                .push(format!("(modified_on BETWEEN {least} AND {greatest} OR modified_on = x'')"));
         }
         restriction
     }
 
     /// One parameter for any number of texts, so that few statements exist.
-    fn texts(&mut self, column: &str, nullable: bool, texts: &[&str]) {
-        let (one, parameter) = match texts {
-            [text] => (true, (*text).to_owned()),
-            texts => (false, serde_json::json!(texts).to_string()),
+    fn texts(&mut self, column: &str, Texts { texts, null }: &Texts<'_>) {
+        let within = match texts.as_slice() {
+            [text] => {
+                let text = self.parameter(SqlValue::Text((*text).to_owned()));
+                format!("{column} IN ({text}, x'')")
+            }
+            texts => {
+                let texts = self.parameter(SqlValue::Text(serde_json::json!(texts).to_string()));
+                format!("{column} IN (SELECT value FROM json_each({texts}) UNION ALL SELECT x'')")
+            }
         };
-        self.parameters.push(SqlValue::Text(parameter));
-        let place = self.parameters.len();
-        let test = if one {
-            format!("{column} = ?{place}")
-        } else {
-            format!("{column} IN (SELECT value FROM json_each(?{place}))")
-        };
-        self.clauses.push(if nullable { format!("({test} OR {column} IS NULL)") } else { test });
+        self.clauses.push(if *null { format!("({within} OR {column} IS NULL)") } else { within });
+    }
+
+    fn real(&mut self, number: f64) -> String {
+        self.parameter(SqlValue::Real(number))
+    }
+
+    fn parameter(&mut self, value: SqlValue) -> String {
+        self.parameters.push(value);
+        format!("?{}", self.parameters.len())
     }
 
     fn sql(&self) -> String {
@@ -154,15 +159,30 @@ mod tests {
         assert_eq!(
             restriction.clauses,
             [
-                "id = ?1",
-                "class IN (SELECT value FROM json_each(?2))",
-                "(space IN (SELECT value FROM json_each(?3)) OR space IS NULL)",
-                "(attached_to = ?4 OR attached_to IS NULL)",
-                "(modified_on BETWEEN ?5 AND ?6 OR modified_on IS NULL)",
+                "id IN (?1, x'')",
+                "class IN (SELECT value FROM json_each(?2) UNION ALL SELECT x'')",
+                "(space IN (SELECT value FROM json_each(?3) UNION ALL SELECT x'') OR space IS NULL)",
+                "attached_to IN (?4, x'')",
+                "(modified_on BETWEEN ?5 AND ?6 OR modified_on = x'')",
             ]
         );
         let bounds = [SqlValue::Real(5.0), SqlValue::Real(f64::INFINITY)];
         let texts = [text("x"), text("[\"a\",\"b\"]"), text("[]"), text("y")];
         assert_eq!(restriction.parameters, [&texts[..], &bounds[..]].concat());
+    }
+
+    #[test]
+    fn the_documents_attached_to_one_are_found_by_index() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        connection.execute_batch(super::super::workspace::SCHEMA.sql).unwrap();
+        let restriction = restriction(&json!({"_class": "c", "attachedTo": "x"}));
+        let mut explain =
+            connection.prepare(&format!("EXPLAIN QUERY PLAN {}", restriction.sql())).unwrap();
+        let plan: Vec<String> = explain
+            .query_map(params_from_iter(restriction.parameters.iter()), |row| row.get(3))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert!(plan[0].contains("documents_class (class=? AND attached_to=?)"), "{plan:?}");
     }
 }

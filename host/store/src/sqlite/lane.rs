@@ -53,11 +53,12 @@ mod tests {
     async fn a_full_lane_refuses_the_next_call_and_recovers() {
         let lane = Lane::new("reading", 1, 1);
         let (release, gate) = mpsc::channel::<()>();
-        let mut first = Box::pin(lane.run(move || gate.recv().map_err(|_| StoreError::Busy { what: "test" })));
+        let mut first =
+            Box::pin(lane.run(move || gate.recv().map_err(|_| StoreError::Busy { what: "test" })));
         let mut second = Box::pin(lane.run(|| Ok(2)));
         // One poll lets each take its place; neither can end yet.
-        assert!(futures_poll(&mut first).await.is_none());
-        assert!(futures_poll(&mut second).await.is_none());
+        assert!(poll_once(&mut first).await.is_none());
+        assert!(poll_once(&mut second).await.is_none());
         assert_eq!(lane.run(|| Ok(3)).await, Err(StoreError::Busy { what: "reading" }));
         release.send(()).unwrap();
         assert_eq!(first.await, Ok(()));
@@ -65,7 +66,7 @@ mod tests {
         assert_eq!(lane.run(|| Ok(4)).await, Ok(4));
     }
 
-    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
         std::future::poll_fn(|context| {
             std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
                 std::task::Poll::Ready(output) => Some(output),

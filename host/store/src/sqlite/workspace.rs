@@ -1,16 +1,19 @@
 use hulynet_protocol::Epoch;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::types::{Null, ToSqlOutput};
+use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, params};
 use serde_json::Value;
 
 use super::database::{Database, Schema};
 use super::files::Files;
-use crate::checked::{CheckedCommit, CheckedDocument, CheckedTransaction};
+use crate::checked::{CheckedCommit, CheckedDocument, CheckedTransaction, Indexed};
 use crate::limits::{MAX_FOUND_BYTES, MAX_LOG_BYTES, MAX_LOG_ENTRIES};
 use crate::{Committed, LogEntry, StoreError, WorkspaceId};
 
-/// The columns beside `data` are copies of fields, `NULL` where a field is
-/// missing or of another type; `find` narrows by them.
-const SCHEMA: Schema = Schema {
+/// The columns beside `data` are copies of fields, by which `find` narrows:
+/// `NULL` where a field is missing, an empty blob where it has another type.
+/// The usual question is for the documents of a class, or for those of a
+/// class that are attached to one document.
+pub(super) const SCHEMA: Schema = Schema {
     version: 1,
     sql: "
         CREATE TABLE workspace (
@@ -21,7 +24,7 @@ const SCHEMA: Schema = Schema {
             id TEXT PRIMARY KEY, class TEXT NOT NULL, space TEXT, attached_to TEXT,
             modified_on REAL, data TEXT NOT NULL
         );
-        CREATE INDEX documents_class ON documents (class);
+        CREATE INDEX documents_class ON documents (class, attached_to);
         CREATE INDEX documents_space ON documents (space);
         CREATE INDEX documents_attached_to ON documents (attached_to);
         CREATE INDEX documents_modified_on ON documents (modified_on);
@@ -30,12 +33,11 @@ const SCHEMA: Schema = Schema {
 
 /// Creates the file of a workspace unless it exists, and opens it.
 pub(super) fn create(files: &Files, id: &WorkspaceId) -> Result<Database, StoreError> {
-    let database = Database::create(files, files.workspace(id), &SCHEMA)?;
-    database.write(|transaction| {
-        let insert = "INSERT INTO workspace SELECT ?1, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM workspace)";
-        let inserted = transaction.execute(insert, [id.as_str()]);
-        inserted.map_err(|error| database.failed("creating", &error))
-    })?;
+    let name = |transaction: &Transaction<'_>| {
+        let insert = "INSERT INTO workspace VALUES (?1, 0, 0)";
+        transaction.execute(insert, [id.as_str()]).map(|_| ())
+    };
+    let database = Database::create(files, files.workspace(id), &SCHEMA, name)?;
     check_name(&database, id)?;
     Ok(database)
 }
@@ -98,7 +100,7 @@ pub(super) fn get(database: &Database, ids: &[String]) -> Result<Vec<Option<Valu
         bytes += data.as_ref().map_or(0, String::len);
         if bytes > MAX_FOUND_BYTES {
             return Err(StoreError::TooLarge {
-                what: "the documents have together bytes".to_owned(),
+                what: "the documents together are".to_owned(),
                 limit: MAX_FOUND_BYTES,
                 unit: "bytes",
                 remedy: "ask for them in parts",
@@ -109,7 +111,11 @@ pub(super) fn get(database: &Database, ids: &[String]) -> Result<Vec<Option<Valu
     database.read(|view| each(ids, view, read))
 }
 
-pub(super) fn log(database: &Database, after: u64, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
+pub(super) fn log(
+    database: &Database,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<LogEntry>, StoreError> {
     let limit = limit.min(MAX_LOG_ENTRIES);
     let texts = database.read(|view| {
         log_texts(view, after, limit).map_err(|error| database.failed("reading", &error))
@@ -227,4 +233,14 @@ fn sequence_of(view: &Connection, id: &str) -> rusqlite::Result<Option<u64>> {
     view.prepare_cached("SELECT sequence FROM log WHERE id = ?1")?
         .query_row([id], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
         .optional()
+}
+
+impl<T: ToSql> ToSql for Indexed<T> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Missing => Ok(ToSqlOutput::from(Null)),
+            Self::Value(value) => value.to_sql(),
+            Self::Other => Ok(ToSqlOutput::from(Vec::new())),
+        }
+    }
 }
