@@ -1,1 +1,32 @@
-//! agent
+//! The agent: a host that runs containers.
+//!
+//! Every `.wasm` in the plugin directory is a kind; a container is one live,
+//! isolated instance of it. The coordinator says which containers to start,
+//! clients talk to them directly or through the coordinator, and containers
+//! reach other containers and documents through capabilities that the agent
+//! hands out.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `engine` | the one constructor of the WebAssembly engine |
+//! | `plugins` | files to code: checks, compiles, keeps, watches |
+//! | `container` | which containers there are (pure), and how one runs |
+//! | `capabilities` | what containers may import |
+//! | `membership` | what the agent owes its coordinator, when it fences itself (pure) |
+//! | `service` | moves bytes and time between them |
+
+mod bindings;
+mod capabilities;
+mod config;
+mod container;
+mod engine;
+mod error;
+mod membership;
+mod network;
+mod plugins;
+mod service;
+
+pub use config::{AgentConfig, ContainerLimits};
+pub use error::AgentError;
+pub use network::{Answer, Chunks, Events, Network, Outgoing, Reference};
+pub use service::Agent;

@@ -49,7 +49,11 @@ pub struct Outgoing {
 #[async_trait]
 pub trait Network: Send + Sync {
     /// Finds or starts a container and holds it.
-    async fn get(&self, kind: Kind, options: GetOptions) -> Result<Arc<dyn Reference>, NetworkError>;
+    async fn get(
+        &self,
+        kind: Kind,
+        options: GetOptions,
+    ) -> Result<Arc<dyn Reference>, NetworkError>;
 }
 
 /// A container that is held. Dropping the last clone releases it.

@@ -8,6 +8,7 @@ use super::Context;
 use crate::bindings::huly::network::types::{ContainerId, Host, HostCaller};
 
 /// The caller of a request that a container serves.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 #[derive(Debug)]
 pub struct CallerHandle(pub(crate) Caller);
 
@@ -19,7 +20,10 @@ impl HostCaller for Context {
         Ok(caller.account.as_ref().map(|account| account.as_str().to_owned()))
     }
 
-    fn container(&mut self, caller: Resource<CallerHandle>) -> wasmtime::Result<Option<ContainerId>> {
+    fn container(
+        &mut self,
+        caller: Resource<CallerHandle>,
+    ) -> wasmtime::Result<Option<ContainerId>> {
         let caller = &self.table.get(&caller)?.0;
         Ok(caller.container.as_ref().map(container_id))
     }

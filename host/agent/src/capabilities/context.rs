@@ -4,13 +4,10 @@ use std::{sync::Arc, time::Instant};
 
 use hulynet_protocol::{Activation, AgentId, Caller};
 use hulynet_store::Documents;
-use wasmtime::{
-    StoreLimits, StoreLimitsBuilder,
-    component::{Resource, ResourceTable},
-};
+use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::{CallerHandle, Connections, labels, log::Gate, output::Output};
+use super::{CallerHandle, Connections, labels, log::Gate, memory::MemoryLimit, output::Output};
 use crate::{config::ContainerLimits, container::Meter, network::Network};
 
 /// What all containers of an agent share.
@@ -33,7 +30,7 @@ pub(crate) struct Context {
     pub(crate) table: ResourceTable,
     pub(crate) meter: Meter,
     pub(crate) log: Gate,
-    pub(crate) memory: StoreLimits,
+    pub(crate) memory: MemoryLimit,
     wasi: WasiCtx,
 }
 
@@ -55,7 +52,7 @@ impl Context {
             .stdout(Output::new(log.clone()))
             .stderr(Output::new(log.clone()))
             .build();
-        let memory = StoreLimitsBuilder::new().memory_size(limits.memory).memories(1).build();
+        let memory = MemoryLimit::new(limits.memory);
         Self {
             meter: Meter::new(limits.compute),
             activation,

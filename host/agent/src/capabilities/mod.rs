@@ -10,16 +10,23 @@ mod errors;
 mod identity;
 mod labels;
 mod log;
+mod memory;
 mod output;
 mod stream;
 
-use wasmtime::{Engine, component::{HasSelf, Linker}};
+use wasmtime::{
+    Engine,
+    component::{HasSelf, Linker},
+};
 
-pub(crate) use caller::CallerHandle;
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub use caller::CallerHandle;
 pub(crate) use connections::{Connections, Sink};
-pub(crate) use containers::ReferenceHandle;
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub use containers::ReferenceHandle;
 pub(crate) use context::{Context, Services};
-pub(crate) use documents::WorkspaceHandle;
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub use documents::WorkspaceHandle;
 pub(crate) use errors::{from_guest, to_guest};
 pub(crate) use stream::read_chunks;
 

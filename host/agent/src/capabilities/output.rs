@@ -1,0 +1,88 @@
+//! What a container prints on stdout and stderr becomes log lines.
+//! A line is written when it ends, so that the last words of a container that
+//! traps are not lost.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::{
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamResult},
+};
+
+use super::log::Gate;
+use crate::bindings::huly::network::log::Level;
+
+/// A line without an end is written when it is this long.
+const LINE_BYTES: usize = 8 * 1024;
+
+/// A stream of a container's text.
+pub(crate) struct Output {
+    log: Gate,
+    line: Vec<u8>,
+}
+
+impl Output {
+    /// Lines go to the container's log.
+    pub(crate) fn new(log: Gate) -> Self {
+        Self { log, line: Vec::new() }
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            self.log.write(Level::Info, String::from_utf8_lossy(&line).into_owned(), &[]);
+        }
+    }
+}
+
+#[async_trait]
+impl Pollable for Output {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        for byte in bytes {
+            match byte {
+                b'\n' => self.end_line(),
+                byte => self.line.push(byte),
+            }
+            if self.line.len() >= LINE_BYTES {
+                self.end_line();
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(LINE_BYTES)
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.end_line();
+    }
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 asks for this one, and it is not linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(Self::new(self.log.clone()))
+    }
+}

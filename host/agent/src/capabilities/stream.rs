@@ -1,0 +1,141 @@
+//! Streams between containers and the network.
+//!
+//! The receiver's pace holds the sender back: the host takes an item from a
+//! container only when there is room for it, and takes one from the network
+//! only when the container reads.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context as TaskContext, Poll},
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, channel::mpsc, stream};
+use hulynet_protocol::{ErrorKind, NetworkError, limits};
+use wasmtime::{
+    AsContextMut, StoreContextMut,
+    component::{Destination, Source, StreamConsumer, StreamProducer, StreamReader, StreamResult},
+};
+
+use super::{Context, from_guest};
+use crate::{bindings::huly::network::types::Error, network::Chunks};
+
+/// Chunks that wait between a container and the bus.
+const CHUNKS: usize = 16;
+
+type Item = Result<Vec<u8>, Error>;
+
+/// Gives the items of a stream to a container.
+pub(crate) struct Producer<T>(pub(crate) Pin<Box<dyn Stream<Item = T> + Send>>);
+
+impl<T: Send + Sync + 'static> StreamProducer<Context> for Producer<T> {
+    type Item = T;
+    type Buffer = Option<T>;
+
+    fn poll_produce<'a>(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        store: StoreContextMut<'a, Context>,
+        mut destination: Destination<'a, T, Option<T>>,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        if destination.remaining(store) == Some(0) {
+            return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        match self.0.poll_next_unpin(cx) {
+            Poll::Ready(Some(item)) => {
+                destination.set_buffer(Some(item));
+                Poll::Ready(Ok(StreamResult::Completed))
+            }
+            Poll::Ready(None) => Poll::Ready(Ok(StreamResult::Dropped)),
+            Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// Takes the chunks of an answer from a container.
+///
+/// `ended` is set when the container ended before its answer did: the stream
+/// then ends with an error instead of looking complete.
+pub(crate) fn read_chunks(
+    store: impl AsContextMut<Data = Context>,
+    reader: StreamReader<Item>,
+    ended: Arc<AtomicBool>,
+) -> wasmtime::Result<Chunks> {
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    let complete = Arc::new(AtomicBool::new(false));
+    reader.pipe(store, Consumer { sender, ended, complete: complete.clone() })?;
+    let end = stream::once(async move { complete.load(Ordering::Acquire) })
+        .filter_map(|complete| async move { (!complete).then(broken).map(Err) });
+    Ok(Box::pin(receiver.chain(end)))
+}
+
+fn broken() -> NetworkError {
+    NetworkError::maybe_processed(
+        ErrorKind::ContainerEnded,
+        "the container ended in the middle of its answer",
+    )
+}
+
+struct Consumer {
+    sender: mpsc::Sender<Result<Bytes, NetworkError>>,
+    ended: Arc<AtomicBool>,
+    complete: Arc<AtomicBool>,
+}
+
+impl StreamConsumer<Context> for Consumer {
+    type Item = Item;
+
+    fn poll_consume(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        mut store: StoreContextMut<Context>,
+        mut source: Source<'_, Item>,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        match self.sender.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Poll::Ready(Ok(StreamResult::Dropped)),
+            Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
+            Poll::Pending => return Poll::Pending,
+        }
+        if source.remaining(store.as_context_mut()) == 0 {
+            return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        let mut item = None;
+        source.read(store, &mut item)?;
+        let Some(item) = item else { return Poll::Ready(Ok(StreamResult::Completed)) };
+        let chunk = check(item);
+        let last = chunk.is_err();
+        let gone = self.sender.start_send(chunk).is_err();
+        let result = if last || gone { StreamResult::Dropped } else { StreamResult::Completed };
+        Poll::Ready(Ok(result))
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let complete = !self.ended.load(Ordering::Acquire);
+        self.complete.store(complete, Ordering::Release);
+    }
+}
+
+fn check(item: Item) -> Result<Bytes, NetworkError> {
+    let chunk = Bytes::from(item.map_err(from_guest)?);
+    if chunk.len() > limits::PAYLOAD_BYTES {
+        return Err(NetworkError::refused(
+            ErrorKind::TooLarge,
+            format!(
+                "a chunk of {} bytes; at most {} are allowed",
+                chunk.len(),
+                limits::PAYLOAD_BYTES
+            ),
+        ));
+    }
+    Ok(chunk)
+}

@@ -1,0 +1,314 @@
+//! How one container runs.
+//!
+//! One task owns the store. Inside of it a loop takes messages and runs the
+//! calls, several at a time. Beside it a supervisor watches the clock: timers
+//! inside of the loop would stand still while the container computes.
+//! Whatever ends the container drops the store, and with it every call in
+//! flight; their callers see their reply channels close.
+
+use std::{
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use hulynet_protocol::{ErrorKind, NetworkError};
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep, sleep_until},
+};
+use wasmtime::{AsContextMut, Store, UpdateDeadline, component::Accessor};
+
+use super::{
+    Ending,
+    call::{self, Done},
+    handle::{Inbox, Message, Shared, Start, Started},
+    vitals::{Verdict, Vitals},
+};
+use crate::{
+    bindings::exports::huly::network::guest::Guest,
+    capabilities::{Context, from_guest},
+};
+
+/// How often a client that had no room for events is tried again.
+const FLUSH: Duration = Duration::from_millis(5);
+
+/// How long a container that is full of calls is given to finish one of them
+/// after the last of their callers has given up.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// What the loop and the supervisor tell one another.
+struct Pulse {
+    vitals: Mutex<Vitals>,
+    ping: Notify,
+    changed: Notify,
+}
+
+impl Pulse {
+    fn vitals(&self) -> MutexGuard<'_, Vitals> {
+        self.vitals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn well(&self) {
+        self.vitals().well(Instant::now());
+        self.changed.notify_one();
+    }
+}
+
+/// Runs a container from its start to its end.
+pub(super) async fn run(
+    start: Start,
+    shared: Arc<Shared>,
+    mut inbox: Inbox,
+    started: &watch::Sender<Started>,
+) -> Ending {
+    let pulse = Pulse {
+        vitals: Mutex::new(Vitals::new(&start.services.limits, Instant::now())),
+        ping: Notify::new(),
+        changed: Notify::new(),
+    };
+    let mut store = make_store(&start, &shared);
+    let ending = {
+        let serving = pin!(serve(&mut store, &start, &shared, &mut inbox, &pulse, started));
+        let supervising = pin!(supervise(&shared, &pulse));
+        tokio::select! {
+            biased;
+            ending = supervising => ending,
+            ending = serving => ending,
+        }
+    };
+    let ending = if pulse.vitals().started() { ending } else { not_started(&start, ending) };
+    shared.ended.store(true, Ordering::Release);
+    // Set once, here.
+    let _ = shared.cause.set(ending.cause());
+    drop(store);
+    if let Ending::StartFailed(error) = &ending {
+        started.send_replace(Some(Err(error.clone())));
+    }
+    refuse_waiting(&mut inbox, &ending, &start);
+    shared.connections.close();
+    ending.log(&start.activation);
+    ending
+}
+
+fn make_store(start: &Start, shared: &Shared) -> Store<Context> {
+    let context =
+        Context::new(start.activation.clone(), start.services.clone(), shared.connections.clone());
+    let mut store = Store::new(start.code.engine(), context);
+    store.limiter(|context| &mut context.memory);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|mut store| {
+        match store.data_mut().meter.tick(Instant::now()) {
+            // The runtime's own way to yield also lets it look at its sockets
+            // and timers; waking at once would keep it busy with this task.
+            None => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
+            Some(computed) => {
+                Err(wasmtime::Error::msg(format!("it computed for {computed:.1?} without a pause")))
+            }
+        }
+    });
+    store
+}
+
+/// A container that ended before it had started, however that came, is a
+/// failed start: nothing was done, and the caller may try again.
+fn not_started(start: &Start, ending: Ending) -> Ending {
+    if let Ending::Trapped { details, .. } = &ending {
+        tracing::error!(container = %start.activation.id, "the container failed to start: {details}");
+    }
+    match ending {
+        Ending::StartFailed(error) => Ending::StartFailed(error),
+        other => Ending::StartFailed(NetworkError::not_processed(
+            ErrorKind::StartFailed,
+            format!("the container {} could not start: {}", start.activation.id, other.cause()),
+        )),
+    }
+}
+
+fn refuse_waiting(inbox: &mut Inbox, ending: &Ending, start: &Start) {
+    inbox.messages.close();
+    inbox.orders.close();
+    while let Ok(message) = inbox.messages.try_recv() {
+        let error = ending.unseen(&start.activation);
+        // Callers that gave up need no answer.
+        let _ = match message {
+            Message::Request { reply, .. } => reply.send(Err(error)).is_ok(),
+            Message::Connect { reply, .. } => reply.send(Err(error)).is_ok(),
+        };
+    }
+}
+
+/// Ends when the container must, judged from outside of it.
+async fn supervise(shared: &Shared, pulse: &Pulse) -> Ending {
+    let flushing = pin!(async {
+        loop {
+            shared.connections.waiting().await;
+            while shared.connections.flush() {
+                sleep(FLUSH).await;
+            }
+        }
+    });
+    let watching = pin!(async {
+        loop {
+            let verdict = pulse.vitals().look(Instant::now());
+            match verdict {
+                Verdict::Wait(until) => tokio::select! {
+                    () = sleep_until(until.into()) => {}
+                    () = pulse.changed.notified() => {}
+                },
+                Verdict::Ping => pulse.ping.notify_one(),
+                Verdict::End(reason) => return Ending::Unhealthy(reason),
+            }
+        }
+    });
+    tokio::select! {
+        () = shared.kill.notified() => Ending::Forced,
+        ending = watching => ending,
+        () = flushing => Ending::Forced,
+    }
+}
+
+/// Ends when the container does.
+async fn serve(
+    store: &mut Store<Context>,
+    start: &Start,
+    shared: &Shared,
+    inbox: &mut Inbox,
+    pulse: &Pulse,
+    started: &watch::Sender<Started>,
+) -> Ending {
+    let container = match start.code.instantiate_async(&mut *store).await {
+        Ok(container) => container,
+        Err(error) => return Ending::trapped(&error),
+    };
+    let guest = container.huly_network_guest();
+    let extra = start.extra.clone();
+    let ended = store
+        .run_concurrent(async |accessor| {
+            let starting = guest.call_start(accessor, extra);
+            match entering(accessor, None, pin!(starting)).await? {
+                Ok(()) => {
+                    pulse.well();
+                    started.send_replace(Some(Ok(())));
+                }
+                Err(error) => return Ok(Ending::StartFailed(from_guest(error))),
+            }
+            let limit = start.services.limits.concurrent;
+            Loop {
+                accessor,
+                guest,
+                shared,
+                pulse,
+                limit,
+                calls: FuturesUnordered::new(),
+                awaited: None,
+            }
+            .run(inbox)
+            .await
+        })
+        .await;
+    match ended {
+        Ok(Ok(ending)) => ending,
+        Ok(Err(error)) | Err(error) => Ending::trapped(&error),
+    }
+}
+
+/// Polls what enters the container. Whenever this is polled, the container has
+/// given control back, so its time begins anew.
+async fn entering<T>(
+    accessor: &Accessor<Context>,
+    awaited: Option<Instant>,
+    mut calls: Pin<&mut impl Future<Output = T>>,
+) -> T {
+    std::future::poll_fn(|cx| {
+        accessor.with(|mut access| {
+            access.get().meter.pause(awaited);
+            access.as_context_mut().set_epoch_deadline(1);
+        });
+        calls.as_mut().poll(cx)
+    })
+    .await
+}
+
+struct Loop<'a> {
+    accessor: &'a Accessor<Context>,
+    guest: &'a Guest,
+    shared: &'a Shared,
+    pulse: &'a Pulse,
+    limit: usize,
+    calls: FuturesUnordered<BoxFuture<'a, wasmtime::Result<Done>>>,
+    /// The last deadline of a request in progress.
+    awaited: Option<Instant>,
+}
+
+impl Loop<'_> {
+    async fn run(mut self, inbox: &mut Inbox) -> wasmtime::Result<Ending> {
+        loop {
+            let (accessor, awaited) = (self.accessor, self.awaited);
+            let next = pin!(self.next(inbox));
+            if let Some(ending) = entering(accessor, awaited, next).await? {
+                return Ok(ending);
+            }
+        }
+    }
+
+    /// Takes what comes next; answers how the container ended, if it did.
+    async fn next(&mut self, inbox: &mut Inbox) -> wasmtime::Result<Option<Ending>> {
+        let (accessor, guest) = (self.accessor, self.guest);
+        let room = self.calls.len() < self.limit;
+        // A container that is full of calls that never end serves nobody, but
+        // may still answer pings.
+        let stuck = self.awaited.unwrap_or_else(Instant::now) + STUCK;
+        tokio::select! {
+            biased;
+            Some(done) = self.calls.next() => return Ok(self.done(done?)),
+            Some(order) = inbox.orders.recv() => {
+                self.calls.push(call::terminate(accessor, guest, order).boxed());
+            }
+            Some(connection) = inbox.farewells.recv(), if room => {
+                self.calls.push(call::disconnect(accessor, guest, connection).boxed());
+            }
+            () = self.pulse.ping.notified() => self.calls.push(call::ping(accessor, guest).boxed()),
+            message = inbox.messages.recv(), if room => match message {
+                Some(message) => self.take(message),
+                // Nobody holds a handle any more, so nobody can ask.
+                None => return Ok(Some(Ending::Terminated)),
+            },
+            () = sleep_until(stuck.into()), if !room => return Ok(Some(Ending::Unhealthy(format!(
+                "it did not finish any of {} calls, and nobody waits for them any more",
+                self.calls.len()
+            )))),
+        }
+        Ok(None)
+    }
+
+    fn take(&mut self, message: Message) {
+        let (accessor, guest) = (self.accessor, self.guest);
+        self.calls.push(match message {
+            Message::Request { incoming, reply } => {
+                self.awaited = self.awaited.max(Some(incoming.deadline));
+                let ended = self.shared.ended.clone();
+                call::request(accessor, guest, incoming, reply, ended).boxed()
+            }
+            Message::Connect { connection, caller, deadline, reply } => {
+                self.awaited = self.awaited.max(Some(deadline));
+                let connections = &self.shared.connections;
+                call::connect(accessor, guest, connections, connection, caller, reply).boxed()
+            }
+        });
+    }
+
+    fn done(&mut self, done: Done) -> Option<Ending> {
+        if self.calls.is_empty() {
+            self.awaited = None;
+        }
+        match done {
+            Done::Served => self.pulse.vitals().sign(Instant::now()),
+            Done::Well => self.pulse.well(),
+            Done::Unwell(cause) => return Some(Ending::Unhealthy(cause)),
+            Done::Ended => return Some(Ending::Terminated),
+        }
+        None
+    }
+}

@@ -1,0 +1,107 @@
+//! Whether bytes are a kind: each refusal says what the file is instead and
+//! what to do.
+
+use wasmtime::{Engine, component::Component};
+
+/// The interface that every kind exports.
+pub(crate) const GUEST: &str = "huly:network/guest@0.1.0";
+
+/// Magic, version and layer of a component and of a core module.
+const MAGIC: &[u8] = b"\0asm";
+const COMPONENT: &[u8] = &[0x0d, 0x00, 0x01, 0x00];
+const MODULE: &[u8] = &[0x01, 0x00, 0x00, 0x00];
+
+/// Why bytes are not a kind.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Invalid {
+    #[error("is empty; is it still being written?")]
+    Empty,
+    #[error("is not a WebAssembly file; build one with: cargo build --target wasm32-wasip2")]
+    NotWasm,
+    #[error("is truncated: it ends after {0} bytes; copy it again")]
+    Truncated(usize),
+    #[error(
+        "is a core module and not a component; build it with --target wasm32-wasip2, or componentise \
+         it with: wasm-tools component new"
+    )]
+    CoreModule,
+    #[error("has an encoding that this version does not know; build it with a current toolchain")]
+    Encoding,
+    #[error(
+        "is a component of another world: it exports {exports}, expected {GUEST}; build it with the \
+         SDK or against wit/"
+    )]
+    OtherWorld { exports: String },
+}
+
+/// Checks the first bytes, before anything is compiled.
+pub(crate) fn header(bytes: &[u8]) -> Result<(), Invalid> {
+    let (magic, rest) = bytes.split_at(bytes.len().min(MAGIC.len()));
+    let kind = rest.split_at(rest.len().min(COMPONENT.len())).0;
+    match (magic, kind) {
+        ([], _) => Err(Invalid::Empty),
+        _ if !MAGIC.starts_with(magic) => Err(Invalid::NotWasm),
+        (_, kind) if kind.len() < COMPONENT.len() => Err(Invalid::Truncated(bytes.len())),
+        (_, COMPONENT) => sections(bytes),
+        (_, MODULE) => Err(Invalid::CoreModule),
+        _ => Err(Invalid::Encoding),
+    }
+}
+
+/// Follows the sections to the end: a file that was cut has one that is longer
+/// than what is left.
+fn sections(bytes: &[u8]) -> Result<(), Invalid> {
+    let truncated = || Invalid::Truncated(bytes.len());
+    let mut rest = bytes.get(MAGIC.len() + COMPONENT.len()..).unwrap_or_default();
+    while let Some((_id, after)) = rest.split_first() {
+        let (length, after) = leb128(after).ok_or_else(truncated)?;
+        rest = after.get(length..).ok_or_else(truncated)?;
+    }
+    Ok(())
+}
+
+/// An unsigned number of at most 32 bits, and what follows it.
+fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut value = 0_usize;
+    for (index, byte) in bytes.iter().take(5).enumerate() {
+        value |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((value, bytes.get(index + 1..)?));
+        }
+    }
+    None
+}
+
+/// Checks that a component is of the world `container`.
+pub(crate) fn world(engine: &Engine, component: &Component) -> Result<(), Invalid> {
+    if component.get_export_index(None, GUEST).is_some() {
+        return Ok(());
+    }
+    let names: Vec<String> =
+        component.component_type().exports(engine).map(|(name, _)| name.to_string()).collect();
+    let exports = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    Err(Invalid::OtherWorld { exports })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_wrong_file_has_its_own_message() {
+        assert_eq!(header(b""), Err(Invalid::Empty));
+        assert_eq!(header(b"#!/bin/sh"), Err(Invalid::NotWasm));
+        assert_eq!(header(b"\0as"), Err(Invalid::Truncated(3)));
+        assert_eq!(header(b"\0asm\x0d\0\x01"), Err(Invalid::Truncated(7)));
+        assert_eq!(header(b"\0asm\x01\0\0\0"), Err(Invalid::CoreModule));
+        assert_eq!(header(b"\0asm\x02\0\0\0"), Err(Invalid::Encoding));
+        assert_eq!(header(b"\0asm\x0d\0\x01\0"), Ok(()));
+    }
+
+    #[test]
+    fn a_section_that_goes_on_after_the_end_means_a_truncated_file() {
+        assert_eq!(header(b"\0asm\x0d\0\x01\0\x00\x02ab"), Ok(()));
+        assert_eq!(header(b"\0asm\x0d\0\x01\0\x00\x03ab"), Err(Invalid::Truncated(12)));
+        assert_eq!(header(b"\0asm\x0d\0\x01\0\x00"), Err(Invalid::Truncated(9)));
+    }
+}

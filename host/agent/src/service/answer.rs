@@ -1,0 +1,159 @@
+//! One request from its arrival to its answer.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use hulynet_bus::{Request, Responder};
+use hulynet_protocol::{
+    Call, Caller, ClientId, ConnectionId, ContainerCall, ErrorKind, NetworkError, Reply, Target,
+};
+
+use super::{core::Core, sink::Route};
+use crate::{
+    container::Incoming,
+    network::{Answer, Chunks},
+};
+
+/// Answers a request.
+pub(super) async fn answer(core: Arc<Core>, route: Route, request: Request) {
+    let Request { peer, call, payload, responder } = request;
+    match (call, &route) {
+        (Call::Container(call), _) => container(&core, call, payload, responder).await,
+        (Call::Connect { target, connection, caller }, _) => {
+            connect(&core, route, peer, target, connection, caller, responder).await;
+        }
+        (Call::Disconnect { connection }, _) => {
+            let container = core.table().detach(&connection, &peer);
+            if let Some(container) = container {
+                container.connections().remove(&connection);
+            }
+            responder.reply(Ok((Reply::Done, Bytes::new())));
+        }
+        (Call::Start(order), Route::Coordinator(_)) => {
+            let started = core.start(order).await;
+            responder.reply(started.map(|()| (Reply::Done, Bytes::new())));
+        }
+        (Call::Terminate { target, force }, Route::Coordinator(_)) => {
+            let ended = core.terminate(&target, force).await;
+            responder.reply(Ok((Reply::Terminated(ended), Bytes::new())));
+        }
+        (Call::Start(_) | Call::Terminate { .. }, Route::Direct(..)) => {
+            responder.reply(Err(NetworkError::refused(
+                ErrorKind::PermissionDenied,
+                "only the coordinator starts and terminates containers; ask it",
+            )));
+        }
+        _ => responder.reply(Err(NetworkError::refused(
+            ErrorKind::Protocol,
+            "an agent does not answer this call; ask the coordinator",
+        ))),
+    }
+}
+
+/// A request to a container.
+async fn container(core: &Core, call: ContainerCall, payload: Bytes, mut responder: Responder) {
+    let located = core.table().locate(&call.target);
+    let container = match located {
+        Ok(located) => located.container,
+        Err(error) => return responder.reply(Err(error)),
+    };
+    let time = if call.send { core.unattended() } else { responder.remaining() };
+    let incoming = Incoming {
+        operation: call.operation,
+        payload,
+        caller: call.caller,
+        deadline: Instant::now() + time,
+        idempotency: call.idempotency,
+        trace: call.trace,
+    };
+    if call.send {
+        let accepted = container.send(incoming);
+        return responder.reply(accepted.map(|()| (Reply::Done, Bytes::new())));
+    }
+    let answer = tokio::select! {
+        biased;
+        answer = container.request(incoming) => answer,
+        () = responder.cancelled() => Err(NetworkError::maybe_processed(
+            ErrorKind::DeadlineExceeded,
+            format!("the container {} did not answer in time", call.target.id),
+        )),
+    };
+    match answer {
+        Ok(Answer::Payload(payload)) => responder.reply(Ok((Reply::Payload, payload))),
+        Ok(Answer::Chunks(chunks)) => stream(chunks, responder).await,
+        Err(error) => responder.reply(Err(error)),
+    }
+}
+
+/// Passes the chunks of an answer on, at the pace of the receiver.
+async fn stream(mut chunks: Chunks, responder: Responder) {
+    let mut sender = responder.stream();
+    loop {
+        let chunk = tokio::select! {
+            chunk = chunks.next() => chunk,
+            () = sender.cancelled() => return,
+        };
+        match chunk {
+            // The receiver is gone; the container notices at its next chunk.
+            Some(Ok(chunk)) => {
+                if sender.send(chunk).await.is_err() {
+                    return;
+                }
+            }
+            Some(Err(error)) => return sender.finish(Err(error)),
+            None => return sender.finish(Ok(())),
+        }
+    }
+}
+
+/// A client connects to a container.
+async fn connect(
+    core: &Core,
+    route: Route,
+    peer: ClientId,
+    target: Target,
+    connection: ConnectionId,
+    caller: Caller,
+    mut responder: Responder,
+) {
+    let located = {
+        let mut table = core.table();
+        table.locate(&target).and_then(|located| {
+            let again = table.attach(connection.clone(), target.id.uuid.clone(), peer.clone())?;
+            Ok((located.container, again))
+        })
+    };
+    let (container, again) = match located {
+        Ok(located) => located,
+        Err(error) => return responder.reply(Err(error)),
+    };
+    if again {
+        container.connections().remove(&connection);
+    }
+    let deadline = Instant::now() + responder.remaining();
+    let connecting = container.connect(connection.clone(), caller, deadline, Arc::new(route));
+    let connected = tokio::select! {
+        connected = connecting => connected,
+        () = responder.cancelled() => Err(NetworkError::maybe_processed(
+            ErrorKind::DeadlineExceeded,
+            format!("the container {} did not accept the connection in time", target.id),
+        )),
+    };
+    match connected {
+        Ok(()) => {
+            responder.reply(Ok((Reply::Done, Bytes::new())));
+            container.connections().open(&connection);
+            // A client that left before the container had its connection was
+            // looked for in vain.
+            if !core.table().is_attached(&connection, &peer) {
+                container.connections().remove(&connection);
+            }
+        }
+        Err(error) => {
+            core.table().detach(&connection, &peer);
+            container.connections().remove(&connection);
+            responder.reply(Err(error));
+        }
+    }
+}

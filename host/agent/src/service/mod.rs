@@ -1,0 +1,165 @@
+//! The agent's service: it moves calls, time and files to those who decide.
+//!
+//! Three tasks: one takes what clients ask directly, one keeps the agent
+//! registered and takes what the coordinator asks or forwards, one watches the
+//! plugin directory. Each request has a task of its own while it is answered.
+
+mod answer;
+mod core;
+mod link;
+mod sink;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use hulynet_bus::{Bus, Incoming, ServerConfig};
+use hulynet_protocol::{AgentId, ContainerId, Endpoint, Epoch, Kind, Role, ServerId};
+use hulynet_store::Documents;
+use tokio::{
+    sync::{mpsc, watch},
+    task::AbortHandle,
+};
+
+use self::{core::Core, link::Link};
+use crate::{
+    capabilities::{self, Services},
+    config::AgentConfig,
+    engine,
+    error::AgentError,
+    network::Network,
+    plugins::Plugins,
+};
+
+/// A container that ended, for the coordinator.
+type Ended = (ContainerId, Epoch);
+
+/// A running agent. Dropping it stops it at once; [`Agent::shutdown`] does it
+/// with care.
+pub struct Agent {
+    core: Arc<Core>,
+    peer: watch::Receiver<hulynet_bus::Peer>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Agent {
+    /// Loads the plugin directory, listens, and joins the network as soon as a
+    /// coordinator answers; it does not wait for one.
+    ///
+    /// # Errors
+    /// [`AgentError`]: a directory that cannot be used, an address in use, no
+    /// coordinator named. A file that is no kind is reported and left out.
+    pub async fn start(
+        config: AgentConfig,
+        bus: Bus,
+        network: Arc<dyn Network>,
+        documents: Arc<dyn Documents>,
+    ) -> Result<Self, AgentError> {
+        let (engine, capacity) = engine::start(config.containers)?;
+        let linker = capabilities::linker(&engine)
+            .map_err(|error| AgentError::Engine(format!("{error:#}")))?;
+        let plugins =
+            Plugins::open(&config.plugins, &config.cache, config.file_bytes, engine, linker)
+                .await?;
+        let server_config = ServerConfig { role: Role::Agent, id: ServerId::random() };
+        let (server, incoming) = bus.bind(&config.listen, server_config).await?;
+        let address = config.advertise.clone().unwrap_or_else(|| server.local_addr().to_string());
+        let services = Services {
+            agent: config.id.clone(),
+            network,
+            documents,
+            limits: config.limits.clone(),
+        };
+        let endpoint = Endpoint { agent: config.id.clone(), address: Some(address) };
+        // Each container ends once, so this holds no more than there are.
+        let (ended, endings) = mpsc::unbounded_channel();
+        let core = Arc::new(Core::new(endpoint, services, capacity as usize, server, ended));
+        core.set_code(plugins.loaded().clone());
+        let (changed, changes) = watch::channel(());
+        let (link, peer) = Link::new(core.clone(), &config, bus, endings, changes)?;
+        let tasks = vec![
+            tokio::spawn(serve(core.clone(), incoming)).abort_handle(),
+            tokio::spawn(watch_plugins(core.clone(), plugins, config.poll, changed)).abort_handle(),
+            tokio::spawn(link.run()).abort_handle(),
+        ];
+        Ok(Self { core, peer, tasks })
+    }
+
+    /// Its name in the network.
+    #[must_use]
+    pub fn id(&self) -> &AgentId {
+        &self.core.endpoint().agent
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.core.server().local_addr()
+    }
+
+    /// The kinds that it serves now, sorted.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<Kind> {
+        self.core.kinds()
+    }
+
+    /// Takes no more requests, lets those in progress finish, ends the
+    /// containers and leaves the network, all within about the deadline.
+    pub async fn shutdown(self, deadline: Duration) {
+        let part = deadline / 3;
+        self.core.drain(part).await;
+        self.core.end_all(part).await;
+        let peer = self.peer.borrow().clone();
+        let left = hulynet_protocol::Call::Unregister(self.id().clone());
+        if let Err(error) = peer.call(left, bytes::Bytes::new(), part / 2).await {
+            tracing::warn!("left without telling the coordinator: {error}");
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+        peer.close(part / 2).await;
+        self.core.server().close(part / 2).await;
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Answers clients that ask directly.
+async fn serve(core: Arc<Core>, mut incoming: mpsc::Receiver<Incoming>) {
+    while let Some(incoming) = incoming.recv().await {
+        match incoming {
+            Incoming::Request(request) => {
+                core.answer(sink::Route::direct(&core, &request.peer), request)
+            }
+            Incoming::Left { peer, .. } => core.peer_left(&peer),
+            Incoming::Joined { .. } | Incoming::Alive(_) | Incoming::Event { .. } => {}
+        }
+    }
+}
+
+/// Looks at the plugin directory again and again.
+async fn watch_plugins(
+    core: Arc<Core>,
+    mut plugins: Plugins,
+    poll: Duration,
+    changed: watch::Sender<()>,
+) {
+    loop {
+        tokio::time::sleep(poll).await;
+        let others = plugins.scan().await;
+        core.set_code(plugins.loaded().clone());
+        if others {
+            changed.send_replace(());
+        }
+    }
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent").field("endpoint", self.core.endpoint()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,248 @@
+//! Containers of the kind `echo` in a real agent.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use hulynet_protocol::{Call, ErrorKind, Labels, Reply, Retry};
+use support::{ACCOUNT, World, container_call, epoch, id};
+
+#[tokio::test]
+async fn a_container_answers_and_knows_itself_and_its_caller() {
+    let world = World::new().await;
+    let labels = Labels::from([("region".to_owned(), "eu".to_owned())]);
+    world.start_as("a", 1, labels).await.unwrap();
+    assert_eq!(world.request("a", "echo", "{not json").await.unwrap(), "{not json");
+    let who = world.request("a", "who", "").await.unwrap();
+    for part in [
+        "\"uuid\":\"a\"",
+        "\"epoch\":[1,1]",
+        "\"region\":\"eu\"",
+        ACCOUNT,
+        world.agent.id().as_str(),
+    ] {
+        assert!(who.contains(part), "{part} in {who}");
+    }
+}
+
+#[tokio::test]
+async fn several_requests_run_at_once_and_state_stays() {
+    let world = World::new().await;
+    world.start("a").await;
+    assert_eq!(world.request("a", "add", "[2]").await.unwrap(), "2");
+    assert_eq!(world.request("a", "add", "[3]").await.unwrap(), "5");
+    let waiting = world.request("a", "wait", "");
+    let waking = async {
+        // The container answers in between, so the first one is waiting.
+        assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
+        world.request("a", "wake", "").await.unwrap();
+    };
+    let (waited, ()) = tokio::join!(waiting, waking);
+    assert_eq!(waited.unwrap(), "null");
+}
+
+#[tokio::test]
+async fn a_streamed_answer_arrives_complete_or_ends_with_its_error() {
+    let world = World::new().await;
+    world.start("a").await;
+    let answer = world.request("a", "stream", "[200, 10000]").await.unwrap();
+    assert_eq!(answer.lines().count(), 200);
+    assert_eq!(answer.len(), 200 * 10_003);
+    let error = world.request("a", "broken_stream", "[3]").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Application);
+    assert_eq!(error.message, "the stream was asked to break");
+}
+
+#[tokio::test]
+async fn an_error_of_the_container_reaches_its_caller_unchanged() {
+    let world = World::new().await;
+    world.start("a").await;
+    let error = world.request("a", "fail", "[\"no\"]").await.unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Application, "no"));
+    assert_eq!(world.request("a", "none", "").await.unwrap_err().kind, ErrorKind::UnknownOperation);
+}
+
+#[tokio::test]
+async fn a_trap_ends_its_container_only_and_answers_everyone_who_waits() {
+    let mut world = World::new().await;
+    world.start("a").await;
+    world.start("b").await;
+    let (waited, trapped) =
+        tokio::join!(world.request("a", "wait", ""), world.request("a", "trap", ""));
+    for error in [waited.unwrap_err(), trapped.unwrap_err()] {
+        assert_eq!(error.kind, ErrorKind::ContainerEnded);
+        assert_eq!(error.retry, Retry::MaybeProcessed);
+        assert!(error.message.contains("echo/a"), "{error}");
+        assert!(!error.message.contains("backtrace"), "{error}");
+    }
+    match world.coordinator.told().await {
+        support::Told::Ended(ended, at) => assert_eq!((ended, at), (id("a"), epoch(1))),
+        other => panic!("expected an ending, was told {other:?}"),
+    }
+    assert_eq!(world.request("b", "echo", "on").await.unwrap(), "on");
+    let error = world.request("a", "echo", "").await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::UnknownContainer, Retry::NotProcessed));
+}
+
+#[tokio::test]
+async fn a_container_that_computes_without_end_is_stopped_and_delays_nobody() {
+    let world = World::with(|config| config.limits.compute = Duration::from_millis(400)).await;
+    world.start("spinner").await;
+    world.start("b").await;
+    let spinning = world.request("spinner", "spin", "");
+    let others = async {
+        let mut slowest = Duration::ZERO;
+        for _ in 0..50 {
+            let begun = Instant::now();
+            world.request("b", "echo", "on").await.unwrap();
+            slowest = slowest.max(begun.elapsed());
+        }
+        slowest
+    };
+    let (spun, slowest) = tokio::join!(spinning, others);
+    let error = spun.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::ContainerEnded);
+    assert!(error.message.contains("without a pause"), "{error}");
+    assert!(slowest < Duration::from_millis(200), "{slowest:?}");
+}
+
+#[tokio::test]
+async fn a_container_that_takes_too_much_memory_ends() {
+    let world = World::with(|config| config.limits.memory = 16 * 1024 * 1024).await;
+    world.start("a").await;
+    assert_eq!(world.request("a", "grow", "").await.unwrap_err().kind, ErrorKind::ContainerEnded);
+}
+
+#[tokio::test]
+async fn a_deadline_ends_the_request_and_not_the_container() {
+    let world = World::new().await;
+    world.start("a").await;
+    let error =
+        world.request_within(Duration::from_millis(100), "a", "wait", "").await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::DeadlineExceeded, Retry::MaybeProcessed));
+    assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
+}
+
+#[tokio::test]
+async fn a_full_mailbox_refuses_more_requests_unprocessed() {
+    let world = World::with(|config| {
+        config.limits.mailbox = 1;
+        config.limits.concurrent = 1;
+    })
+    .await;
+    world.start("a").await;
+    let waiting = (0..3).map(|_| world.request_within(Duration::from_millis(500), "a", "wait", ""));
+    let refused: Vec<_> = futures::future::join_all(waiting)
+        .await
+        .into_iter()
+        .map(Result::unwrap_err)
+        .filter(|error| error.kind == ErrorKind::Busy)
+        .collect();
+    // One is worked on and one waits, or the second came before the first was taken.
+    assert!((1..=2).contains(&refused.len()), "{refused:?}");
+    assert!(refused.iter().all(|error| error.retry == Retry::NotProcessed));
+}
+
+#[tokio::test]
+async fn a_silent_container_is_pinged_and_stays() {
+    let mut world = World::with(|config| {
+        config.limits.silent = Duration::from_millis(50);
+        config.limits.ping = Duration::from_millis(5_000);
+    })
+    .await;
+    world.start("a").await;
+    let heard = tokio::time::timeout(Duration::from_millis(300), world.coordinator.told()).await;
+    assert!(heard.is_err(), "it ended: {heard:?}");
+    assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
+}
+
+#[tokio::test]
+async fn a_container_that_does_not_answer_a_ping_is_ended() {
+    let world = World::with(|config| {
+        config.limits.silent = Duration::from_millis(50);
+        config.limits.ping = Duration::from_millis(50);
+    })
+    .await;
+    world.start("a").await;
+    let error = world.request("a", "spin", "").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::ContainerEnded);
+    assert!(error.message.contains("did not answer a ping"), "{error}");
+}
+
+#[tokio::test]
+async fn a_container_that_does_not_start_in_time_is_a_failed_start_and_poisons_nothing() {
+    let mut world = World::with(|config| config.limits.start = Duration::ZERO).await;
+    for counter in 1..3 {
+        let error = world.start_as("a", counter, Labels::new()).await.unwrap_err();
+        assert_eq!((error.kind, error.retry), (ErrorKind::StartFailed, Retry::NotProcessed));
+        assert!(error.message.contains("echo/a could not start: it did not start"), "{error}");
+    }
+    let told = tokio::time::timeout(Duration::from_millis(200), world.coordinator.told()).await;
+    assert!(told.is_err(), "a start that failed is told once, as the answer: {told:?}");
+}
+
+#[tokio::test]
+async fn a_request_without_an_answer_is_done_all_the_same() {
+    let world = World::new().await;
+    world.start("a").await;
+    let mut call = container_call("a", "add");
+    call.send = true;
+    let payload = bytes::Bytes::from_static(b"[5]");
+    let response = world.client.call(Call::Container(call), payload, support::PATIENCE).await;
+    assert_eq!(response.unwrap().reply, Reply::Done);
+    assert_eq!(world.request("a", "add", "[1]").await.unwrap(), "6");
+}
+
+#[tokio::test]
+async fn a_request_to_another_container_carries_who_asks() {
+    let world = World::new().await;
+    world.start("a").await;
+    let answer = world.request("a", "forward", r#"["other", "x", "do", 5000]"#).await.unwrap();
+    assert_eq!(answer, "other/x do \"forwarded\" for Some(\"anna\") by Some(\"echo/a\") within 5s");
+    let answer = world.request("a", "forward", r#"["other", "x", "stream", 5000]"#).await.unwrap();
+    assert_eq!(answer, "one two three");
+}
+
+#[tokio::test]
+async fn what_another_container_broadcasts_is_passed_on() {
+    let mut world = World::new().await;
+    world.start("a").await;
+    world.connect("a", "c").await.unwrap();
+    world.request("a", "relay", r#"["other", "x"]"#).await.unwrap();
+    let mut events = Vec::new();
+    for _ in 0..3 {
+        events.push(world.event().await);
+    }
+    assert_eq!(events, ["\"welcome\"", "first", "second"]);
+}
+
+#[tokio::test]
+async fn a_container_whose_calls_never_end_is_ended_when_nobody_waits_for_them() {
+    let world = World::with(|config| config.limits.concurrent = 2).await;
+    world.start("a").await;
+    let given_up = (0..2).map(|_| world.request_within(Duration::from_millis(50), "a", "wait", ""));
+    for answer in futures::future::join_all(given_up).await {
+        assert_eq!(answer.unwrap_err().kind, ErrorKind::DeadlineExceeded);
+    }
+    let error = world.request("a", "echo", "on").await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::NotProcessed));
+    assert!(error.message.contains("did not finish any of 2 calls"), "{error}");
+}
+
+#[tokio::test]
+async fn a_defect_of_the_host_ends_one_container_and_everybody_is_told() {
+    let mut world = World::new().await;
+    world.start("a").await;
+    world.start("b").await;
+    let error = world.request("a", "relay", "[\"defect\", \"x\"]").await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::MaybeProcessed));
+    match world.coordinator.told().await {
+        support::Told::Ended(ended, at) => assert_eq!((ended, at), (id("a"), epoch(1))),
+        other => panic!("expected an ending, was told {other:?}"),
+    }
+    world.start_as("a", 2, Labels::new()).await.unwrap();
+    assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
+    assert_eq!(world.request("b", "echo", "on").await.unwrap(), "on");
+}

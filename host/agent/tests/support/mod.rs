@@ -1,0 +1,187 @@
+//! An agent under test: a coordinator and other containers that the test
+//! plays, a client, and the real agent between them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    dead_code,
+    unused_imports,
+    reason = "tests fail by panicking; each of them uses a part of this module"
+)]
+
+mod coordinator;
+mod kinds;
+mod others;
+
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hulynet_agent::{Agent, AgentConfig};
+use hulynet_bus::{Body, Bus, Peer, PeerConfig, PeerEvent, Response};
+use hulynet_protocol::{
+    AccountId, Call, Caller, ClientId, ConnectionId, ContainerCall, ContainerId, Epoch, Kind,
+    Labels, NetworkError, Reply, Role, StartContainer, Target, Uuid,
+};
+use hulynet_store::SqliteDocuments;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+pub use coordinator::{Coordinator, ELSEWHERE, Told};
+pub use kinds::kind;
+
+/// Everything in a test ends within this.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An agent with what it needs.
+pub struct World {
+    pub agent: Agent,
+    pub coordinator: Coordinator,
+    pub client: Peer,
+    pub events: mpsc::Receiver<PeerEvent>,
+    pub bus: Bus,
+    pub plugins: PathBuf,
+    _directory: TempDir,
+}
+
+impl World {
+    /// An agent that serves `echo`, registered.
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub async fn with(settings: impl FnOnce(&mut AgentConfig)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let plugins = directory.path().join("plugins");
+        fs::create_dir(&plugins).unwrap();
+        fs::copy(kind("echo"), plugins.join("echo.wasm")).unwrap();
+        let bus = Bus::start("test").unwrap();
+        let mut coordinator = Coordinator::start(&bus, "127.0.0.1:0").await;
+        let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("agent-cache");
+        let mut config = AgentConfig::new(&plugins, cache);
+        config.listen = "127.0.0.1:0".to_owned();
+        config.coordinators = vec![coordinator.address()];
+        config.containers = Some(32);
+        config.poll = Duration::from_millis(50);
+        settings(&mut config);
+        let documents = Arc::new(SqliteDocuments::open(&directory.path().join("data")).unwrap());
+        let others = Arc::new(others::Others);
+        let agent = Agent::start(config, bus.clone(), others, documents).await.unwrap();
+        coordinator.registration().await;
+        let peer_config = PeerConfig::new(ClientId::random(), Role::Client);
+        let (client, events) = bus.connect(&agent.local_addr().to_string(), peer_config);
+        Self { agent, coordinator, client, events, bus, plugins, _directory: directory }
+    }
+
+    /// Starts an `echo` container with the epoch 1.1.
+    pub async fn start(&self, uuid: &str) {
+        self.start_as(uuid, 1, Labels::new()).await.unwrap();
+    }
+
+    /// Starts an `echo` container.
+    pub async fn start_as(
+        &self,
+        uuid: &str,
+        counter: u64,
+        labels: Labels,
+    ) -> Result<(), NetworkError> {
+        let order = StartContainer { id: id(uuid), epoch: epoch(counter), labels, extra: vec![] };
+        self.coordinator.ask(Call::Start(order)).await.map(|response| {
+            assert_eq!(response.reply, Reply::Done);
+        })
+    }
+
+    /// Asks a container and collects the answer.
+    pub async fn request(
+        &self,
+        uuid: &str,
+        operation: &str,
+        payload: &str,
+    ) -> Result<String, NetworkError> {
+        self.request_within(PATIENCE, uuid, operation, payload).await
+    }
+
+    /// The same with a deadline.
+    pub async fn request_within(
+        &self,
+        timeout: Duration,
+        uuid: &str,
+        operation: &str,
+        payload: &str,
+    ) -> Result<String, NetworkError> {
+        let call = Call::Container(container_call(uuid, operation));
+        let payload = Bytes::copy_from_slice(payload.as_bytes());
+        text(self.client.call(call, payload, timeout).await?).await
+    }
+
+    /// Connects to a container.
+    pub async fn connect(&self, uuid: &str, connection: &str) -> Result<(), NetworkError> {
+        let call = Call::Connect {
+            target: target(uuid),
+            connection: ConnectionId::new(connection).unwrap(),
+            caller: Caller::default(),
+        };
+        self.client.call(call, Bytes::new(), PATIENCE).await.map(drop)
+    }
+
+    /// The next thing that the client hears.
+    pub async fn heard(&mut self) -> PeerEvent {
+        loop {
+            let event = tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("in time");
+            match event.expect("the client is connected") {
+                PeerEvent::Joined { .. } => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// The next event of a container, as text.
+    pub async fn event(&mut self) -> String {
+        match self.heard().await {
+            PeerEvent::Event { payload, .. } => String::from_utf8(payload.to_vec()).unwrap(),
+            other => panic!("expected an event, heard {other:?}"),
+        }
+    }
+}
+
+/// The account that the client acts for.
+pub const ACCOUNT: &str = "anna";
+
+pub fn id(uuid: &str) -> ContainerId {
+    ContainerId { kind: Kind::new("echo").unwrap(), uuid: Uuid::new(uuid).unwrap() }
+}
+
+pub fn epoch(counter: u64) -> Epoch {
+    Epoch { term: 1, counter }
+}
+
+pub fn target(uuid: &str) -> Target {
+    Target { id: id(uuid), epoch: None }
+}
+
+pub fn container_call(uuid: &str, operation: &str) -> ContainerCall {
+    ContainerCall {
+        target: target(uuid),
+        operation: operation.to_owned(),
+        caller: Caller::outside(Some(AccountId::new(ACCOUNT).unwrap())),
+        idempotency: None,
+        trace: 7,
+        send: false,
+    }
+}
+
+/// The whole body of an answer.
+pub async fn text(response: Response) -> Result<String, NetworkError> {
+    let mut bytes = Vec::new();
+    match response.body {
+        Body::Payload(payload) => bytes.extend_from_slice(&payload),
+        Body::Stream(mut chunks) => {
+            while let Some(chunk) = chunks.next().await {
+                bytes.extend_from_slice(&chunk?);
+            }
+        }
+    }
+    Ok(String::from_utf8(bytes).unwrap())
+}

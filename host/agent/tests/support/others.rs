@@ -1,0 +1,58 @@
+//! Other containers, as a container sees them: each says what it was asked.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::stream;
+use hulynet_agent::{Answer, Events, Network, Outgoing, Reference};
+use hulynet_protocol::{Caller, ContainerId, GetOptions, Kind, NetworkError, Uuid};
+
+pub struct Others;
+
+struct Other(ContainerId);
+
+#[async_trait]
+impl Network for Others {
+    async fn get(
+        &self,
+        kind: Kind,
+        options: GetOptions,
+    ) -> Result<Arc<dyn Reference>, NetworkError> {
+        assert_ne!(kind.as_str(), "defect", "a defect of the host, made by the test");
+        let uuid = options.uuid.unwrap_or_else(Uuid::random);
+        Ok(Arc::new(Other(ContainerId { kind, uuid })))
+    }
+}
+
+#[async_trait]
+impl Reference for Other {
+    fn id(&self) -> ContainerId {
+        self.0.clone()
+    }
+
+    async fn request(&self, request: Outgoing) -> Result<Answer, NetworkError> {
+        let Outgoing { operation, payload, caller, timeout } = request;
+        let text = format!(
+            "{} {operation} {} for {:?} by {:?} within {timeout:?}",
+            self.0,
+            String::from_utf8_lossy(&payload),
+            caller.account.as_ref().map(|account| account.as_str()),
+            caller.container.map(|id| id.to_string()),
+        );
+        match operation.as_str() {
+            "stream" => {
+                let chunks = ["one ", "two ", "three"].map(|text| Ok(text.into()));
+                Ok(Answer::Chunks(Box::pin(stream::iter(chunks))))
+            }
+            _ => Ok(Answer::Payload(text.into())),
+        }
+    }
+
+    async fn send(&self, _: Outgoing) -> Result<(), NetworkError> {
+        Ok(())
+    }
+
+    async fn connect(&self, _: Caller) -> Result<Events, NetworkError> {
+        Ok(Box::pin(stream::iter(["first", "second"].map(Into::into))))
+    }
+}
