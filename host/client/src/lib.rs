@@ -1,1 +1,55 @@
-//! client
+//! The client of a network: [`Client`], [`Reference`] and [`Connection`].
+//!
+//! ```no_run
+//! use hulynet_client::{Client, GetOptions};
+//!
+//! # async fn run() -> Result<(), hulynet_client::NetworkError> {
+//! let client = Client::connect(["127.0.0.1:3737"]).await?;
+//! let echo = client.get("echo", GetOptions::default()).await?;
+//! let reply = echo.request("echo", r#"["hello"]"#).await?;
+//! println!("{}", String::from_utf8_lossy(&reply));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A client asks the coordinator where a container lives and then talks to its
+//! agent directly, or through the coordinator when the agent cannot be
+//! reached. Connections that are lost are made again, and what the client held
+//! is held again; a container that moved is found again. Calls fail only with
+//! a typed [`NetworkError`] that says whether a retry is safe; those that were
+//! certainly not processed are repeated here, within their deadline.
+//!
+//! Decisions are made in pure modules ([`references`] and the private `paths`,
+//! `retry`, `feed` and `mailbox`); the rest moves bytes and time.
+
+mod agents;
+mod builder;
+mod client;
+mod connection;
+mod connections;
+mod coordinator;
+mod driver;
+mod feed;
+mod held;
+mod mailbox;
+mod paths;
+mod reference;
+pub mod references;
+mod request;
+mod retry;
+mod shared;
+mod typed;
+mod watch;
+
+pub use builder::Builder;
+pub use client::Client;
+pub use connection::Connection;
+pub use feed::{WATCH_CHANGES, WatchEvent};
+pub use hulynet_protocol::{
+    AccountId, AgentRecord, Caller, Change, ClientId, ConnectionId, ContainerId, ContainerRecord,
+    Epoch, ErrorKind, GetOptions, Kind, Labels, NetworkError, NetworkEvent, Retry, Snapshot, Uuid,
+};
+pub use mailbox::{CONNECTION_BYTES, CONNECTION_EVENTS, ConnectionEvent};
+pub use reference::Reference;
+pub use request::{Answer, Chunks, Request};
+pub use watch::Watch;

@@ -134,6 +134,12 @@ impl References {
         match self.entries.get_mut(&id) {
             Some(entry) => {
                 entry.handles += 1;
+                // Whoever waits for a release that was not sent yet gave up
+                // its handle; the container stays held for this one.
+                if !matches!(entry.hold, Hold::Releasing) {
+                    let tokens = std::mem::take(&mut entry.releasing);
+                    self.actions.extend(tokens.into_iter().map(|token| Action::Released { token }));
+                }
                 self.learn(record);
             }
             None => {
@@ -228,7 +234,8 @@ impl References {
         }
         let held: Vec<_> = self.entries.keys().cloned().collect();
         for id in held {
-            if let Some(Entry { hold: Hold::Reclaiming { again }, .. }) = self.entries.get_mut(&id) {
+            if let Some(Entry { hold: Hold::Reclaiming { again }, .. }) = self.entries.get_mut(&id)
+            {
                 *again = true;
             }
             self.begin_reclaim(&id);
@@ -360,8 +367,7 @@ impl References {
         if record.epoch < entry.record.epoch {
             return;
         }
-        let moved =
-            record.epoch != entry.record.epoch || record.endpoint != entry.record.endpoint;
+        let moved = record.epoch != entry.record.epoch || record.endpoint != entry.record.endpoint;
         let old = std::mem::replace(&mut entry.record, record.clone());
         self.use_address(&record);
         self.leave_address(&old);

@@ -48,6 +48,10 @@ impl Attempts {
         Self { deadline, repeat, failures: 0 }
     }
 
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// Decides after a failed attempt. An error that waiting does not heal,
     /// and a pause that would reach the deadline, end the call.
     pub(crate) fn after(&mut self, now: Instant, error: &NetworkError) -> Next {
@@ -61,6 +65,9 @@ impl Attempts {
             | ErrorKind::UnknownContainer
             | ErrorKind::ContainerEnded
             | ErrorKind::Unavailable => true,
+            // The kind of a container that is held was served before: its agent
+            // is perhaps restarting. Nobody waits for a kind that is new.
+            ErrorKind::UnknownKind if self.repeat == Repeat::Unprocessed => true,
             ErrorKind::Busy => false,
             _ => return Next::Fail,
         };

@@ -1,0 +1,12 @@
+//! A client against fake coordinators and agents on loopback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod fake;
+mod reconnect;
+mod requests;
