@@ -57,15 +57,18 @@ impl Answer {
     pub async fn value<T: DeserializeOwned>(self) -> Result<T> {
         let bytes = self.bytes().await?;
         let json = if bytes.is_empty() { b"null" } else { bytes.as_slice() };
-        serde_json::from_slice(json)
-            .map_err(|cause| Error::protocol(format!("the answer is not what the operation promises: {cause}")))
+        serde_json::from_slice(json).map_err(|cause| {
+            Error::protocol(format!("the answer is not what the operation promises: {cause}"))
+        })
     }
 
     /// The answer in pieces; a payload is one piece.
     #[must_use]
     pub fn chunks(self) -> Chunks {
         match self {
-            Self::Payload(payload) => Chunks::new(futures::stream::once(std::future::ready(Ok(payload)))),
+            Self::Payload(payload) => {
+                Chunks::new(futures::stream::once(std::future::ready(Ok(payload))))
+            }
             Self::Chunks(chunks) => chunks,
         }
     }
@@ -95,7 +98,9 @@ impl From<Chunks> for Answer {
 
 /// The error of something over 16 MiB.
 pub(crate) fn too_large(what: &str) -> Error {
-    let message = format!("{what} is over {PAYLOAD_BYTES} bytes; ask for less, or for a stream of smaller items");
+    let message = format!(
+        "{what} is over {PAYLOAD_BYTES} bytes; ask for less, or for a stream of smaller items"
+    );
     Error::new(ErrorKind::TooLarge, Retry::Final, message)
 }
 

@@ -8,9 +8,10 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::bounds::Argument;
 use crate::{Error, Result};
 
 /// The arguments of one request, split but not yet decoded.
@@ -26,12 +27,19 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// `invalid-arguments` when the payload is not JSON, or has an argument
     /// too many, an unknown one, or one twice.
-    pub fn parse(operation: &'static str, names: &'static [&'static str], payload: &'a [u8]) -> Result<Self> {
+    pub fn parse(
+        operation: &'static str,
+        names: &'static [&'static str],
+        payload: &'a [u8],
+    ) -> Result<Self> {
         let payload = if payload.is_empty() { b"null" } else { payload };
         let mut reader = serde_json::Deserializer::from_slice(payload);
-        let values = reader.deserialize_any(Shape { names }).and_then(|values| reader.end().map(|()| values));
-        let values = values
-            .map_err(|cause| Error::invalid_arguments(format!("{operation:?} takes {}: {cause}", Expected(names))))?;
+        let values = reader
+            .deserialize_any(Shape { names })
+            .and_then(|values| reader.end().map(|()| values));
+        let values = values.map_err(|cause| {
+            Error::invalid_arguments(format!("{operation:?} takes {}: {cause}", Expected(names)))
+        })?;
         Ok(Self { operation, names, values })
     }
 
@@ -39,11 +47,14 @@ impl<'a> Arguments<'a> {
     ///
     /// # Errors
     /// `invalid-arguments` when it is missing or of another shape.
-    pub fn take<T: DeserializeOwned>(&self, position: usize) -> Result<T> {
+    pub fn take<T: Argument>(&self, position: usize) -> Result<T> {
         let name = self.names.get(position).copied().unwrap_or("?");
         match self.values.get(position).copied().flatten() {
             Some(value) => serde_json::from_str(value.get()).map_err(|cause| {
-                Error::invalid_arguments(format!("argument {name:?} of {:?}: {cause}", self.operation))
+                Error::invalid_arguments(format!(
+                    "argument {name:?} of {:?}: {cause}",
+                    self.operation
+                ))
             }),
             None => serde_json::from_str("null").map_err(|_| {
                 let expected = Expected(self.names);
@@ -54,6 +65,17 @@ impl<'a> Arguments<'a> {
             }),
         }
     }
+}
+
+/// Decodes what a container is started with; nothing counts as `null`.
+///
+/// # Errors
+/// `invalid-arguments` when it is of another shape.
+pub fn extra<T: Argument>(extra: &[u8]) -> Result<T> {
+    let extra = if extra.is_empty() { b"null" } else { extra };
+    serde_json::from_slice(extra).map_err(|cause| {
+        Error::invalid_arguments(format!("the `extra` to start the container with: {cause}"))
+    })
 }
 
 /// Writes arguments as the array that typed clients send.
@@ -67,8 +89,9 @@ impl Encoder {
     /// `invalid-arguments` when it has no JSON form.
     pub fn push<T: serde::Serialize>(mut self, name: &str, argument: &T) -> Result<Self> {
         self.0.push(if self.0.is_empty() { b'[' } else { b',' });
-        serde_json::to_writer(&mut self.0, argument)
-            .map_err(|cause| Error::invalid_arguments(format!("argument {name:?} has no JSON form: {cause}")))?;
+        serde_json::to_writer(&mut self.0, argument).map_err(|cause| {
+            Error::invalid_arguments(format!("argument {name:?} has no JSON form: {cause}"))
+        })?;
         Ok(self)
     }
 
@@ -150,7 +173,10 @@ mod tests {
 
     fn message(payload: &str) -> String {
         let error = both(payload).unwrap_err();
-        assert_eq!((error.kind, error.retry), (crate::ErrorKind::InvalidArguments, crate::Retry::Final));
+        assert_eq!(
+            (error.kind, error.retry),
+            (crate::ErrorKind::InvalidArguments, crate::Retry::Final)
+        );
         error.message
     }
 
@@ -176,7 +202,8 @@ mod tests {
 
     #[test]
     fn what_typed_clients_send_is_what_operations_take() {
-        let payload = Encoder::default().push("n", &7).unwrap().push("text", &"ä").unwrap().finish();
+        let payload =
+            Encoder::default().push("n", &7).unwrap().push("text", &"ä").unwrap().finish();
         assert_eq!(both(std::str::from_utf8(&payload).unwrap()), Ok((7, Some("ä".into()))));
         assert!(Encoder::default().finish().is_empty());
     }
@@ -188,14 +215,26 @@ mod tests {
             message(r#"["x"]"#),
             r#"argument "n" of "add": invalid type: string "x", expected u64 at line 1 column 3"#
         );
-        assert_eq!(message(""), r#"argument "n" of "add" is missing; it takes an array [n, text] or an object {"n": …, "text": …}"#);
-        assert_eq!(message("[1, null, 3]"), format!("{takes}: there are more at line 1 column 11"));
-        assert_eq!(message(r#"{"m": 1}"#), format!(r#"{takes}: there is no "m" at line 1 column 4"#));
-        assert_eq!(message(r#"{"n": 1, "n": 2}"#), format!(r#"{takes}: "n" is there twice at line 1 column 12"#));
+        assert_eq!(
+            message(""),
+            r#"argument "n" of "add" is missing; it takes an array [n, text] or an object {"n": …, "text": …}"#
+        );
+        assert_eq!(message("[1, null, 3]"), format!("{takes}: there are more at line 1 column 12"));
+        assert_eq!(
+            message(r#"{"m": 1}"#),
+            format!(r#"{takes}: there is no "m" at line 1 column 4"#)
+        );
+        assert_eq!(
+            message(r#"{"n": 1, "n": 2}"#),
+            format!(r#"{takes}: "n" is there twice at line 1 column 12"#)
+        );
         assert!(message("7").starts_with(&format!("{takes}: invalid type: integer `7`")));
         assert!(message("[1] 2").contains("trailing characters"));
         assert!(message("\u{0}").contains("expected value"));
         let error = Arguments::parse("value", &[], b"[1]").err().unwrap();
-        assert!(error.message.starts_with(r#""value" takes no arguments: there are more"#), "{error}");
+        assert!(
+            error.message.starts_with(r#""value" takes no arguments: there are more"#),
+            "{error}"
+        );
     }
 }

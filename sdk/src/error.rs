@@ -105,8 +105,13 @@ impl Error {
     }
 
     /// An operation that the kind does not have.
-    pub(crate) fn unknown_operation(operation: &str, known: &[&str]) -> Self {
-        let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+    #[must_use]
+    pub fn unknown_operation(operation: &str, known: &[&str]) -> Self {
+        let known = if known.is_empty() {
+            "it has none".to_owned()
+        } else {
+            format!("it has {}", known.join(", "))
+        };
         Self::new(
             ErrorKind::UnknownOperation,
             Retry::Final,

@@ -43,13 +43,22 @@ impl<T: MaybeSend + 'static> Items<T> {
     where
         F: Future<Output = Result<()>> + MaybeSend + 'static,
     {
-        let (sender, receiver) = mpsc::channel(1);
-        let values = stream::unfold(receiver, |mut receiver| async {
-            receiver.recv().await.map(|value| (Ok(value), receiver))
-        });
-        // The producer yields an item only when it fails.
-        let failure = stream::once(producer(Sender(sender))).filter_map(async |end| end.err().map(Err));
-        Self::new(stream::select(values, failure))
+        let (sender, mut receiver) = mpsc::channel(1);
+        let mut producer = Some(Box::pin(producer(Sender(sender))));
+        let mut failure = None;
+        Self::new(stream::poll_fn(move |context| {
+            loop {
+                match receiver.poll_recv(context) {
+                    Poll::Ready(Some(value)) => return Poll::Ready(Some(Ok(value))),
+                    Poll::Ready(None) => return Poll::Ready(failure.take().map(Err)),
+                    Poll::Pending => {}
+                }
+                let Some(running) = producer.as_mut() else { return Poll::Pending };
+                let Poll::Ready(end) = running.as_mut().poll(context) else { return Poll::Pending };
+                failure = end.err();
+                producer = None;
+            }
+        }))
     }
 }
 
