@@ -116,7 +116,7 @@ fn modified(tx: &Tx, mut fields: Map<String, Value>) -> Result<Map<String, Value
     }
     for field in ["_class", "space"] {
         if !fields.get(field).and_then(Value::as_str).is_some_and(is_id) {
-            return broken(field, "without a name; it must be a text of 1 to 512 bytes");
+            return broken(field, "without a name; it must be a text of 1 to 256 bytes");
         }
     }
     fields.insert("modifiedBy".to_owned(), tx.modified_by.as_str().into());

@@ -25,6 +25,8 @@ pub struct Applied {
     pub id: String,
     /// Its place in the log of its workspace, from 1.
     pub sequence: u64,
+    /// False for a resend: it was in the log before, or before in the batch.
+    pub new: bool,
 }
 
 /// Why nothing of a batch was applied. Final for this batch on these documents.
@@ -52,7 +54,7 @@ pub enum BatchError {
         /// Its id.
         id: String,
         /// What does not fit.
-        source: ApplyError,
+        source: Box<ApplyError>,
     },
 }
 
@@ -133,39 +135,37 @@ impl Batch {
     ) -> Result<Logged, BatchError> {
         let first = head + 1;
         let (mut known, mut now) = (logged, documents);
+        let existing: BTreeSet<_> = now.keys().cloned().collect();
         let mut touched = BTreeSet::new();
         let (mut transactions, mut applied) = (Vec::new(), Vec::with_capacity(self.0.len()));
         for (index, tx) in self.0.into_iter().enumerate() {
-            let sequence = match known.get(&tx.id) {
-                Some(sequence) => *sequence,
+            let id = tx.id.clone();
+            let logged = known.get(&id).copied();
+            let sequence = match logged {
+                Some(sequence) => sequence,
                 None => {
-                    let object = tx.object_id.clone();
-                    let change = apply(now.remove(&object), &tx).map_err(|source| {
-                        BatchError::Inapplicable { index, id: tx.id.clone(), source }
+                    touched.insert(tx.object_id.clone());
+                    let change = apply(now.remove(&tx.object_id), &tx).map_err(|source| {
+                        BatchError::Inapplicable { index, id: id.clone(), source: Box::new(source) }
                     })?;
-                    match change {
-                        Change::Put(document) => {
-                            now.insert(object.clone(), document);
-                            touched.insert(object);
-                        }
-                        Change::Remove => {
-                            touched.insert(object);
-                        }
-                        Change::Nothing => {}
+                    if let Change::Put(document) = change {
+                        now.insert(tx.object_id.clone(), document);
                     }
                     let sequence = first + transactions.len() as u64;
-                    known.insert(tx.id.clone(), sequence);
-                    transactions.push(tx.json().clone());
+                    known.insert(id.clone(), sequence);
+                    transactions.push(tx.into_json());
                     sequence
                 }
             };
-            applied.push(Applied { id: tx.id, sequence });
+            applied.push(Applied { id, sequence, new: logged.is_none() });
         }
         let (mut put, mut remove) = (Vec::new(), Vec::new());
         for id in touched {
             match now.remove(&id) {
                 Some(document) => put.push(document),
-                None => remove.push(id),
+                None if existing.contains(&id) => remove.push(id),
+                // Made and removed within the batch, or never there.
+                None => {}
             }
         }
         Ok(Logged { first, transactions, put, remove, applied })
@@ -246,6 +246,8 @@ mod tests {
         let batch = vec![create("t1", "a"), inc("t2", "a"), inc("t2", "a"), inc("t0", "a")];
         let logged = run(7, &[("t0", 2)], vec![], batch).unwrap();
         assert_eq!(sequences(&logged), vec![8, 9, 9, 2]);
+        let new: Vec<_> = logged.applied.iter().map(|applied| applied.new).collect();
+        assert_eq!(new, vec![true, true, false, false]);
         assert_eq!(logged.put[0]["n"], 1);
     }
 
@@ -254,6 +256,13 @@ mod tests {
         let document = json!({"_id": "a", "_class": "c", "space": "s", "n": 1});
         let logged = run(0, &[], vec![document], vec![inc("t1", "a"), remove("t2", "a")]).unwrap();
         assert_eq!((logged.put, logged.remove), (vec![], vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn a_document_that_the_store_never_had_is_not_removed_from_it() {
+        let batch = vec![create("t1", "a"), remove("t2", "a"), remove("t3", "b")];
+        let logged = run(0, &[], vec![], batch).unwrap();
+        assert_eq!((logged.transactions.len(), logged.put, logged.remove), (3, vec![], vec![]));
     }
 
     #[test]

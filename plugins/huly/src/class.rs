@@ -120,6 +120,23 @@ impl Hierarchy {
         self.classes.get(class).map_or(Kind::Class, |class| class.kind)
     }
 
+    /// True if the base or a document of the model defines this class.
+    pub fn defines(&self, class: &str) -> bool {
+        self.classes.contains_key(class)
+    }
+
+    /// True if a transaction may change the hierarchy: it is about a class,
+    /// or could turn another document into one.
+    pub fn is_touched_by(&self, transaction: &Value) -> bool {
+        let text = |field: &str| transaction.get(field).and_then(Value::as_str);
+        let operation =
+            |key: &str| transaction.get("operations").is_some_and(|all| all.get(key).is_some());
+        text("objectClass").is_some_and(|class| [CLASS, MIXIN, INTERFACE].contains(&class))
+            || text("objectId").is_some_and(|object| self.defines(object))
+            || operation("_class")
+            || operation("$rename")
+    }
+
     /// True for the classes from which every document derives.
     pub fn is_root(&self, class: &str) -> bool {
         ROOTS.contains(&class)
@@ -263,6 +280,29 @@ mod tests {
         assert_eq!(hierarchy.descendants("contact:class:Person"), ["contact:class:Person"]);
         assert_eq!(hierarchy.base("my:mixin:N"), Some("contact:class:Person"));
         assert_eq!(hierarchy.kind("my:mixin:N"), Kind::Mixin);
+    }
+
+    #[test]
+    fn a_transaction_that_may_change_a_class_is_noticed() {
+        let hierarchy = Hierarchy::new(&[class("my:class:A", "core:class:Doc")]);
+        for (transaction, touches) in [
+            (
+                json!({"objectId": "x", "objectClass": "tracker:class:Issue", "operations": {"a": 1}}),
+                false,
+            ),
+            (json!({"objectId": "x", "objectClass": CLASS, "attributes": {}}), true),
+            (
+                json!({"objectId": "my:class:A", "objectClass": "lie", "operations": {"extends": "b"}}),
+                true,
+            ),
+            (json!({"objectId": "x", "objectClass": "lie", "operations": {"_class": CLASS}}), true),
+            (
+                json!({"objectId": "x", "objectClass": "lie", "operations": {"$rename": {"a": "_class"}}}),
+                true,
+            ),
+        ] {
+            assert_eq!(hierarchy.is_touched_by(&transaction), touches, "{transaction}");
+        }
     }
 
     #[test]

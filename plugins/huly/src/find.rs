@@ -12,23 +12,19 @@ use crate::value::type_name;
 pub struct FindRequest {
     /// A class, an interface or a mixin.
     pub class: String,
-    /// Keys with values or operators; missing means all.
-    #[serde(default = "everything")]
+    /// Keys with values or operators; null means all.
+    #[serde(default)]
     pub query: Value,
     /// `limit`, `sort`, `projection`, `total`; all of them may be missing.
     #[serde(default)]
     pub options: Value,
 }
 
-fn everything() -> Value {
-    Value::Object(Map::new())
-}
-
 /// Why a question cannot be answered. Final: it is refused again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
     /// A class that cannot be the name of one.
-    #[error("the class must be a text of 1 to 512 bytes without control characters")]
+    #[error("the class must be a text of 1 to 256 bytes without control characters")]
     Class,
     /// Something else than an object of keys.
     #[error("the query must be an object of keys, not {found}")]
@@ -51,16 +47,19 @@ impl FindRequest {
         if !is_id(&self.class) {
             return Err(FindError::Class);
         }
-        let Value::Object(mut filter) = self.query.clone() else {
-            return Err(FindError::Query { found: type_name(&self.query) });
+        let mut filter = match &self.query {
+            Value::Null => Map::new(),
+            Value::Object(query) => query.clone(),
+            other => return Err(FindError::Query { found: type_name(other) }),
         };
         let mut class = self.class.as_str();
         if hierarchy.kind(class) == Kind::Mixin {
             let mut demands = demands_on(class, &mut filter);
-            match demands.entry("$nin").or_insert_with(|| json!([])) {
-                Value::Array(excluded) => excluded.push(Value::Null),
-                // Not a list: the filter refuses it by name.
-                _ => {}
+            let excluded = demands.entry("$nin").or_insert_with(|| json!([]));
+            // What is not a list here is the query's own: the store refuses
+            // it by name.
+            if let Value::Array(excluded) = excluded {
+                excluded.push(Value::Null);
             }
             filter.insert(class.to_owned(), demands.into());
             // Only a broken model has a mixin without a base; no document has it.
@@ -126,6 +125,7 @@ mod tests {
     #[test]
     fn a_root_class_stands_for_every_document() {
         assert_eq!(filter("core:class:Doc", json!({"space": "s"})).unwrap(), json!({"space": "s"}));
+        assert_eq!(filter("core:class:Doc", Value::Null).unwrap(), json!({}));
     }
 
     #[test]

@@ -16,13 +16,15 @@
 //! | [`batch`] | what does a list of transactions do, in order and as a whole? |
 //! | [`class`] | which classes derive from this one? |
 //! | [`find`] | which filter answers this query? |
-//! | [`merge`] | how do the answers of several workspaces become one? |
+//! | [`mod@merge`] | how do the answers of several workspaces become one? |
+//! | [`recent`] | what was used lately? (a bounded memory) |
 
 pub mod apply;
 pub mod batch;
 pub mod class;
 pub mod find;
 pub mod merge;
+pub mod recent;
 pub mod tx;
 pub mod update;
 mod value;
@@ -32,5 +34,6 @@ pub use batch::{Applied, Batch, BatchError, Logged};
 pub use class::{Hierarchy, Kind};
 pub use find::{FindError, FindRequest};
 pub use merge::{Merge, Merged, Placed};
+pub use recent::Recent;
 pub use tx::{Tx, TxError};
 pub use update::{Update, UpdateError};

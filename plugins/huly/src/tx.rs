@@ -8,10 +8,10 @@
 use serde_json::{Map, Value};
 
 use crate::update::{Update, UpdateError};
-use crate::value::{MAX_DEPTH, fields_within_depth, type_name};
+use crate::value::{MAX_DEPTH, fields_within_depth, replace_nul, type_name};
 
 /// Longest identifier (`_id`, `objectId`, a class, a space, an account), in bytes.
-pub const MAX_ID_BYTES: usize = 512;
+pub const MAX_ID_BYTES: usize = 256;
 
 const CREATE: &str = "core:class:TxCreateDoc";
 const UPDATE: &str = "core:class:TxUpdateDoc";
@@ -118,7 +118,9 @@ pub struct Attached {
 
 impl Tx {
     /// Checks one transaction. Fields that no rule knows are kept in
-    /// [`Tx::json`]; `meta` is dropped, because it is never persisted.
+    /// [`Tx::json`]; `meta` is dropped, because it is never persisted. U+0000
+    /// in a text becomes U+FFFD: not every engine can store it, and what is
+    /// broadcast must be what is stored.
     ///
     /// # Errors
     /// The first thing that is wrong, by the name of its field.
@@ -130,6 +132,7 @@ impl Tx {
         if !fields_within_depth(&fields, MAX_DEPTH) {
             return Err(TxError::TooDeep);
         }
+        fields.values_mut().for_each(replace_nul);
         let reader = Reader(&fields);
         let class = reader.text("_class")?;
         let action = match class.as_str() {
@@ -161,7 +164,7 @@ impl Tx {
     }
 }
 
-const TEXT: &str = "a text of 1 to 512 bytes without control characters";
+const TEXT: &str = "a text of 1 to 256 bytes without control characters";
 const TIME: &str = "an integer of milliseconds since 1970";
 
 /// Reads fields and names the one that is wrong.
@@ -288,7 +291,7 @@ mod tests {
             ("objectId", json!(7)),
             ("objectId", json!("")),
             ("_id", json!("x".repeat(MAX_ID_BYTES + 1))),
-            ("objectSpace", json!("a\u{0}b")),
+            ("objectSpace", json!("a\nb")),
             ("modifiedOn", json!(1.5)),
             ("attributes", json!([])),
             ("createdOn", json!("x")),
@@ -320,6 +323,12 @@ mod tests {
         let mut json = with("extra", json!({"kept": true}));
         json["meta"] = json!({"dropped": true});
         assert_eq!(Tx::parse(json).unwrap().into_json(), with("extra", json!({"kept": true})));
+    }
+
+    #[test]
+    fn a_text_is_logged_without_nul() {
+        let tx = Tx::parse(with("attributes", json!({"a\u{0}": ["x\u{0}y"]}))).unwrap();
+        assert_eq!(tx.json()["attributes"], json!({"a\u{fffd}": ["x\u{fffd}y"]}));
     }
 
     #[test]

@@ -37,6 +37,26 @@ pub(crate) fn fields_within_depth(fields: &Map<String, Value>, limit: usize) -> 
     limit > 0 && fields.values().all(|field| within_depth(field, limit - 1))
 }
 
+/// Replaces U+0000 by U+FFFD in every text and key. The value's depth must be
+/// known to be bounded.
+pub(crate) fn replace_nul(value: &mut Value) {
+    let replaced = |text: &str| text.replace('\0', "\u{fffd}");
+    match value {
+        Value::String(text) if text.contains('\0') => *text = replaced(text),
+        Value::Array(items) => items.iter_mut().for_each(replace_nul),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(replace_nul);
+            if fields.keys().any(|key| key.contains('\0')) {
+                *fields = std::mem::take(fields)
+                    .into_iter()
+                    .map(|(key, value)| (replaced(&key), value))
+                    .collect();
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Adds two numbers: integers stay integers, and a fraction that adds up to a
 /// whole number becomes an integer, as a reader with one number type sees it.
 /// `None` if the sum is not finite.

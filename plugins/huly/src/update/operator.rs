@@ -55,26 +55,28 @@ impl Match {
     }
 }
 
+/// Parses the operand of one key.
+type Parser = fn(&str, &Value) -> Result<Action, UpdateError>;
+
 /// Parses one `$operator: {key: operand, …}` into its operations.
 pub(super) fn parse(
     operator: &str,
     operand: &Value,
     into: &mut Vec<Operation>,
 ) -> Result<(), UpdateError> {
-    let (name, action): (&'static str, fn(&str, &Value) -> Result<Action, UpdateError>) =
-        match operator {
-            "$inc" => ("$inc", inc),
-            "$push" => ("$push", push),
-            "$pull" => ("$pull", pull),
-            "$unset" => ("$unset", |_, _| Ok(Action::Unset)),
-            "$rename" => ("$rename", rename),
-            "$update" => ("$update", update),
-            _ => {
-                return Err(UpdateError::UnknownOperator {
-                    operator: operator.chars().take(64).collect(),
-                });
-            }
-        };
+    let (name, action): (&'static str, Parser) = match operator {
+        "$inc" => ("$inc", inc),
+        "$push" => ("$push", push),
+        "$pull" => ("$pull", pull),
+        "$unset" => ("$unset", |_, _| Ok(Action::Unset)),
+        "$rename" => ("$rename", rename),
+        "$update" => ("$update", update),
+        _ => {
+            return Err(UpdateError::UnknownOperator {
+                operator: operator.chars().take(64).collect(),
+            });
+        }
+    };
     let Value::Object(keys) = operand else {
         return Err(wrong(name, "", "an object of keys", operand));
     };
