@@ -1,2 +1,86 @@
-//! x
-fn main(){}
+//! `hulynet`: the program that runs a network and talks to one.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `cli` | what can be typed, and the help |
+//! | `config` | flags, environment, file and defaults become settings |
+//! | `commands` | asking a network: get, call, connect, list, terminate |
+//! | `serve` | running one: up, coordinator, agent |
+//! | `import` | a repository's history or a file becomes documents |
+//! | `failure` | messages and exit codes |
+
+mod cli;
+mod commands;
+mod config;
+mod failure;
+mod import;
+mod logs;
+mod output;
+mod serve;
+mod shutdown;
+mod target;
+mod units;
+
+use std::{env, io, process::ExitCode};
+
+use cli::{Command, CommandLine};
+use config::{Layers, Settings};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let line = match command_line() {
+        Ok(line) => line,
+        Err(error) => error.exit(),
+    };
+    match run(line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((failure, json)) => failure.report(json),
+    }
+}
+
+fn command_line() -> Result<CommandLine, clap::Error> {
+    CommandLine::read(&cli::command().try_get_matches()?)
+}
+
+/// Carries the command out; a failure comes with whether it is told as JSON.
+fn run(line: CommandLine) -> Result<(), (Failure, bool)> {
+    let command = line.cli.command;
+    if let Command::Completion { shell } = command {
+        clap_complete::generate(shell, &mut cli::command(), "hulynet", &mut io::stdout());
+        return Ok(());
+    }
+    // Before the settings are known, only the flag can tell.
+    let json = line.flags.get("json").is_some_and(|json| json == "true");
+    let layers = Layers::read(line.flags, env::vars_os(), line.cli.config)
+        .map_err(|error| (error.into(), json))?;
+    let settings = Settings::resolve(&layers).map_err(|error| (error.into(), json))?;
+    execute(&command, &layers, &settings).map_err(|failure| (failure, settings.json))
+}
+
+fn execute(command: &Command, layers: &Layers, settings: &Settings) -> Result<(), Failure> {
+    logs::begin(settings, command.serves())?;
+    if matches!(command, Command::Config) {
+        return commands::config::config(layers, settings);
+    }
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|cause| Failure::refused(format!("no runtime can be started: {cause}")))?;
+    runtime.block_on(async {
+        match command {
+            Command::Up => serve::up(settings).await,
+            Command::Coordinator => serve::coordinator(settings).await,
+            Command::Agent => serve::agent(settings).await,
+            Command::Get(get) => commands::ask::get(settings, get).await,
+            Command::Call(call) => commands::ask::call(settings, call).await,
+            Command::Connect(connect) => commands::connect::connect(settings, connect).await,
+            Command::List { kind } => commands::list::containers(settings, kind.as_ref()).await,
+            Command::Agents => commands::list::agents(settings).await,
+            Command::Kinds => commands::list::kinds(settings).await,
+            Command::Terminate { container, force } => {
+                commands::ask::terminate(settings, &container.0, *force).await
+            }
+            Command::Import(import) => import::run(settings, import).await,
+            // Both were carried out above.
+            Command::Config | Command::Completion { .. } => Ok(()),
+        }
+    })
+}

@@ -44,7 +44,8 @@ pub(crate) enum Toml {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteSize(pub(crate) u64);
 
-const BYTE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const BYTE_UNITS: [(&str, u64); 4] =
+    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 const TIME_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
 /// Splits `512MiB` into its number and unit and multiplies them.
@@ -70,7 +71,11 @@ impl Typed for Duration {
     const TAKES: &'static str = "a duration such as 500ms, 30s, 5m or 1h";
 
     fn read(text: &str) -> Result<Self, Unreadable> {
-        with_unit(text, &TIME_UNITS).map(Self::from_millis).ok_or_else(Unreadable::default)
+        match with_unit(text, &TIME_UNITS) {
+            Some(0) => Err(Unreadable(Some("it must be longer than nothing".to_owned()))),
+            Some(millis) => Ok(Self::from_millis(millis)),
+            None => Err(Unreadable::default()),
+        }
     }
 
     fn show(&self) -> String {
@@ -161,7 +166,8 @@ impl Typed for Address {
     fn read(text: &str) -> Result<Self, Unreadable> {
         let (host, port) = text.rsplit_once(':').ok_or_else(Unreadable::default)?;
         let bracketed = host.starts_with('[') && host.ends_with(']');
-        let plain = !host.is_empty() && !host.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control());
+        let plain = !host.is_empty()
+            && !host.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control());
         if (bracketed || plain) && port.parse::<u16>().is_ok() {
             Ok(Self(text.to_owned()))
         } else {
@@ -214,7 +220,10 @@ impl Typed for Labels {
 
     fn read(text: &str) -> Result<Self, Unreadable> {
         let parts = text.split(',').filter(|part| !part.trim().is_empty());
-        let labels = parts.map(label).collect::<Result<Self, _>>().map_err(|cause| Unreadable(Some(cause)))?;
+        let labels = parts
+            .map(label)
+            .collect::<Result<Self, _>>()
+            .map_err(|cause| Unreadable(Some(cause)))?;
         if labels.len() > limits::LABELS {
             return Err(Unreadable(Some(format!("there are more than {} labels", limits::LABELS))));
         }
@@ -228,13 +237,17 @@ impl Typed for Labels {
 
 /// Reads one label, `NAME=VALUE`.
 pub(crate) fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) =
-        text.trim().split_once('=').ok_or_else(|| format!("{text:?} is not a label; write NAME=VALUE, for example region=europe"))?;
+    let (key, value) = text.trim().split_once('=').ok_or_else(|| {
+        format!("{text:?} is not a label; write NAME=VALUE, for example region=europe")
+    })?;
     if key.is_empty() {
         return Err(format!("the label {text:?} has no name; write NAME=VALUE"));
     }
     if key.len().max(value.len()) > limits::LABEL_BYTES {
-        return Err(format!("a label's name or value is longer than {} bytes", limits::LABEL_BYTES));
+        return Err(format!(
+            "a label's name or value is longer than {} bytes",
+            limits::LABEL_BYTES
+        ));
     }
     Ok((key.to_owned(), value.to_owned()))
 }
@@ -259,12 +272,15 @@ mod tests {
 
     #[test]
     fn a_duration_needs_a_number_and_a_unit() {
-        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000), ("0s", 0)] {
+        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000)] {
             assert_eq!(Duration::read(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for text in ["", "30", "s", "-1s", "1.5s", "30x", "99999999999999999999s", "18446744073709551615h"] {
+        for text in
+            ["", "30", "s", "-1s", "1.5s", "30x", "99999999999999999999s", "18446744073709551615h"]
+        {
             assert_eq!(Duration::read(text), Err(Unreadable(None)), "{text}");
         }
+        assert!(Duration::read("0s").unwrap_err().0.unwrap().contains("longer than nothing"));
     }
 
     #[test]
@@ -293,7 +309,13 @@ mod tests {
 
     #[test]
     fn only_loopback_addresses_are_local() {
-        for (text, local) in [("127.0.0.1:1", true), ("[::1]:1", true), ("localhost:1", true), ("0.0.0.0:1", false), ("10.0.0.1:1", false)] {
+        for (text, local) in [
+            ("127.0.0.1:1", true),
+            ("[::1]:1", true),
+            ("localhost:1", true),
+            ("0.0.0.0:1", false),
+            ("10.0.0.1:1", false),
+        ] {
             assert_eq!(Address::read(text).unwrap().is_local(), local, "{text}");
         }
     }

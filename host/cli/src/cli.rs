@@ -1,0 +1,376 @@
+//! The command line: what can be typed, and the help that teaches it.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, Command as Clap, CommandFactory, FromArgMatches, Parser,
+    Subcommand,
+};
+use clap_complete::Shell;
+use hulynet_protocol::{Kind, Uuid, WorkspaceId};
+
+use crate::{
+    config::{Scope, Setting, TABLE},
+    import::Source,
+    target::{Exact, Selector},
+    units::{Toml, label},
+};
+
+const ABOUT: &str = "\
+A virtual network for sandboxed containers: a coordinator knows who runs what, agents run containers \
+from WebAssembly files, clients ask for them by kind, uuid or labels.";
+
+const AFTER: &str = "\
+Examples:
+  hulynet up                                   a whole network in one process
+  hulynet call echo echo '[\"hello\"]'           ask any container of a kind
+  hulynet call counter/a add 5                 ask one container, started if needed
+  hulynet connect counter/a                    print what it broadcasts
+  hulynet list                                 what runs where
+  hulynet import git:. --workspace code        a repository's history as tracker documents
+
+Exit codes:
+  0  done
+  1  the network refused, or the operation failed
+  2  wrong usage, configuration or input
+  3  nobody answers, or not in time; the message says whether a retry is safe
+
+Settings: flags win over HULYNET_* variables (HULYNET_TIMEOUT=5s), which win over a TOML file
+(--config, else ./hulynet.toml, else hulynet/hulynet.toml in the user's configuration directory),
+which wins over defaults. 'hulynet config' shows every setting, its value and where it comes from.
+With --json, results are JSON on stdout and an error is one JSON object on stderr.";
+
+/// What was typed.
+#[derive(Debug, Parser)]
+#[command(name = "hulynet", version, about = ABOUT, after_help = AFTER, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// The TOML file with settings.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a coordinator, an agent and the stores in one process.
+    #[command(after_help = "\
+The state directory (--dir) is made when it is missing: DIR/plugins for kinds (.wasm files, also while it \
+runs), DIR/cache for compiled kinds, DIR/data for documents. Two lines on stdout say when it is ready. \
+Ctrl-C or SIGTERM ends it in order, a second one at once.
+
+Examples:
+  hulynet up
+  hulynet up --plugins target/kinds --dir /var/lib/hulynet
+  hulynet up --listen 127.0.0.1:0 --agent-listen 127.0.0.1:0 --json     free ports, told as JSON")]
+    Up,
+    /// Run a coordinator: the registry of agents and containers.
+    #[command(after_help = "\
+One line on stdout says when it listens: 'coordinator listening on HOST:PORT', or with --json \
+{\"coordinator\":\"HOST:PORT\"}.
+
+Examples:
+  hulynet coordinator
+  hulynet coordinator --listen 0.0.0.0:3737     for other machines, without authentication")]
+    Coordinator,
+    /// Run an agent: it serves every kind in its plugin directory.
+    #[command(after_help = "\
+An agent whose coordinator is not there yet waits and joins when it comes. One line on stdout says when it \
+listens: 'agent ID listening on HOST:PORT, serving kinds: …', or with --json \
+{\"agent\":\"ID\",\"address\":\"HOST:PORT\",\"kinds\":[…]}.
+
+Examples:
+  hulynet agent --plugins target/kinds
+  hulynet agent --coordinator 10.0.0.1:3737 --listen 0.0.0.0:3738 --advertise 10.0.0.2:3738")]
+    Agent,
+    /// Find or start a container and show where it runs.
+    #[command(after_help = "\
+The container is held only while the command runs; one that nobody holds is ended after a while.
+--json: {\"kind\",\"uuid\",\"state\",\"agent\",\"address\",\"epoch\",\"holders\",\"labels\"}
+
+Examples:
+  hulynet get echo
+  hulynet get counter --uuid a
+  hulynet get counter --label region=europe")]
+    Get(Get),
+    /// Send a request to a container and print the answer.
+    #[command(after_help = "\
+The argument is JSON: an array holds the arguments in order, an object holds them by name, and a single \
+text, number or true/false stands for an array of just that. Without it there are no arguments; - reads it \
+from standard input. An argument that is itself an array or object stands in an array: '[[1,2]]'.
+A JSON answer is printed indented, with --json on one line; anything else as it came. A streamed answer is \
+printed piece by piece.
+
+Examples:
+  hulynet call echo echo '[\"hello\"]'
+  hulynet call counter/a add 5
+  hulynet call session/session:ann find '{\"class\":\"tracker:class:Issue\"}' --label account=ann --account ann")]
+    Call(Call),
+    /// Print what a container broadcasts, one JSON line for each event.
+    #[command(after_help = "\
+An event that is not JSON is printed as a JSON text. Events that may have been missed (the container moved, \
+or this program read too slowly) are told on stderr. Ends with Ctrl-C, after --count events, or after a \
+--timeout given as a flag (exit code 3 if --count was not reached).
+
+Examples:
+  hulynet connect counter/a
+  hulynet connect counter/a --count 1 --timeout 10s")]
+    Connect(Connect),
+    /// List containers.
+    #[command(
+        after_help = "--json: an array of {\"kind\",\"uuid\",\"state\",\"agent\",\"address\",\"epoch\",\"holders\",\"labels\"}"
+    )]
+    List {
+        /// Only those of this kind.
+        kind: Option<Kind>,
+    },
+    /// List agents.
+    #[command(
+        after_help = "--json: an array of {\"agent\",\"address\",\"kinds\",\"containers\",\"labels\"}"
+    )]
+    Agents,
+    /// List the kinds that can be asked for.
+    #[command(after_help = "--json: an array of texts")]
+    Kinds,
+    /// End a container.
+    #[command(after_help = "\
+A container may answer 'not yet' while it finishes work (exit code 1); --force ends it anyway.
+--json: {\"ended\": true}")]
+    Terminate {
+        /// Which one.
+        #[arg(value_name = "KIND/UUID")]
+        container: Exact,
+        /// Do not let it finish its work.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Import a repository's history or a file of transactions into a workspace.
+    #[command(after_help = "\
+SOURCE:
+  git:DIR             each commit of DIR becomes an issue, oldest first: its subject the title, its author the
+                      assignee, its message a comment, its files (the first 100) labels; one project for all
+  FILE.jsonl[.zst]    a Huly transaction in each line
+  FILE.json[.zst]     an array of Huly transactions
+
+Transactions carry ids, so importing again applies nothing twice; after a mistake in the input, what came \
+before it stays, and the import can simply be run again. The workspace is made when it is missing.
+The account is --account, else 'importer'.
+--json: {\"source\",\"workspace\",\"account\",\"transactions\",\"applied\",\"already\",\"seconds\",\"rate\",
+         \"classes\": {CLASS: {\"created\",\"updated\",\"removed\"}}}
+
+Examples:
+  hulynet import git:. --workspace code
+  hulynet import issues.jsonl.zst --workspace tracker --account ann")]
+    Import(Import),
+    /// Show the effective configuration and where each value comes from.
+    #[command(after_help = "\
+--json: {\"file\": PATH or null, \"settings\": [{\"key\",\"value\",\"origin\":{\"from\",…},\"default\",\"variable\",\"about\"}]}")]
+    Config,
+    /// Print a completion script.
+    #[command(after_help = "\
+Examples:
+  hulynet completion bash > ~/.local/share/bash-completion/completions/hulynet
+  hulynet completion zsh > \"${fpath[1]}/_hulynet\"")]
+    Completion {
+        /// For this shell.
+        shell: Shell,
+    },
+}
+
+impl Command {
+    /// True for the commands that run until they are ended.
+    pub(crate) fn serves(&self) -> bool {
+        matches!(self, Self::Up | Self::Coordinator | Self::Agent)
+    }
+}
+
+/// Which container.
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// The kind, and which container of it; without a uuid or labels any shared one.
+    #[arg(value_name = "KIND[/UUID]")]
+    pub(crate) selector: Selector,
+    /// Which container, instead of KIND/UUID.
+    #[arg(long)]
+    pub(crate) uuid: Option<Uuid>,
+    /// One with this label, started with it if there is none; may be repeated.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+}
+
+/// A request.
+#[derive(Debug, Args)]
+pub(crate) struct Call {
+    #[command(flatten)]
+    pub(crate) get: Get,
+    /// The operation.
+    pub(crate) operation: String,
+    /// The arguments, or - to read them from standard input.
+    #[arg(value_name = "JSON", allow_hyphen_values = true)]
+    pub(crate) argument: Option<String>,
+}
+
+/// A connection.
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    #[command(flatten)]
+    pub(crate) get: Get,
+    /// End after this many events.
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+}
+
+/// An import.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// git:DIR, FILE.jsonl[.zst] or FILE.json[.zst].
+    pub(crate) source: Source,
+    /// Where the documents go; made when it is missing.
+    #[arg(long, short)]
+    pub(crate) workspace: WorkspaceId,
+}
+
+/// The whole command line: the commands, each with the flags of the settings
+/// that it takes.
+pub(crate) fn command() -> Clap {
+    let mut command = Cli::command();
+    for setting in TABLE.iter().filter(|setting| setting.scope == Scope::Every) {
+        command = command.arg(flag(setting).global(true));
+    }
+    for (name, scopes) in [
+        ("up", &[Scope::Coordinator, Scope::Agent, Scope::Server][..]),
+        ("coordinator", &[Scope::Coordinator, Scope::Server]),
+        ("agent", &[Scope::Agent, Scope::Server]),
+        ("config", &[Scope::Coordinator, Scope::Agent, Scope::Server]),
+    ] {
+        command = command.mut_subcommand(name, |mut subcommand| {
+            for setting in TABLE.iter().filter(|setting| scopes.contains(&setting.scope)) {
+                let flag = flag(setting);
+                let listens = name == "agent" && setting.key == "agent-listen";
+                subcommand =
+                    subcommand.arg(if listens { flag.visible_alias("listen") } else { flag });
+            }
+            subcommand
+        });
+    }
+    command
+}
+
+/// The flag of a setting. Values stay text: the configuration reads them like
+/// those of the environment and the file, with the same messages.
+fn flag(setting: &'static Setting) -> Arg {
+    let default = if setting.default.is_empty() {
+        String::new()
+    } else {
+        format!(", default: {}", setting.default)
+    };
+    let help = format!("{} [{}; env: {}{default}]", setting.doc, setting.takes, setting.variable());
+    let flag = Arg::new(setting.key)
+        .long(setting.key)
+        .help(help)
+        .action(ArgAction::Set)
+        .help_heading("Settings");
+    match setting.toml {
+        Toml::Switch => flag
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("BOOL")
+            .hide_possible_values(true),
+        Toml::Text | Toml::List | Toml::Labels => flag.value_name(value_name(setting)),
+    }
+}
+
+fn value_name(setting: &Setting) -> &'static str {
+    match setting.key {
+        "coordinator" => "HOST:PORT,…",
+        "listen" | "agent-listen" | "advertise" => "HOST:PORT",
+        "account" => "ACCOUNT",
+        "log" => "LEVEL",
+        "log-format" => "text|json",
+        "agent-labels" => "NAME=VALUE,…",
+        "dir" | "plugins" | "cache" | "data" => "DIR",
+        "container-memory" => "SIZE",
+        _ => "DURATION",
+    }
+}
+
+/// What was typed: the command, and the settings given as flags.
+#[derive(Debug)]
+pub(crate) struct CommandLine {
+    pub(crate) cli: Cli,
+    pub(crate) flags: BTreeMap<&'static str, String>,
+}
+
+impl CommandLine {
+    /// Reads the arguments.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let cli = Cli::from_arg_matches(matches)?;
+        let deepest = matches.subcommand().map_or(matches, |(_, deepest)| deepest);
+        let given = |setting: &Setting| {
+            let text = deepest.try_get_one::<String>(setting.key).ok().flatten()?;
+            Some((setting.key, text.clone()))
+        };
+        let flags = TABLE.iter().filter_map(given).collect();
+        Ok(Self { cli, flags })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<CommandLine, clap::Error> {
+        let arguments = std::iter::once("hulynet").chain(arguments.iter().copied());
+        CommandLine::read(&command().try_get_matches_from(arguments)?)
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn settings_are_flags_before_and_after_the_command() {
+        for arguments in [["--timeout", "1s", "list"], ["list", "--timeout", "1s"]] {
+            assert_eq!(
+                read(&arguments).unwrap().flags,
+                BTreeMap::from([("timeout", "1s".to_owned())])
+            );
+        }
+        assert_eq!(
+            read(&["--json", "list"]).unwrap().flags,
+            BTreeMap::from([("json", "true".to_owned())])
+        );
+        assert_eq!(
+            read(&["--json=false", "kinds"]).unwrap().flags,
+            BTreeMap::from([("json", "false".to_owned())])
+        );
+        assert!(read(&["list"]).unwrap().flags.is_empty());
+    }
+
+    #[test]
+    fn an_agent_listens_where_listen_says() {
+        let typed = read(&["agent", "--listen", "127.0.0.1:0"]).unwrap();
+        assert_eq!(typed.flags, BTreeMap::from([("agent-listen", "127.0.0.1:0".to_owned())]));
+        let typed = read(&["up", "--listen", "a:1", "--agent-listen", "b:2"]).unwrap();
+        assert_eq!(typed.flags.len(), 2);
+        assert!(read(&["list", "--listen", "a:1"]).is_err());
+    }
+
+    #[test]
+    fn arguments_of_a_call_may_begin_with_a_hyphen_and_labels_repeat() {
+        let typed =
+            read(&["call", "counter/a", "add", "-5", "--label", "a=1", "--label", "b=2"]).unwrap();
+        let Command::Call(call) = typed.cli.command else { panic!("{:?}", typed.cli.command) };
+        assert_eq!(call.argument.as_deref(), Some("-5"));
+        assert_eq!(call.get.labels.len(), 2);
+        assert!(
+            read(&["get", "echo", "--label", "nonsense"])
+                .unwrap_err()
+                .to_string()
+                .contains("NAME=VALUE")
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! `list`, `agents` and `kinds`.
+
+use hulynet_protocol::Kind;
+use serde_json::Value;
+
+use super::reach::with_client;
+use crate::{config::Settings, failure::Failure, output};
+
+/// `hulynet list`.
+pub(crate) async fn containers(settings: &Settings, kind: Option<&Kind>) -> Result<(), Failure> {
+    let mut records =
+        with_client(settings, async |client| Ok(client.list(kind.cloned()).await?)).await?;
+    records.sort_by(|a, b| a.id.cmp(&b.id));
+    if settings.json {
+        return Ok(output::line(
+            &records.iter().map(output::container_json).collect::<Value>().to_string(),
+        )?);
+    }
+    let none = match kind {
+        Some(kind) => format!("no container of kind {kind} runs"),
+        None => "no container runs; 'hulynet call KIND OPERATION' starts one".to_owned(),
+    };
+    Ok(output::table(
+        &output::CONTAINER_HEAD,
+        records.iter().map(output::container_row).collect(),
+        &none,
+    )?)
+}
+
+/// `hulynet agents`.
+pub(crate) async fn agents(settings: &Settings) -> Result<(), Failure> {
+    let records = with_client(settings, async |client| Ok(client.agents().await?)).await?;
+    if settings.json {
+        return Ok(output::line(
+            &records.iter().map(output::agent_json).collect::<Value>().to_string(),
+        )?);
+    }
+    let none = "no agent is registered; start one with 'hulynet agent'";
+    Ok(output::table(&output::AGENT_HEAD, records.iter().map(output::agent_row).collect(), none)?)
+}
+
+/// `hulynet kinds`.
+pub(crate) async fn kinds(settings: &Settings) -> Result<(), Failure> {
+    let kinds = with_client(settings, async |client| Ok(client.kinds().await?)).await?;
+    if settings.json {
+        return Ok(output::line(
+            &kinds.iter().map(|kind| Value::from(kind.as_str())).collect::<Value>().to_string(),
+        )?);
+    }
+    let none = "no agent serves a kind; put a .wasm file into an agent's plugin directory";
+    Ok(output::table(&["kind"], kinds.iter().map(|kind| vec![kind.to_string()]).collect(), none)?)
+}

@@ -1,0 +1,8 @@
+//! The commands that ask a network and end.
+
+pub(crate) mod argument;
+pub(crate) mod ask;
+pub(crate) mod config;
+pub(crate) mod connect;
+pub(crate) mod list;
+pub(crate) mod reach;

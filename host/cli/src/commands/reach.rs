@@ -1,0 +1,73 @@
+//! Reaching the network.
+
+use std::{io, time::Duration};
+
+use hulynet_client::{Client, ErrorKind};
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{
+    config::Settings,
+    failure::Failure,
+    units::{Address, Addresses, Typed},
+};
+
+/// How long a command waits for the network to confirm that it left.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What to do when no coordinator answers.
+const REMEDY: &str = "start one with 'hulynet up' or name another with --coordinator HOST:PORT";
+
+/// Does the work with a client of the network and leaves in order.
+pub(crate) async fn with_client<T>(
+    settings: &Settings,
+    work: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let client = connect(settings).await?;
+    let done = work(&client).await;
+    client.close(GOODBYE).await;
+    done
+}
+
+async fn connect(settings: &Settings) -> Result<Client, Failure> {
+    listening(&settings.coordinator, settings.timeout).await?;
+    let mut builder = Client::builder()
+        .request_timeout(settings.timeout)
+        .alive_timeout(settings.alive_timeout)
+        .ping_interval(settings.alive_timeout / 3);
+    if let Some(account) = &settings.account {
+        builder = builder.account(account.clone());
+    }
+    builder.connect(settings.coordinator.iter().map(Address::as_str)).await.map_err(|error| {
+        match error.kind {
+            ErrorKind::Unavailable => Failure::late(format!("{}; {REMEDY}", error.message)),
+            _ => error.into(),
+        }
+    })
+}
+
+/// Ends at once with the reason when nobody listens at any of the addresses,
+/// where a client would go on trying for as long as it may.
+pub(crate) async fn listening(addresses: &Addresses, within: Duration) -> Result<(), Failure> {
+    let mut causes = Vec::new();
+    for address in addresses.iter() {
+        match timeout(within, TcpStream::connect(address.as_str())).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => causes.push(cause(&error)),
+            Err(_) => causes.push(format!("no answer within {}", within.show())),
+        }
+    }
+    causes.dedup();
+    Err(silent(addresses, &causes.join(", ")))
+}
+
+fn cause(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::TimedOut => "no answer".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn silent(addresses: &Addresses, cause: &str) -> Failure {
+    Failure::late(format!("no coordinator answers at {addresses} ({cause}); {REMEDY}"))
+}

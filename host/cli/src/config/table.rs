@@ -1,0 +1,272 @@
+//! The one table of all settings.
+
+use std::{path::PathBuf, time::Duration};
+
+use hulynet_protocol::{AccountId, Labels};
+
+use super::{ConfigError, Layers, Origin};
+use crate::units::{Address, Addresses, ByteSize, Toml, Typed, Unreadable};
+
+/// Which commands take a setting as a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All of them.
+    Every,
+    /// Those that run a coordinator.
+    Coordinator,
+    /// Those that run an agent.
+    Agent,
+    /// Those that run a coordinator or an agent.
+    Server,
+}
+
+/// One setting, as help and `hulynet config` need it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    /// Its key in the file; `--KEY` is its flag.
+    pub(crate) key: &'static str,
+    /// What it is for.
+    pub(crate) doc: &'static str,
+    /// Its default, as it could be written; empty for none.
+    pub(crate) default: &'static str,
+    /// What it takes.
+    pub(crate) takes: &'static str,
+    /// How it is written in the file.
+    pub(crate) toml: Toml,
+    /// Which commands take its flag.
+    pub(crate) scope: Scope,
+}
+
+impl Setting {
+    /// Its name in the environment.
+    pub(crate) fn variable(&self) -> String {
+        format!("HULYNET_{}", self.key.to_ascii_uppercase().replace('-', "_"))
+    }
+}
+
+macro_rules! settings {
+    ($($key:literal $field:ident: $type:ty = $default:literal, $scope:ident, $doc:literal;)+) => {
+        /// The effective configuration.
+        #[derive(Clone, Debug)]
+        pub(crate) struct Settings {
+            $(pub(crate) $field: $type,)+
+            /// Where each value comes from, in the order of [`TABLE`].
+            pub(crate) origins: Vec<Origin>,
+        }
+
+        /// All settings, in the order in which they are shown.
+        pub(crate) const TABLE: &[Setting] = &[$(Setting {
+            key: $key,
+            doc: $doc,
+            default: $default,
+            takes: <$type as Typed>::TAKES,
+            toml: <$type as Typed>::TOML,
+            scope: Scope::$scope,
+        },)+];
+
+        impl Settings {
+            /// Takes each value from the highest layer that has it.
+            pub(crate) fn resolve(layers: &Layers) -> Result<Self, ConfigError> {
+                let mut origins = Vec::with_capacity(TABLE.len());
+                let mut settings = TABLE.iter();
+                $(let $field = take::<$type>(layers, settings.next(), &mut origins)?;)+
+                Ok(Self { $($field,)+ origins }.complete())
+            }
+
+            /// The values as they could be written, in the order of [`TABLE`].
+            pub(crate) fn shown(&self) -> Vec<String> {
+                vec![$(Typed::show(&self.$field),)+]
+            }
+        }
+    };
+}
+
+settings! {
+    "coordinator" coordinator: Addresses = "127.0.0.1:3737", Every,
+        "The coordinators to ask, tried in order";
+    "account" account: Option<AccountId> = "", Every,
+        "In whose name requests are made";
+    "timeout" timeout: Duration = "30s", Every,
+        "How long an answer may take";
+    "alive-timeout" alive_timeout: Duration = "3s", Every,
+        "An agent or client that is silent for this long is lost; a coordinator that starts gives agents this long to bring their containers back";
+    "json" json: bool = "false", Every,
+        "Print JSON for programs instead of tables for people";
+    "log" log: LogFilter = "auto", Every,
+        "What is logged on stderr; auto is info for up, coordinator and agent and warn for the others";
+    "log-format" log_format: LogFormat = "text", Every,
+        "How it is logged: text for people, json for programs";
+    "listen" listen: Address = "127.0.0.1:3737", Coordinator,
+        "Where the coordinator listens; port 0 takes a free one. There is no authentication: whoever reaches the address controls the network, so leave loopback (0.0.0.0:3737) only on a network that you trust";
+    "unused-timeout" unused_timeout: Duration = "5s", Coordinator,
+        "A container that nobody holds for this long is asked to terminate";
+    "drain-timeout" drain_timeout: Duration = "30s", Coordinator,
+        "A container that answers 'not yet' for this long is ended by force";
+    "start-timeout" start_timeout: Duration = "30s", Server,
+        "How long a container may take to start";
+    "agent-listen" agent_listen: Address = "127.0.0.1:3738", Agent,
+        "Where the agent listens; port 0 takes a free one. There is no authentication: leave loopback (0.0.0.0:3738) only on a network that you trust";
+    "advertise" advertise: Option<Address> = "", Agent,
+        "The address that clients are told to reach the agent at; without it the one it listens on";
+    "agent-labels" agent_labels: Labels = "", Agent,
+        "Labels of the agent, for placement";
+    "dir" dir: PathBuf = ".hulynet", Agent,
+        "The state directory; made when it is missing";
+    "plugins" plugins: PathBuf = "DIR/plugins", Agent,
+        "The directory of kinds: every .wasm file in it is served; the default one is made when it is missing";
+    "cache" cache: PathBuf = "DIR/cache", Agent,
+        "The directory of compiled kinds; trusted, so only the agent's user may write to it";
+    "data" data: PathBuf = "DIR/data", Agent,
+        "The directory of the workspaces' documents; agents on one machine may share it";
+    "container-memory" container_memory: ByteSize = "256MiB", Agent,
+        "The most memory that one container may use";
+}
+
+/// Reads one setting and notes where it came from.
+fn take<T: Typed>(
+    layers: &Layers,
+    setting: Option<&Setting>,
+    origins: &mut Vec<Origin>,
+) -> Result<T, ConfigError> {
+    let setting = setting.ok_or(ConfigError::Table)?;
+    let (text, origin) = layers.pick(setting)?;
+    let value = T::read(&text).map_err(|Unreadable(cause)| ConfigError::Value {
+        key: setting.key,
+        origin: origin.clone(),
+        text,
+        takes: setting.takes,
+        cause,
+    })?;
+    origins.push(origin);
+    Ok(value)
+}
+
+impl Settings {
+    /// Puts the state directory in the place of `DIR` in the defaults.
+    fn complete(mut self) -> Self {
+        for directory in [&mut self.plugins, &mut self.cache, &mut self.data] {
+            if let Ok(rest) = directory.strip_prefix("DIR") {
+                *directory = self.dir.join(rest);
+            }
+        }
+        self
+    }
+
+    /// Where the setting with this key comes from.
+    pub(crate) fn origin(&self, key: &str) -> Option<&Origin> {
+        let index = TABLE.iter().position(|setting| setting.key == key)?;
+        self.origins.get(index)
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+impl Typed for LogFormat {
+    const TAKES: &'static str = "text or json";
+
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(Unreadable::default()),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Text => "text".into(),
+            Self::Json => "json".into(),
+        }
+    }
+}
+
+/// Which log lines are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogFilter(String);
+
+impl LogFilter {
+    /// The directives, with `auto` resolved for a command that serves or one
+    /// that asks. The transport warns at each orderly end that its sockets are
+    /// removed already, which tells nobody anything.
+    pub(crate) fn directives(&self, serves: bool) -> String {
+        let level = match (self.0.as_str(), serves) {
+            ("auto", true) => "info",
+            ("auto", false) => "warn",
+            (directives, _) => directives,
+        };
+        // Later directives win, so whoever names the transport hears it.
+        format!("zeromq=error,{level}")
+    }
+}
+
+impl Typed for LogFilter {
+    const TAKES: &'static str = "a level (off, error, warn, info, debug, trace), auto, or directives such as hulynet_agent=debug";
+
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        let named = |part: &str| {
+            part.contains('=') || ["off", "error", "warn", "info", "debug", "trace"].contains(&part)
+        };
+        if text != "auto" && !text.split(',').all(named) {
+            return Err(Unreadable::default());
+        }
+        tracing_subscriber::EnvFilter::try_new(text)
+            .map_err(|error| Unreadable(Some(error.to_string())))?;
+        Ok(Self(text.to_owned()))
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults() -> Settings {
+        Settings::resolve(&Layers::default()).unwrap()
+    }
+
+    #[test]
+    fn every_default_is_what_its_setting_takes() {
+        let settings = defaults();
+        let written: Vec<_> =
+            TABLE.iter().map(|setting| setting.default.replace("DIR/", ".hulynet/")).collect();
+        assert_eq!(settings.shown(), written);
+        assert!(settings.origins.iter().all(|origin| *origin == Origin::Default));
+    }
+
+    #[test]
+    fn everything_listens_on_loopback_unless_told_otherwise() {
+        let settings = defaults();
+        assert!(settings.listen.is_local() && settings.agent_listen.is_local());
+    }
+
+    #[test]
+    fn directories_stand_in_the_state_directory_unless_named() {
+        let flags = [("dir", "state".to_owned()), ("plugins", "kinds".to_owned())].into();
+        let layers = Layers::read(flags, std::iter::empty(), None).unwrap();
+        let settings = Settings::resolve(&layers).unwrap();
+        assert_eq!(settings.plugins, PathBuf::from("kinds"));
+        assert_eq!(settings.data, PathBuf::from("state/data"));
+    }
+
+    #[test]
+    fn programs_that_serve_log_more_than_those_that_ask() {
+        let auto = LogFilter::read("auto").unwrap();
+        assert_eq!(auto.directives(true), "zeromq=error,info");
+        assert_eq!(auto.directives(false), "zeromq=error,warn");
+        assert_eq!(
+            LogFilter::read("hulynet_agent=debug,warn").unwrap().directives(false),
+            "zeromq=error,hulynet_agent=debug,warn"
+        );
+        assert!(LogFilter::read("loud").is_err());
+    }
+}

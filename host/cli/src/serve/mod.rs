@@ -1,0 +1,230 @@
+//! Running a network: the coordinator, an agent, or both in one process.
+//!
+//! Here the rooms are put together: the agent reaches other containers through
+//! a client of the network, and documents through the embedded store. Each
+//! part says with one line on stdout that it is ready, so that a program that
+//! starts it knows the address, also of a free port.
+
+mod directories;
+mod network;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use hulynet_agent::{Agent, AgentConfig, AgentError, ContainerLimits};
+use hulynet_bus::{Bus, BusError};
+use hulynet_coordinator::{Coordinator, CoordinatorConfig, registry::RegistryConfig};
+use hulynet_store::SqliteDocuments;
+use serde_json::json;
+
+use self::network::ClientNetwork;
+use crate::{
+    commands::reach,
+    config::Settings,
+    failure::Failure,
+    output, shutdown,
+    units::{Address, Typed},
+};
+
+/// How long a part of the network may take to end in order.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// `hulynet coordinator`.
+pub(crate) async fn coordinator(settings: &Settings) -> Result<(), Failure> {
+    let asked = shutdown::on_signal()?;
+    let coordinator = start_coordinator(settings).await?;
+    ready_coordinator(settings, &coordinator)?;
+    asked.cancelled().await;
+    coordinator.shutdown(SHUTDOWN).await;
+    Ok(())
+}
+
+/// `hulynet agent`.
+pub(crate) async fn agent(settings: &Settings) -> Result<(), Failure> {
+    let asked = shutdown::on_signal()?;
+    let addresses = settings.coordinator.iter().map(Address::as_str).map(str::to_owned).collect();
+    let host = Host::start(settings, addresses).await?;
+    host.ready(settings)?;
+    if let Err(silent) = reach::listening(&settings.coordinator, settings.timeout).await {
+        tracing::warn!("{silent}; this agent waits and joins when it comes");
+    }
+    asked.cancelled().await;
+    host.shutdown().await;
+    Ok(())
+}
+
+/// `hulynet up`.
+pub(crate) async fn up(settings: &Settings) -> Result<(), Failure> {
+    let asked = shutdown::on_signal()?;
+    let coordinator = start_coordinator(settings).await?;
+    let host = Host::start(settings, vec![reachable(coordinator.local_addr()).to_string()]).await?;
+    ready_coordinator(settings, &coordinator)?;
+    // Whoever reads the line may ask for a container at once.
+    host.registered(settings).await?;
+    host.ready(settings)?;
+    asked.cancelled().await;
+    host.shutdown().await;
+    coordinator.shutdown(SHUTDOWN).await;
+    Ok(())
+}
+
+async fn start_coordinator(settings: &Settings) -> Result<Coordinator, Failure> {
+    warn_unless_local(&settings.listen);
+    let registry = RegistryConfig {
+        recovery_window: settings.alive_timeout,
+        unused_timeout: settings.unused_timeout,
+        drain_deadline: settings.drain_timeout,
+        start_timeout: settings.start_timeout,
+        ..RegistryConfig::default()
+    };
+    let config = CoordinatorConfig { listen: settings.listen.show(), registry };
+    let started = Coordinator::start(config, &Bus::start("coordinator")?).await;
+    started.map_err(|error| Failure::from(error).within(with_flag("--listen")))
+}
+
+fn ready_coordinator(settings: &Settings, coordinator: &Coordinator) -> Result<(), Failure> {
+    let address = coordinator.local_addr();
+    Ok(output::line(&if settings.json {
+        json!({ "coordinator": address.to_string() }).to_string()
+    } else {
+        format!("coordinator listening on {address}")
+    })?)
+}
+
+/// An agent with what it stands on.
+struct Host {
+    agent: Agent,
+    network: Arc<ClientNetwork>,
+}
+
+impl Host {
+    async fn start(settings: &Settings, coordinators: Vec<String>) -> Result<Self, Failure> {
+        directories::prepare(settings)?;
+        warn_unless_local(&settings.agent_listen);
+        let documents = SqliteDocuments::open(&settings.data).map_err(|error| {
+            Failure::usage(format!(
+                "the documents in {} cannot be used: {error}",
+                settings.data.display()
+            ))
+        })?;
+        let bus = Bus::start("agent")?;
+        let network = Arc::new(ClientNetwork::new(settings, coordinators.clone(), bus.clone()));
+        let agent =
+            Agent::start(config(settings, coordinators), bus, network.clone(), Arc::new(documents))
+                .await
+                .map_err(|error| match error {
+                    AgentError::Bus(_) => Failure::from(error).within(with_flag("--agent-listen")),
+                    other => other.into(),
+                })?;
+        Ok(Self { agent, network })
+    }
+
+    async fn registered(&self, settings: &Settings) -> Result<(), Failure> {
+        let id = self.agent.id();
+        tokio::time::timeout(settings.timeout, self.network.registered(id))
+            .await
+            .map_err(|_| {
+                Failure::late(format!(
+                    "the agent {id} did not register within {}",
+                    settings.timeout.show()
+                ))
+            })?
+            .map_err(Failure::from)
+    }
+
+    fn ready(&self, settings: &Settings) -> Result<(), Failure> {
+        let (id, address, kinds) = (self.agent.id(), self.agent.local_addr(), self.agent.kinds());
+        let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+        Ok(output::line(&if settings.json {
+            json!({ "agent": id.as_str(), "address": address.to_string(), "kinds": kinds })
+                .to_string()
+        } else {
+            let kinds = if kinds.is_empty() { "none yet".to_owned() } else { kinds.join(", ") };
+            format!("agent {id} listening on {address}, serving kinds: {kinds}")
+        })?)
+    }
+
+    async fn shutdown(self) {
+        self.agent.shutdown(SHUTDOWN).await;
+        self.network.close(SHUTDOWN).await;
+    }
+}
+
+fn config(settings: &Settings, coordinators: Vec<String>) -> AgentConfig {
+    let memory = usize::try_from(settings.container_memory.0).unwrap_or(usize::MAX);
+    AgentConfig {
+        listen: settings.agent_listen.show(),
+        advertise: settings.advertise.as_ref().map(Typed::show),
+        coordinators,
+        labels: settings.agent_labels.clone(),
+        limits: ContainerLimits {
+            memory,
+            start: settings.start_timeout,
+            ..ContainerLimits::default()
+        },
+        alive_timeout: settings.alive_timeout,
+        ping_interval: settings.alive_timeout / 3,
+        ..AgentConfig::new(settings.plugins.clone(), settings.cache.clone())
+    }
+}
+
+/// Tells which flag chooses the address.
+fn with_flag(flag: &str) -> impl FnOnce(String) -> String {
+    move |message| format!("{message} (with {flag} HOST:PORT)")
+}
+
+fn warn_unless_local(address: &Address) {
+    if !address.is_local() {
+        tracing::warn!(%address, "this address is not loopback and there is no authentication: whoever reaches it controls the network");
+    }
+}
+
+/// Where a program on this machine reaches a listener.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        } else {
+            IpAddr::V6(Ipv6Addr::LOCALHOST)
+        });
+    }
+    address
+}
+
+impl From<BusError> for Failure {
+    fn from(error: BusError) -> Self {
+        match error {
+            BusError::Bind(message) => Self::usage(message),
+            BusError::Start(message) => Self::refused(message),
+        }
+    }
+}
+
+impl From<AgentError> for Failure {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::Bus(error) => error.into(),
+            AgentError::Plugins { .. } | AgentError::Cache { .. } | AgentError::NoCoordinator => {
+                Self::usage(error.to_string())
+            }
+            AgentError::Engine(_) | AgentError::Thread(_) => Self::refused(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_all_interfaces_is_reached_on_loopback() {
+        for (listens, reached) in
+            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1")]
+        {
+            assert_eq!(reachable(listens.parse().unwrap()).to_string(), reached);
+        }
+    }
+}

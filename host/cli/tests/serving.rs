@@ -1,0 +1,137 @@
+//! A network of real processes without kinds: readiness, the commands that
+//! need no container, and an orderly end. Unix only, because of the signals.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn program(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hulynet"));
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .env_clear()
+        .env("HOME", directory)
+        .stdin(Stdio::null());
+    command
+}
+
+/// A part of a network that is killed when the test ends early.
+struct Part {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Part {
+    fn start(directory: &Path, arguments: &[&str]) -> Self {
+        let mut child = program(directory, arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// The next line that says that something is ready.
+    fn ready(&mut self) -> Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
+    }
+
+    /// Asks it to end and waits for its exit code.
+    fn end(mut self) -> Option<i32> {
+        let kill =
+            Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // It may have ended already, which is what is wanted.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn ask(directory: &Path, coordinator: &str, arguments: &[&str]) -> (i32, String, String) {
+    let output =
+        program(directory, arguments).env("HULYNET_COORDINATOR", coordinator).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn up_is_a_whole_network_that_ends_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let mut up = Part::start(
+        path,
+        &["up", "--listen", "127.0.0.1:0", "--agent-listen", "127.0.0.1:0", "--json"],
+    );
+    let coordinator = up.ready()["coordinator"].as_str().unwrap().to_owned();
+    let agent = up.ready();
+    assert_eq!(agent["kinds"], Value::Array(Vec::new()));
+    assert!(path.join(".hulynet/plugins").is_dir(), "the state directory is made");
+
+    let (code, out, _) = ask(path, &coordinator, &["agents", "--json"]);
+    let agents: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (code, &agents[0]["agent"], &agents[0]["address"]),
+        (0, &agent["agent"], &agent["address"])
+    );
+    assert_eq!(ask(path, &coordinator, &["list", "--json"]).1, "[]\n");
+    assert_eq!(ask(path, &coordinator, &["kinds", "--json"]).1, "[]\n");
+    assert!(ask(path, &coordinator, &["kinds"]).1.contains("no agent serves a kind"));
+
+    let (code, _, err) = ask(path, &coordinator, &["call", "nothing", "at-all"]);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("no agent serves the kind \"nothing\""), "{err}");
+    let (code, _, err) = ask(path, &coordinator, &["terminate", "echo/a"]);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("echo/a"), "{err}");
+    assert_eq!(up.end(), Some(0));
+}
+
+#[test]
+fn an_agent_waits_for_its_coordinator_and_joins_when_it_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut agent = Part::start(
+        path,
+        &["agent", "--listen", "127.0.0.1:0", "--coordinator", &address, "--json"],
+    );
+    let id = agent.ready()["agent"].clone();
+    let mut coordinator = Part::start(path, &["coordinator", "--listen", &address, "--json"]);
+    assert_eq!(coordinator.ready()["coordinator"], address.as_str());
+    let begun = Instant::now();
+    loop {
+        let (_, out, err) = ask(path, &address, &["agents", "--json"]);
+        let agents: Value = serde_json::from_str(&out).unwrap_or_default();
+        if agents[0]["agent"] == id {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{out}{err}");
+    }
+    assert_eq!(agent.end(), Some(0));
+    assert_eq!(ask(path, &address, &["agents", "--json"]).1, "[]\n");
+    assert_eq!(coordinator.end(), Some(0));
+}
