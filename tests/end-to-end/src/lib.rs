@@ -19,7 +19,7 @@ pub mod samples;
 use std::{
     env,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -37,8 +37,8 @@ pub fn root() -> PathBuf {
 }
 
 fn built(variable: &str, default: &str, command: &str) -> PathBuf {
-    let path = env::var_os(variable)
-        .map_or_else(|| root().join("target").join(default), PathBuf::from);
+    let path =
+        env::var_os(variable).map_or_else(|| root().join("target").join(default), PathBuf::from);
     assert!(
         path.exists(),
         "{} is missing; type `{command}`, or `cargo xtask test` for everything",
@@ -76,5 +76,6 @@ pub fn hulynet() -> Command {
         }
     }
     command.env("XDG_CONFIG_HOME", "/nonexistent").env("NO_COLOR", "1");
+    command.stdin(Stdio::null());
     command
 }

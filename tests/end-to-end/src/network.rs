@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Output, Process, hulynet, kinds};
+use crate::{Output, Process, eventually, hulynet, kinds};
 
 /// An agent's process and its plugin directory.
 #[derive(Debug)]
@@ -60,8 +60,17 @@ impl Network {
     /// # Panics
     /// When it does not become ready.
     pub fn add_agent(&mut self, kinds: &[&str]) -> usize {
+        self.add_agent_named(&format!("agent-{}", self.agents.len()), kinds)
+    }
+
+    /// Starts one more agent with a directory of this name and answers its
+    /// place.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn add_agent_named(&mut self, name: &str, kinds: &[&str]) -> usize {
         let place = self.agents.len();
-        let plugins = self.path(&format!("agent-{place}"));
+        let plugins = self.path(name);
         fs::create_dir_all(&plugins).unwrap();
         for kind in kinds {
             install(kind, &plugins);
@@ -72,10 +81,17 @@ impl Network {
                 .args(["--coordinator", &self.address])
                 .arg("--plugins")
                 .arg(&plugins)
+                .arg("--cache")
+                .arg(self.path("cache"))
                 .arg("--data")
                 .arg(self.path("data")),
         );
-        let ready = serde_json::from_str(&process.line()).unwrap();
+        let ready: Value = serde_json::from_str(&process.line()).unwrap();
+        // It listens; that the coordinator knows it is a second step.
+        eventually("the agent's registration", || {
+            let agents = self.json(&["agents"]);
+            agents.as_array()?.iter().find(|agent| agent["agent"] == ready["agent"]).map(|_| ())
+        });
         self.agents.push(Agent { process, ready, plugins });
         place
     }
@@ -112,7 +128,6 @@ impl Network {
     }
 
     /// Runs the program against this network for its JSON.
-    #[must_use]
     pub fn json(&self, arguments: &[&str]) -> Value {
         Output::of(self.command(arguments).arg("--json")).json()
     }

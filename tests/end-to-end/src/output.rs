@@ -1,8 +1,16 @@
 //! What a finished program left.
 
-use std::process::Command;
+use std::{
+    process::{Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
+
+/// More than any program needs that ends by itself, imports included.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// Exit code and texts of a finished program.
 #[derive(Debug)]
@@ -16,13 +24,23 @@ pub struct Output {
 }
 
 impl Output {
-    /// Runs a program to its end.
+    /// Runs a program to its end; one that hangs is killed.
     ///
     /// # Panics
     /// When it cannot be started.
     #[must_use]
     pub fn of(command: &mut Command) -> Self {
-        let output = command.output().unwrap();
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let id = child.id().to_string();
+        let (ended, end) = mpsc::channel::<()>();
+        thread::spawn(move || {
+            if end.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout) {
+                // Without an exit code it fails whoever looks at it.
+                Command::new("kill").args(["-s", "KILL", &id]).status().unwrap();
+            }
+        });
+        let output = child.wait_with_output().unwrap();
+        drop(ended);
         Self {
             code: output.status.code(),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -34,7 +52,6 @@ impl Output {
     ///
     /// # Panics
     /// When it failed or wrote something else.
-    #[must_use]
     pub fn json(&self) -> Value {
         assert_eq!(self.code, Some(0), "{self:?}");
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -44,7 +61,6 @@ impl Output {
     ///
     /// # Panics
     /// When it failed.
-    #[must_use]
     pub fn text(&self) -> &str {
         assert_eq!(self.code, Some(0), "{self:?}");
         &self.out

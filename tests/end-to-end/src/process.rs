@@ -78,9 +78,11 @@ impl Process {
     /// # Panics
     /// When they do not in time.
     pub fn wait_for_error(&self, text: &str) {
-        eventually(&format!("{text:?} in its errors: {}", self.errors()), || {
-            self.errors().contains(text).then_some(())
-        });
+        let until = Instant::now() + PATIENCE;
+        while !self.errors().contains(text) {
+            assert!(Instant::now() < until, "{text:?} is not in its errors: {}", self.errors());
+            thread::park_timeout(Duration::from_millis(20));
+        }
     }
 
     /// Sends a signal by name, for example `KILL`.
@@ -88,10 +90,8 @@ impl Process {
     /// # Panics
     /// When it cannot be sent.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args(["-s", name, &self.child.id().to_string()])
-            .status()
-            .unwrap();
+        let sent =
+            Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success(), "cannot send {name}");
     }
 
