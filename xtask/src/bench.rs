@@ -25,7 +25,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     kinds::build(&["echo".to_owned()], &directory)?;
     steps::program(
         "build optimised programs",
-        cargo().args(["build", "--release", "--package", "hulynet-cli", "--package", "hulynet-bench"]),
+        cargo().args([
+            "build",
+            "--release",
+            "--package",
+            "hulynet-cli",
+            "--package",
+            "hulynet-bench",
+        ]),
     )?;
     let release = hulynet("release");
     let mut bench = std::process::Command::new(release.with_file_name("hulynet-bench"));

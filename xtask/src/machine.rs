@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::steps;
+use crate::{cargo::root, steps};
 
 /// The target that kinds are compiled for.
 pub(crate) const WASM_TARGET: &str = "wasm32-wasip2";
@@ -41,6 +41,7 @@ fn compiler() -> anyhow::Result<()> {
 
 fn wasm_target() -> anyhow::Result<()> {
     let output = Command::new("rustc")
+        .current_dir(root())
         .args(["--print", "target-libdir", "--target", WASM_TARGET])
         .output()
         .context("cannot start `rustc`; install Rust with rustup, see https://rustup.rs")?;
@@ -50,7 +51,7 @@ fn wasm_target() -> anyhow::Result<()> {
     }
     steps::program(
         &format!("install the Rust target {WASM_TARGET}"),
-        Command::new("rustup").args(["target", "add", WASM_TARGET]),
+        Command::new("rustup").current_dir(root()).args(["target", "add", WASM_TARGET]),
     )
     .with_context(|| {
         format!("the Rust target {WASM_TARGET} is missing; type `rustup target add {WASM_TARGET}`")

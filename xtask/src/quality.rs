@@ -18,7 +18,15 @@ pub(crate) fn lint() -> anyhow::Result<()> {
     steps::program("formatting", cargo().args(["fmt", "--all", "--check"]))?;
     steps::program(
         "lints",
-        cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
+        cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--quiet",
+            "--",
+            "--deny",
+            "warnings",
+        ]),
     )
 }
 
@@ -27,7 +35,8 @@ pub(crate) fn test(options: &TestOptions) -> anyhow::Result<()> {
     lint()?;
     let directory = kinds::default_directory();
     kinds::build(&[], &directory)?;
-    steps::program("build hulynet", cargo().args(["build", "--package", "hulynet-cli"]))?;
+    // The build of all tests makes the program, too; building it alone before
+    // would build much of it twice, with other features.
     steps::shown(
         "unit and end-to-end tests",
         cargo()

@@ -18,7 +18,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub(crate) fn program(title: &str, command: &mut Command) -> anyhow::Result<()> {
     let started = Instant::now();
     let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg:.dim}") {
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg:.dim}")
+    {
         bar.set_style(style);
     }
     bar.set_prefix(title.to_owned());

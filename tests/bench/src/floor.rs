@@ -102,7 +102,10 @@ async fn read_frame(read: &mut BufReader<tcp::OwnedReadHalf>) -> anyhow::Result<
     Ok(frame)
 }
 
-async fn write_frame(write: &mut BufWriter<tcp::OwnedWriteHalf>, frame: &[u8]) -> anyhow::Result<()> {
+async fn write_frame(
+    write: &mut BufWriter<tcp::OwnedWriteHalf>,
+    frame: &[u8],
+) -> anyhow::Result<()> {
     write.write_u32(u32::try_from(frame.len())?).await?;
     write.write_all(frame).await?;
     Ok(())
@@ -134,7 +137,12 @@ impl Client for TcpClient {
         self.receive(payload).await
     }
 
-    async fn pump(mut self, payload: Bytes, in_flight: usize, until: Instant) -> anyhow::Result<u64> {
+    async fn pump(
+        mut self,
+        payload: Bytes,
+        in_flight: usize,
+        until: Instant,
+    ) -> anyhow::Result<u64> {
         for _ in 0..in_flight {
             write_frame(&mut self.write, &payload).await?;
         }
@@ -174,7 +182,12 @@ impl Client for ZeromqClient {
         self.receive(payload).await
     }
 
-    async fn pump(mut self, payload: Bytes, in_flight: usize, until: Instant) -> anyhow::Result<u64> {
+    async fn pump(
+        mut self,
+        payload: Bytes,
+        in_flight: usize,
+        until: Instant,
+    ) -> anyhow::Result<u64> {
         for _ in 0..in_flight {
             self.0.send(ZmqMessage::from(payload.clone())).await?;
         }

@@ -24,7 +24,8 @@ impl Measure {
     }
 
     fn met(&self) -> Option<bool> {
-        self.aim.map(|aim| if self.higher_is_better { self.value >= aim } else { self.value <= aim })
+        self.aim
+            .map(|aim| if self.higher_is_better { self.value >= aim } else { self.value <= aim })
     }
 
     fn json(&self) -> Value {

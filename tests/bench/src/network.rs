@@ -14,15 +14,14 @@ pub(crate) struct Network {
     processes: Vec<Child>,
     /// Where the coordinator listens.
     pub(crate) coordinator: String,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Network {
     /// Starts both and waits until they are ready.
     pub(crate) fn start(hulynet: &Path, kinds: &Path) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
-        let mut network =
-            Self { processes: Vec::new(), coordinator: String::new(), _directory: directory };
+        let mut network = Self { processes: Vec::new(), coordinator: String::new(), directory };
         let ready = network.spawn(Command::new(hulynet).args([
             "coordinator",
             "--listen",
@@ -36,16 +35,16 @@ impl Network {
             .and_then(Value::as_str)
             .context("the coordinator's ready line names its address")?
             .to_owned();
-        let data = network._directory.path().join("data");
-        let agent = Command::new(hulynet)
-            .args(["agent", "--listen", "127.0.0.1:0", "--json", "--log", "warn"])
-            .arg("--coordinator")
-            .arg(&network.coordinator)
-            .arg("--plugins")
-            .arg(kinds)
-            .arg("--data")
-            .arg(data);
-        network.spawn(agent)?;
+        let directory = network.directory.path().to_owned();
+        network.spawn(
+            Command::new(hulynet)
+                .args(["agent", "--listen", "127.0.0.1:0", "--json", "--log", "warn"])
+                .args(["--coordinator", &network.coordinator.clone()])
+                .arg("--plugins")
+                .arg(kinds)
+                .arg("--dir")
+                .arg(directory),
+        )?;
         Ok(network)
     }
 
