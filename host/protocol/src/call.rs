@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountId, AgentId, AgentRecord, ClientId, ConnectionId, ContainerId, ContainerRecord,
-    Endpoint, Epoch, Kind, Labels, Snapshot, Uuid,
+    Endpoint, Epoch, Explanation, Kind, Labels, Load, Selector, Snapshot, Uuid,
 };
 
 /// Which container a client wants.
@@ -17,8 +17,18 @@ pub struct GetOptions {
     pub uuid: Option<Uuid>,
     /// One whose labels contain all of these.
     pub labels: Labels,
+    /// One whose labels meet these conditions. A new container gets the labels
+    /// that they determine; where they leave a choice, `labels` must make it.
+    pub select: Selector,
     /// Handed to the container when it is started, opaque to the network.
     pub extra: Vec<u8>,
+    /// Where it is started, if it must be: rather on an agent that carries
+    /// more of these labels. A preference, since a container that runs far
+    /// away is better than one that does not run.
+    pub near: Labels,
+    /// Rather on an agent that carries none of these labels. Weighs more than
+    /// `near`.
+    pub avoid: Labels,
 }
 
 /// An agent introduces itself and what it runs.
@@ -32,6 +42,12 @@ pub struct Registration {
     pub labels: Labels,
     /// The containers it already runs, with their epochs and labels.
     pub containers: Vec<Activation>,
+    /// How busy it is.
+    pub load: Load,
+    /// Singletons: containers that are to run somewhere as long as an agent
+    /// offers them. The first agent that offers one runs it, the others wait
+    /// in order.
+    pub offers: Vec<ContainerId>,
 }
 
 /// One live activation, as an agent reports it.
@@ -114,12 +130,15 @@ pub enum Call {
     Register(Registration),
     /// Remove an agent. Answer: [`Reply::Done`].
     Unregister(AgentId),
-    /// Containers of the agent ended by themselves. Answer: [`Reply::Done`].
+    /// Renews an agent's lease, tells how busy it is and which of its
+    /// containers ended by themselves. Answer: [`Reply::Done`].
     Ended {
         /// The agent.
         agent: AgentId,
         /// Which activations.
         containers: Vec<(ContainerId, Epoch)>,
+        /// How busy it is.
+        load: Load,
     },
     // To the coordinator, from clients.
     /// Find or start a container and hold it. Answer: [`Reply::Container`].
@@ -146,7 +165,11 @@ pub enum Call {
     List {
         /// The kind, or all.
         kind: Option<Kind>,
+        /// Only those whose labels meet these conditions.
+        select: Selector,
     },
+    /// Everything about one container. Answer: [`Reply::Explanation`].
+    Explain(Uuid),
     /// Begin network events with a snapshot. Answer: [`Reply::Snapshot`].
     Watch,
     /// Stop network events. Answer: [`Reply::Done`].
@@ -204,6 +227,8 @@ pub enum Reply {
     Kinds(Vec<Kind>),
     /// To [`Call::List`].
     Containers(Vec<ContainerRecord>),
+    /// To [`Call::Explain`].
+    Explanation(Box<Explanation>),
     /// To [`Call::Watch`].
     Snapshot(Snapshot),
     /// To [`Call::Terminate`]: whether it ended, or answered *not yet*.

@@ -15,9 +15,12 @@ pub enum Change {
     AgentRemoved(AgentId),
     /// A container runs that did not before.
     ContainerAdded(ContainerRecord),
-    /// A container moved: it has a new endpoint or epoch.
+    /// A container moved or runs again: it has a new endpoint or epoch. One
+    /// that ran nowhere when a watcher's snapshot was made is not in it, so the
+    /// watcher learns of it by this.
     ContainerUpdated(ContainerRecord),
-    /// A container ended.
+    /// A container ended. Like an update, it may be news of one that the
+    /// snapshot did not contain.
     ContainerRemoved {
         /// Its identity.
         id: ContainerId,

@@ -13,6 +13,9 @@
 //! | [`event`] | changes of the registry, in order of revision |
 //! | [`error`] | the one error that crosses the wire, with its retry class |
 //! | [`call`] | requests and replies between peers |
+//! | [`selector`] | conditions on labels |
+//! | [`load`] | what an agent can still take |
+//! | [`explanation`] | everything about one container, for operators |
 //! | [`frame`] | the frames of the native bus and their codec |
 //! | [`limits`] | sizes that no peer may exceed |
 
@@ -20,10 +23,13 @@ pub mod call;
 pub mod epoch;
 pub mod error;
 pub mod event;
+pub mod explanation;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod load;
 pub mod record;
+pub mod selector;
 
 pub use call::{
     Activation, Call, Caller, ContainerCall, Event, GetOptions, PeerId, Registered, Registration,
@@ -32,9 +38,12 @@ pub use call::{
 pub use epoch::Epoch;
 pub use error::{ErrorKind, NetworkError, Retry};
 pub use event::{Change, NetworkEvent, Snapshot};
+pub use explanation::{Explanation, Phase, Reason, StartFailure};
 pub use frame::{Frame, FrameError, Hello, Role, Welcome};
 pub use id::{
     AccountId, AgentId, ClientId, ConnectionId, ContainerId, IdError, Kind, ServerId, Uuid,
     WorkspaceId,
 };
+pub use load::{Intake, Load};
 pub use record::{AgentRecord, ContainerRecord, ContainerState, Endpoint, Labels};
+pub use selector::{Condition, Requirement, Selector, SelectorError};

@@ -46,3 +46,6 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 /// The largest opaque argument of a container's start, in bytes. The
 /// coordinator keeps it as long as the container lives, to start it elsewhere.
 pub const EXTRA_BYTES: usize = 64 * 1024;
+
+/// The most clients named in each list of an explanation.
+pub const EXPLAINED: usize = 100;

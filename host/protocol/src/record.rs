@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, ContainerId, Epoch, Kind};
+use crate::{AgentId, ContainerId, Epoch, Kind, Load, StartFailure};
 
 /// Names and values by which containers are found and placed.
 ///
@@ -33,6 +33,10 @@ pub struct AgentRecord {
     pub containers: u64,
     /// Its labels.
     pub labels: Labels,
+    /// What it reported last.
+    pub load: Load,
+    /// Kinds that do not start on it now: the last failure of each.
+    pub failing: Vec<StartFailure>,
 }
 
 /// Where a container is in its life.

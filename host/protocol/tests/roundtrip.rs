@@ -9,10 +9,11 @@
 )]
 
 use hulynet_protocol::{
-    AccountId, Activation, AgentId, AgentRecord, Call, Caller, Change, ClientId, ConnectionId,
-    ContainerCall, ContainerId, ContainerRecord, ContainerState, Endpoint, Epoch, ErrorKind, Event,
-    Frame, FrameError, GetOptions, Hello, Kind, Labels, NetworkError, NetworkEvent, Registered,
-    Registration, Reply, Retry, Role, ServerId, Snapshot, StartContainer, Target, Uuid, Welcome,
+    AccountId, Activation, AgentId, AgentRecord, Call, Caller, Change, ClientId, Condition,
+    ConnectionId, ContainerCall, ContainerId, ContainerRecord, ContainerState, Endpoint, Epoch,
+    ErrorKind, Event, Explanation, Frame, FrameError, GetOptions, Hello, Intake, Kind, Labels,
+    Load, NetworkError, NetworkEvent, Phase, Reason, Registered, Registration, Reply, Requirement,
+    Retry, Role, Selector, ServerId, Snapshot, StartContainer, StartFailure, Target, Uuid, Welcome,
     frame::{MAGIC, check_payload},
     limits,
 };
@@ -57,9 +58,34 @@ fn caller() -> impl Strategy<Value = Caller> {
         .prop_map(|(account, container)| Caller { account, container })
 }
 
+fn selector() -> impl Strategy<Value = Selector> {
+    let values = || prop::collection::btree_set(".{0,5}", 0..4);
+    let condition = prop_oneof![
+        values().prop_map(Condition::In),
+        values().prop_map(Condition::NotIn),
+        Just(Condition::Present),
+        Just(Condition::Absent),
+    ];
+    let requirement =
+        (".{0,5}", condition).prop_map(|(key, condition)| Requirement { key, condition });
+    vec(requirement, 0..4).prop_map(Selector)
+}
+
 fn options() -> impl Strategy<Value = GetOptions> {
-    (option::of(uuid()), labels(), vec(any::<u8>(), 0..50))
-        .prop_map(|(uuid, labels, extra)| GetOptions { uuid, labels, extra })
+    (option::of(uuid()), labels(), selector(), vec(any::<u8>(), 0..50), labels(), labels())
+        .prop_map(|(uuid, labels, select, extra, near, avoid)| GetOptions {
+            uuid,
+            labels,
+            select,
+            extra,
+            near,
+            avoid,
+        })
+}
+
+fn load() -> impl Strategy<Value = Load> {
+    let intake = prop::sample::select(vec![Intake::Open, Intake::Full, Intake::Draining]);
+    (any::<u32>(), intake).prop_map(|(used, intake)| Load { used, intake })
 }
 
 fn role() -> impl Strategy<Value = Role> {
@@ -92,8 +118,82 @@ fn error() -> impl Strategy<Value = NetworkError> {
 }
 
 fn agent_record() -> impl Strategy<Value = AgentRecord> {
-    (endpoint(), vec(kind(), 0..4), any::<u64>(), labels()).prop_map(
-        |(endpoint, kinds, containers, labels)| AgentRecord { endpoint, kinds, containers, labels },
+    let failing = vec(start_failure(), 0..3);
+    (endpoint(), vec(kind(), 0..4), any::<u64>(), labels(), load(), failing).prop_map(
+        |(endpoint, kinds, containers, labels, load, failing)| AgentRecord {
+            endpoint,
+            kinds,
+            containers,
+            labels,
+            load,
+            failing,
+        },
+    )
+}
+
+fn start_failure() -> impl Strategy<Value = StartFailure> {
+    (container_id(), agent_id(), error(), any::<(u64, u32, u64)>()).prop_map(
+        |(id, agent, error, (ago_ms, failures, spared_ms))| StartFailure {
+            id,
+            agent,
+            error,
+            ago_ms,
+            failures,
+            spared_ms,
+        },
+    )
+}
+
+fn explanation() -> impl Strategy<Value = Explanation> {
+    let phases = vec![
+        Phase::Vacant,
+        Phase::Recovering,
+        Phase::Starting,
+        Phase::Running,
+        Phase::Ending,
+        Phase::Draining,
+    ];
+    let reasons = vec![
+        Reason::NotPlaced,
+        Reason::Turn,
+        Reason::LeastLoaded,
+        Reason::Shared,
+        Reason::Offered,
+        Reason::Brought,
+    ];
+    let what = (
+        container_id(),
+        labels(),
+        prop::sample::select(phases),
+        option::of(endpoint()),
+        prop::sample::select(reasons),
+        epoch(),
+    );
+    let clients = || vec(client_id(), 0..3);
+    let who = (clients(), clients(), clients(), vec(agent_id(), 0..3));
+    let rest = (any::<(u64, u64, u32)>(), option::of(any::<u64>()), option::of(start_failure()));
+    (what, who, rest).prop_map(
+        |(
+            (id, labels, phase, endpoint, reason, epoch),
+            (holders, waiting, ending, offered_by),
+            ((since_ms, holder_count, failures), next_ms, last_failure),
+        )| Explanation {
+            id,
+            labels,
+            phase,
+            endpoint,
+            reason,
+            epoch,
+            since_ms,
+            holders,
+            holder_count,
+            waiting,
+            ending,
+            next_ms,
+            offered_by,
+            failures,
+            last_failure,
+        },
     )
 }
 
@@ -128,12 +228,15 @@ fn network_event() -> impl Strategy<Value = NetworkEvent> {
 fn registration() -> impl Strategy<Value = Registration> {
     let activation = (container_id(), epoch(), labels())
         .prop_map(|(id, epoch, labels)| Activation { id, epoch, labels });
-    (endpoint(), vec(kind(), 0..4), labels(), vec(activation, 0..4)).prop_map(
-        |(endpoint, kinds, labels, containers)| Registration {
+    let offers = vec(container_id(), 0..4);
+    (endpoint(), vec(kind(), 0..4), labels(), vec(activation, 0..4), load(), offers).prop_map(
+        |(endpoint, kinds, labels, containers, load, offers)| Registration {
             endpoint,
             kinds,
             labels,
             containers,
+            load,
+            offers,
         },
     )
 }
@@ -160,14 +263,15 @@ fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
         registration().prop_map(Call::Register),
         agent_id().prop_map(Call::Unregister),
-        (agent_id(), vec((container_id(), epoch()), 0..4))
-            .prop_map(|(agent, containers)| Call::Ended { agent, containers }),
+        (agent_id(), vec((container_id(), epoch()), 0..4), load())
+            .prop_map(|(agent, containers, load)| Call::Ended { agent, containers, load }),
         (kind(), options()).prop_map(|(kind, options)| Call::Get { kind, options }),
         (container_id(), options()).prop_map(|(id, options)| Call::Reclaim { id, options }),
         container_id().prop_map(Call::Release),
         Just(Call::Agents),
         Just(Call::Kinds),
-        option::of(kind()).prop_map(|kind| Call::List { kind }),
+        (option::of(kind()), selector()).prop_map(|(kind, select)| Call::List { kind, select }),
+        uuid().prop_map(Call::Explain),
         Just(Call::Watch),
         Just(Call::Unwatch),
         start().prop_map(Call::Start),
@@ -193,6 +297,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         vec(agent_record(), 0..4).prop_map(Reply::Agents),
         vec(kind(), 0..4).prop_map(Reply::Kinds),
         vec(container_record(), 0..4).prop_map(Reply::Containers),
+        explanation().prop_map(|explanation| Reply::Explanation(Box::new(explanation))),
         snapshot.prop_map(Reply::Snapshot),
         any::<bool>().prop_map(Reply::Terminated),
         Just(Reply::Payload),
