@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hulynet_bus::{Body, Bus, Peer, PeerConfig, PeerEvent, Request};
-use hulynet_coordinator::{Coordinator, CoordinatorConfig};
+use hulynet_coordinator::{Coordinator, CoordinatorConfig, registry::RegistryConfig};
 use hulynet_protocol::{
     AgentId, Call, Caller, Change, ClientId, ConnectionId, ContainerCall, ContainerId,
-    ContainerRecord, Endpoint, Epoch, ErrorKind, Event, GetOptions, Kind, Labels, NetworkError,
-    NetworkEvent, Registration, Reply, Retry, Role, Target, Uuid,
+    ContainerRecord, Endpoint, Epoch, ErrorKind, Event, GetOptions, Kind, Labels, Load,
+    NetworkError, NetworkEvent, Registration, Reply, Retry, Role, Selector, Target, Uuid,
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
@@ -26,8 +26,9 @@ fn echo(uuid: &str) -> ContainerId {
 }
 
 async fn coordinator(bus: &Bus) -> Coordinator {
-    let config =
-        CoordinatorConfig { listen: "127.0.0.1:0".to_owned(), ..CoordinatorConfig::default() };
+    // Nothing is to be recovered, so no get waits for it.
+    let registry = RegistryConfig { recovery_window: Duration::ZERO, ..RegistryConfig::default() };
+    let config = CoordinatorConfig { listen: "127.0.0.1:0".to_owned(), registry };
     Coordinator::start(config, bus).await.unwrap()
 }
 
@@ -103,6 +104,8 @@ impl Agent {
             kinds: vec![echo("any").kind],
             labels: Labels::new(),
             containers: Vec::new(),
+            load: Load::default(),
+            offers: Vec::new(),
         };
         let reply = peer.call(Call::Register(registration), Bytes::new(), LIMIT).await.unwrap();
         assert!(matches!(reply.reply, Reply::Registered(ref r) if r.lease_ms == 2000));
@@ -167,7 +170,10 @@ async fn a_container_is_got_requested_and_terminated() {
 
     let end = Call::Terminate { target: Target { id: echo("x"), epoch: None }, force: true };
     assert_eq!(client.ask(end).await.unwrap(), Reply::Terminated(true));
-    assert_eq!(client.ask(Call::List { kind: None }).await.unwrap(), Reply::Containers(vec![]));
+    assert_eq!(
+        client.ask(Call::List { kind: None, select: Selector::default() }).await.unwrap(),
+        Reply::Containers(vec![])
+    );
     coordinator.shutdown(LIMIT).await;
 }
 
@@ -362,7 +368,8 @@ async fn many_clients_that_get_one_container_share_it() {
     }
     epochs.dedup();
     assert_eq!(epochs.len(), 1);
-    let Reply::Containers(records) = clients[0].ask(Call::List { kind: None }).await.unwrap()
+    let Reply::Containers(records) =
+        clients[0].ask(Call::List { kind: None, select: Selector::default() }).await.unwrap()
     else {
         panic!()
     };
@@ -391,6 +398,8 @@ async fn a_shutdown_answers_what_waits() {
         kinds: vec![echo("any").kind],
         labels: Labels::new(),
         containers: Vec::new(),
+        load: Load::default(),
+        offers: Vec::new(),
     };
     peer.call(Call::Register(registration), Bytes::new(), LIMIT).await.unwrap();
     let client = Client::join(&bus, &coordinator, "c").await;
@@ -400,7 +409,7 @@ async fn a_shutdown_answers_what_waits() {
     let asking = tokio::spawn(async move { client.ask(get).await });
     let starting = async {
         loop {
-            let list = watcher.ask(Call::List { kind: None }).await;
+            let list = watcher.ask(Call::List { kind: None, select: Selector::default() }).await;
             if list.is_ok_and(|reply| reply != Reply::Containers(vec![])) {
                 return;
             }

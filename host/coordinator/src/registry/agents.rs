@@ -1,11 +1,8 @@
 //! The agents that are registered, the kinds they serve, and whose turn it is.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use hulynet_protocol::{AgentId, ClientId, Endpoint, Kind, Labels};
+use hulynet_protocol::{AgentId, ClientId, Endpoint, Intake, Kind, Labels, Load};
 
 /// One registered agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +12,20 @@ pub(crate) struct Agent {
     pub(crate) endpoint: Endpoint,
     pub(crate) kinds: BTreeSet<Kind>,
     pub(crate) labels: Labels,
+    /// What it reported last.
+    pub(crate) load: Load,
+    /// How many containers it had then.
+    pub(crate) counted: usize,
+}
+
+impl Agent {
+    /// Whether both look the same to watchers.
+    pub(crate) fn looks_like(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint
+            && self.kinds == other.kinds
+            && self.labels == other.labels
+            && self.load.intake == other.load.intake
+    }
 }
 
 /// All agents, indexed by the kinds they serve.
@@ -27,7 +38,8 @@ pub(crate) struct Agents {
 /// Those that serve one kind.
 #[derive(Debug, Default)]
 struct Serving {
-    agents: BTreeSet<AgentId>,
+    /// Sorted, so that one can be drawn by its number.
+    agents: Vec<AgentId>,
     /// Who was chosen last.
     last: Option<AgentId>,
 }
@@ -38,7 +50,10 @@ impl Agents {
         let id = agent.endpoint.agent.clone();
         self.remove(&id);
         for kind in &agent.kinds {
-            self.by_kind.entry(kind.clone()).or_default().agents.insert(id.clone());
+            let agents = &mut self.by_kind.entry(kind.clone()).or_default().agents;
+            if let Err(place) = agents.binary_search(&id) {
+                agents.insert(place, id.clone());
+            }
         }
         self.table.insert(id, agent);
     }
@@ -47,7 +62,7 @@ impl Agents {
         let agent = self.table.remove(id)?;
         for kind in &agent.kinds {
             if let Some(serving) = self.by_kind.get_mut(kind) {
-                serving.agents.remove(id);
+                serving.agents.retain(|other| other != id);
                 if serving.agents.is_empty() {
                     self.by_kind.remove(kind);
                 }
@@ -73,19 +88,42 @@ impl Agents {
         self.table.get(id).is_some_and(|agent| agent.kinds.contains(kind))
     }
 
-    /// Round-robin: the agent after the one that was chosen last, among those
-    /// that serve the kind.
-    pub(crate) fn next(&mut self, kind: &Kind) -> Option<AgentId> {
-        let serving = self.by_kind.get_mut(kind)?;
-        let after = match &serving.last {
-            Some(last) => {
-                serving.agents.range::<AgentId, _>((Bound::Excluded(last), Bound::Unbounded)).next()
-            }
-            None => None,
-        };
-        let chosen = after.or_else(|| serving.agents.first())?.clone();
-        serving.last = Some(chosen.clone());
-        Some(chosen)
+    /// The agents that serve a kind, sorted.
+    pub(crate) fn serving(&self, kind: &Kind) -> &[AgentId] {
+        self.by_kind.get(kind).map_or(&[], |serving| &serving.agents)
+    }
+
+    /// Round-robin: the number of the agent after the one that was chosen
+    /// last, among those that serve the kind.
+    pub(crate) fn turn(&self, kind: &Kind) -> usize {
+        let Some(Serving { agents, last: Some(last) }) = self.by_kind.get(kind) else { return 0 };
+        let next = agents.partition_point(|agent| agent <= last);
+        if next == agents.len() { 0 } else { next }
+    }
+
+    /// Notes whose turn it was.
+    pub(crate) fn chose(&mut self, kind: &Kind, agent: &AgentId) {
+        if let Some(serving) = self.by_kind.get_mut(kind) {
+            serving.last = Some(agent.clone());
+        }
+    }
+
+    /// Notes what an agent reported when it had so many containers; gives what
+    /// it said of its intake before.
+    pub(crate) fn report(&mut self, id: &AgentId, load: Load, counted: usize) -> Option<Intake> {
+        let agent = self.table.get_mut(id)?;
+        agent.counted = counted;
+        Some(std::mem::replace(&mut agent.load, load).intake)
+    }
+
+    /// An agent refused a start for want of room; its next report may tell
+    /// otherwise.
+    pub(crate) fn is_full(&mut self, id: &AgentId) {
+        if let Some(agent) = self.table.get_mut(id)
+            && agent.load.intake == Intake::Open
+        {
+            agent.load.intake = Intake::Full;
+        }
     }
 
     /// Whether the index holds exactly what the agents serve.
@@ -109,7 +147,15 @@ mod tests {
             endpoint: Endpoint { agent: AgentId::new(id).unwrap(), address: None },
             kinds: kinds.iter().map(|kind| Kind::new(kind).unwrap()).collect(),
             labels: Labels::new(),
+            load: Load::default(),
+            counted: 0,
         }
+    }
+
+    fn next(agents: &mut Agents, kind: &Kind) -> Option<String> {
+        let chosen = agents.serving(kind).get(agents.turn(kind))?.clone();
+        agents.chose(kind, &chosen);
+        Some(chosen.as_str().to_owned())
     }
 
     #[test]
@@ -120,7 +166,7 @@ mod tests {
         }
         agents.insert(agent("d", &["other"]));
         let echo = Kind::new("echo").unwrap();
-        let mut turns = || agents.next(&echo).unwrap().as_str().to_owned();
+        let mut turns = || next(&mut agents, &echo).unwrap();
         assert_eq!([turns(), turns(), turns(), turns()], ["a", "b", "c", "a"]);
     }
 
@@ -131,13 +177,13 @@ mod tests {
             agents.insert(agent(id, &["echo"]));
         }
         let echo = Kind::new("echo").unwrap();
-        agents.next(&echo);
-        agents.next(&echo);
+        next(&mut agents, &echo);
+        next(&mut agents, &echo);
         agents.remove(&AgentId::new("b").unwrap());
-        assert_eq!(agents.next(&echo).unwrap().as_str(), "c");
+        assert_eq!(next(&mut agents, &echo).unwrap(), "c");
         agents.remove(&AgentId::new("a").unwrap());
         agents.remove(&AgentId::new("c").unwrap());
-        assert_eq!(agents.next(&echo), None);
+        assert_eq!(next(&mut agents, &echo), None);
         assert_eq!(agents.kinds().count(), 0);
         assert!(agents.is_consistent());
     }

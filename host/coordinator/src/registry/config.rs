@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::placement::Placement;
+
 /// How long the registry waits for what. The defaults of the first two are
 /// those of the original network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct RegistryConfig {
     pub restart_delay: Duration,
     /// Where that delay stops to grow. Default 30 s.
     pub longest_restart_delay: Duration,
+    /// How an agent is chosen for a container. Default in turn.
+    pub placement: Placement,
 }
 
 impl Default for RegistryConfig {
@@ -51,6 +55,7 @@ impl Default for RegistryConfig {
             start_timeout: Duration::from_secs(30),
             restart_delay: Duration::from_secs(1),
             longest_restart_delay: Duration::from_secs(30),
+            placement: Placement::default(),
         }
     }
 }

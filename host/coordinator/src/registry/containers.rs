@@ -5,9 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hulynet_protocol::{AgentId, ClientId, ContainerId, Epoch, Kind, Labels, Uuid};
+use hulynet_protocol::{
+    AgentId, ClientId, ContainerId, Epoch, Kind, Labels, Reason, Selector, Uuid,
+};
 
-use super::time::Time;
+use super::{
+    placement::Affinity,
+    selection::{Index, forget},
+    time::Time,
+};
 
 /// Where an activation is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +78,8 @@ pub(crate) struct Container {
     pub(crate) labels: Labels,
     /// Handed over again when it is started elsewhere.
     pub(crate) extra: Vec<u8>,
+    /// Where it would rather run.
+    pub(crate) affinity: Option<Box<Affinity>>,
     /// The clients that hold references to it.
     pub(crate) holders: BTreeSet<ClientId>,
     state: State,
@@ -82,6 +90,16 @@ pub(crate) struct Container {
     /// Starts, or activations shorter than the restart delay, that failed in a
     /// row.
     pub(crate) failures: u32,
+    /// The agents that refused it since it was last wanted to start.
+    pub(crate) tried: Vec<AgentId>,
+    /// Its agent reported the end of the activation before it answered the
+    /// order to start it.
+    pub(crate) over: bool,
+    /// Why it is where it is.
+    pub(crate) reason: Reason,
+    /// It was made for those who name neither a uuid nor labels, and will be
+    /// the shared one of the agent that starts it.
+    pub(crate) to_share: bool,
 }
 
 impl Container {
@@ -90,11 +108,16 @@ impl Container {
             id,
             labels,
             extra,
+            affinity: None,
             holders: BTreeSet::new(),
             state: State::Vacant { last: Epoch::default(), recovering: false },
             since: Time::default(),
             announced: false,
             failures: 0,
+            tried: Vec::new(),
+            over: false,
+            reason: Reason::NotPlaced,
+            to_share: false,
         }
     }
 
@@ -109,14 +132,11 @@ impl Container {
     }
 }
 
-type Label = (String, String);
-
 /// All containers, by uuid, kind, label and agent.
 #[derive(Debug, Default)]
 pub(crate) struct Containers {
     table: BTreeMap<Uuid, Container>,
-    by_kind: BTreeMap<Kind, BTreeSet<Uuid>>,
-    by_label: BTreeMap<Kind, BTreeMap<Label, BTreeSet<Uuid>>>,
+    by_kind: BTreeMap<Kind, Index>,
     by_agent: BTreeMap<AgentId, BTreeSet<Uuid>>,
     vacant: BTreeMap<Kind, BTreeSet<Uuid>>,
     /// The container of a kind that an agent gives to those who name neither
@@ -127,11 +147,7 @@ pub(crate) struct Containers {
 impl Containers {
     pub(crate) fn insert(&mut self, container: Container) {
         let ContainerId { kind, uuid } = container.id.clone();
-        self.by_kind.entry(kind.clone()).or_default().insert(uuid.clone());
-        let labelled = self.by_label.entry(kind).or_default();
-        for (key, value) in &container.labels {
-            labelled.entry((key.clone(), value.clone())).or_default().insert(uuid.clone());
-        }
+        self.by_kind.entry(kind).or_default().insert(&uuid, &container.labels);
         self.link(&container.id, container.state.place().cloned().as_ref());
         self.table.insert(uuid, container);
     }
@@ -140,13 +156,10 @@ impl Containers {
         let container = self.table.remove(uuid)?;
         let kind = &container.id.kind;
         self.unlink(&container.id, container.state.place());
-        forget(&mut self.by_kind, kind, uuid);
-        if let Some(labelled) = self.by_label.get_mut(kind) {
-            for (key, value) in &container.labels {
-                forget(labelled, &(key.clone(), value.clone()), uuid);
-            }
-            if labelled.is_empty() {
-                self.by_label.remove(kind);
+        if let Some(index) = self.by_kind.get_mut(kind) {
+            index.remove(uuid, &container.labels);
+            if index.is_empty() {
+                self.by_kind.remove(kind);
             }
         }
         Some(container)
@@ -202,12 +215,18 @@ impl Containers {
         self.table.len()
     }
 
-    pub(crate) fn of_kind(&self, kind: &Kind) -> impl Iterator<Item = &Container> {
-        self.by_kind.get(kind).into_iter().flatten().filter_map(|uuid| self.table.get(uuid))
-    }
-
-    pub(crate) fn count_of_kind(&self, kind: &Kind) -> usize {
-        self.by_kind.get(kind).map_or(0, BTreeSet::len)
+    /// Those whose labels meet the conditions, of one kind or of all.
+    pub(crate) fn selected<'a>(
+        &'a self,
+        kind: Option<&'a Kind>,
+        select: &'a Selector,
+    ) -> impl Iterator<Item = &'a Container> {
+        let all = kind.is_none().then(|| self.by_kind.values()).into_iter().flatten();
+        let one = kind.and_then(|kind| self.by_kind.get(kind));
+        all.chain(one)
+            .flat_map(|index| index.candidates(select))
+            .filter_map(|uuid| self.table.get(uuid))
+            .filter(|container| select.matches(&container.labels))
     }
 
     /// The containers that an agent starts, runs or ends.
@@ -232,30 +251,26 @@ impl Containers {
         self.shared.get(&(agent.clone(), kind.clone()))
     }
 
+    /// One that waits to become the shared container of whichever agent starts
+    /// it.
+    pub(crate) fn to_share(&self, kind: &Kind) -> Option<&Uuid> {
+        let waiting = self.vacant.get(kind)?.iter();
+        waiting.into_iter().find(|uuid| self.table.get(*uuid).is_some_and(|c| c.to_share))
+    }
+
     pub(crate) fn set_shared(&mut self, agent: AgentId, kind: Kind, uuid: Uuid) {
         self.shared.insert((agent, kind), uuid);
     }
 
-    /// A container of the kind whose labels contain all of these: one that
+    /// A container of the kind whose labels meet the conditions: one that
     /// runs, else one that starts, else one that would have to be brought
-    /// back. Looks only at those that carry the rarest of the labels.
-    pub(crate) fn labelled(&self, kind: &Kind, labels: &Labels) -> Option<&Uuid> {
-        let index = self.by_label.get(kind)?;
-        let mut rarest: Option<&BTreeSet<Uuid>> = None;
-        for (key, value) in labels {
-            let carriers = index.get(&(key.clone(), value.clone()))?;
-            if rarest.is_none_or(|rarest| carriers.len() < rarest.len()) {
-                rarest = Some(carriers);
-            }
-        }
+    /// back.
+    pub(crate) fn best(&self, kind: &Kind, select: &Selector) -> Option<Uuid> {
         let mut best: Option<(u8, &Uuid)> = None;
-        for uuid in rarest? {
-            let Some(container) = self.table.get(uuid) else { continue };
-            if !labels.iter().all(|(key, value)| container.labels.get(key) == Some(value)) {
-                continue;
-            }
+        for container in self.selected(Some(kind), select) {
+            let uuid = &container.id.uuid;
             let rank = match container.state {
-                State::Running(_) => return Some(uuid),
+                State::Running(_) => return Some(uuid.clone()),
                 State::Starting(_) => 0,
                 State::Terminating(..) => 1,
                 State::Vacant { .. } => 2,
@@ -264,7 +279,7 @@ impl Containers {
                 best = Some((rank, uuid));
             }
         }
-        best.map(|(_, uuid)| uuid)
+        best.map(|(_, uuid)| uuid.clone())
     }
 
     /// Whether every index holds exactly what the containers say.
@@ -273,30 +288,13 @@ impl Containers {
         for container in self.table.values() {
             copy.insert(container.clone());
         }
-        let labels = |all: &BTreeMap<Kind, BTreeMap<Label, BTreeSet<Uuid>>>| -> Vec<_> {
-            all.iter()
-                .flat_map(|(kind, by)| {
-                    by.iter().map(move |(l, u)| (kind.clone(), l.clone(), u.clone()))
-                })
-                .collect()
-        };
         copy.by_kind == self.by_kind
             && copy.by_agent == self.by_agent
             && copy.vacant == self.vacant
-            && labels(&copy.by_label) == labels(&self.by_label)
             && self.shared.iter().all(|((agent, kind), uuid)| {
                 self.table.get(uuid).is_some_and(|c| {
                     &c.id.kind == kind && c.state.place().is_some_and(|p| &p.agent == agent)
                 })
             })
-    }
-}
-
-fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Uuid>>, key: &K, uuid: &Uuid) {
-    if let Some(all) = index.get_mut(key) {
-        all.remove(uuid);
-        if all.is_empty() {
-            index.remove(key);
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! What a container does next, given who wants it.
 
+use hulynet_mutants::{Mutant, mutant};
 use hulynet_protocol::{Reply, Uuid};
 
 use super::{
@@ -16,15 +17,16 @@ impl Registry {
         let Some(container) = self.containers.get(uuid) else { return };
         let held = !container.holders.is_empty();
         let awaited = self.waiters.any(uuid, |wish| wish == Wish::Hold);
+        let offered = self.offers.is_offered(&container.id);
         match container.state().clone() {
-            State::Vacant { .. } if !held && !awaited => self.remove(uuid),
-            State::Vacant { recovering: false, .. } if awaited => self.start(uuid, None),
+            State::Vacant { .. } if !held && !awaited && !offered => self.remove(uuid),
+            State::Vacant { recovering: false, .. } if awaited => self.start(uuid),
             State::Vacant { .. } | State::Starting(_) => {}
             State::Running(_) => self.settle_running(uuid),
             State::Terminating(place, ending) if !ending.asked => {
                 if self.end_is_asked(uuid) {
                     self.ask_to_end(uuid);
-                } else if held || awaited {
+                } else if held || awaited || offered {
                     self.enter_state(uuid, State::Running(place));
                     self.settle_running(uuid);
                 }
@@ -43,14 +45,20 @@ impl Registry {
             return self.begin_to_end(uuid);
         }
         let timer = Timer::Container(uuid.clone());
-        let unused = self.containers.get(uuid).is_some_and(|c| c.holders.is_empty());
-        if !unused {
+        if !self.is_unused(uuid) {
             self.timers.cancel(&timer);
         } else if !self.timers.is_set(&timer) {
             // Clients may need the recovery window to claim what they held.
             let from = self.now.max(self.recovery_ends);
             self.timers.set(timer, from + self.config.unused_timeout);
         }
+    }
+
+    /// Nobody holds it, and no agent offers it as a singleton.
+    pub(crate) fn is_unused(&self, uuid: &Uuid) -> bool {
+        let container = self.containers.get(uuid);
+        !mutant(Mutant::ImmortalContainers)
+            && container.is_some_and(|c| c.holders.is_empty() && !self.offers.is_offered(&c.id))
     }
 
     /// References are counted from the moment of the answer.
@@ -116,7 +124,7 @@ impl Registry {
     pub(crate) fn container_due(&mut self, uuid: &Uuid) {
         let Some(container) = self.containers.get(uuid) else { return };
         match container.state() {
-            State::Vacant { .. } => self.start(uuid, None),
+            State::Vacant { .. } => self.start(uuid),
             State::Starting(_) => self.start_timed_out(uuid),
             State::Running(_) => self.begin_to_end(uuid),
             State::Terminating(..) => self.ask_to_end(uuid),
@@ -125,11 +133,16 @@ impl Registry {
 
     /// Who did not come back by now does not come.
     pub(crate) fn recovery_ended(&mut self) {
+        self.ended.clear();
         for uuid in self.containers.all_vacant() {
             let Some(container) = self.containers.get(&uuid) else { continue };
             if let State::Vacant { last, recovering: true } = *container.state() {
                 self.enter_state(&uuid, State::Vacant { last, recovering: false });
-                self.settle(&uuid);
+                if self.is_wanted(&uuid) {
+                    self.start(&uuid);
+                } else {
+                    self.settle(&uuid);
+                }
             }
         }
     }

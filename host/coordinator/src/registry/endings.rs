@@ -1,7 +1,7 @@
 //! Activations that end.
 
 use hulynet_protocol::{
-    AgentId, ClientId, ContainerId, Epoch, ErrorKind, NetworkError, Reply, Retry, Uuid,
+    AgentId, ClientId, ContainerId, Epoch, ErrorKind, Load, NetworkError, Reply, Retry, Uuid,
 };
 
 use super::{
@@ -31,7 +31,9 @@ impl Registry {
         result: Result<bool, NetworkError>,
     ) {
         let uuid = &id.uuid;
-        let Some(state) = self.activation(agent, id, epoch) else { return };
+        let Some(state) = self.activation(agent, id, epoch) else {
+            return self.stray_answered(agent, id, epoch, &result);
+        };
         let gone = match &result {
             Ok(ended) => *ended,
             Err(error) => {
@@ -80,27 +82,35 @@ impl Registry {
         (place.agent == *agent && place.epoch == epoch).then(|| container.state().clone())
     }
 
-    /// An agent reports containers that ended without being asked.
+    /// An agent renews its lease and reports containers that ended without being
+    /// asked, and its load.
     pub(crate) fn reported_ended(
         &mut self,
         client: &ClientId,
         token: Token,
         agent: &AgentId,
         containers: Vec<(ContainerId, Epoch)>,
+        load: Load,
     ) {
-        if self.agents.get(agent).is_some_and(|known| known.peer != *client) {
-            return self.answer(token, Err(errors::foreign_agent(agent)));
+        match self.agents.get(agent) {
+            Some(known) if known.peer == *client => {}
+            Some(_) => return self.answer(token, Err(errors::foreign_agent(agent))),
+            None => return self.answer(token, Err(errors::unknown_agent(agent))),
         }
         self.answer(token, Ok(Reply::Done));
         for (id, epoch) in containers {
             match self.activation(agent, &id, epoch) {
+                // The answer to the order is on its way, and tells the cause.
                 Some(State::Starting(_)) => {
-                    self.start_failed(&id.uuid, &errors::ended_while_starting());
+                    if let Some(container) = self.containers.get_mut(&id.uuid) {
+                        container.over = true;
+                    }
                 }
                 Some(_) => self.ended(&id.uuid, Cause::Itself),
-                None => {}
+                None => self.stray_ended(agent, &id, epoch),
             }
         }
+        self.reported_load(agent, load);
     }
 
     /// An activation is over. Who waits for the container gets a new one; a
@@ -110,16 +120,20 @@ impl Registry {
         self.answer_ends(uuid);
         let Some(container) = self.containers.get(uuid) else { return };
         let last = container.state().epoch();
-        let held = !container.holders.is_empty();
+        let held = !container.holders.is_empty() || self.offers.is_offered(&container.id);
         let lived = self.now.since(container.since) >= self.config.restart_delay;
         self.enter_state(uuid, State::Vacant { last, recovering: false });
+        if let Some(container) = self.containers.get_mut(uuid) {
+            container.tried.clear();
+            container.to_share = false;
+        }
         if self.waiters.any(uuid, |wish| wish == Wish::Hold) || !held {
             self.settle(uuid);
         } else if cause == Cause::AgentLost || lived {
             if let Some(container) = self.containers.get_mut(uuid) {
                 container.failures = 0;
             }
-            self.start(uuid, None);
+            self.start(uuid);
         } else {
             self.restart_later(uuid);
         }

@@ -1,7 +1,8 @@
 //! The registry's refusals: what a person reads and whether a retry is safe.
 
 use hulynet_protocol::{
-    AgentId, ClientId, ContainerId, Epoch, ErrorKind, Kind, NetworkError, Retry, limits,
+    AgentId, ClientId, ContainerId, Epoch, ErrorKind, Kind, NetworkError, Retry, Selector,
+    StartFailure, Uuid, limits,
 };
 
 pub(crate) fn unknown_client(client: &ClientId) -> NetworkError {
@@ -32,6 +33,46 @@ pub(crate) fn unknown_kind<'a>(
     NetworkError::not_processed(
         ErrorKind::UnknownKind,
         format!("no agent serves the kind \"{kind}\"; kinds served now: {served}"),
+    )
+}
+
+pub(crate) fn no_room(kind: &Kind, serving: usize) -> NetworkError {
+    NetworkError::not_processed(
+        ErrorKind::Busy,
+        format!(
+            "the kind \"{kind}\" is served by {serving} agents, and all of them are draining or \
+             full; start another agent or try again later"
+        ),
+    )
+}
+
+pub(crate) fn unknown_agent(agent: &AgentId) -> NetworkError {
+    NetworkError::not_processed(
+        ErrorKind::Unavailable,
+        format!("the agent {agent} is not registered; register it and repeat this"),
+    )
+}
+
+pub(crate) fn undetermined(kind: &Kind, select: &Selector) -> NetworkError {
+    NetworkError::refused(
+        ErrorKind::UnknownContainer,
+        format!(
+            "no container of the kind \"{kind}\" matches \"{select}\", and a new one would not \
+             either; give it labels that match"
+        ),
+    )
+}
+
+pub(crate) fn not_live(uuid: &Uuid, failure: Option<StartFailure>) -> NetworkError {
+    let failed = failure.map_or_else(String::new, |failure| {
+        format!(
+            "; its last start, {} ms ago on the agent {}, failed: {}",
+            failure.ago_ms, failure.agent, failure.error.message
+        )
+    });
+    NetworkError::refused(
+        ErrorKind::UnknownContainer,
+        format!("no container with the uuid \"{uuid}\" is live or wanted{failed}"),
     )
 }
 

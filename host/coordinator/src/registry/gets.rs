@@ -1,14 +1,17 @@
 //! What clients ask for: get, reclaim, release, terminate.
 
+use hulynet_mutants::{Mutant, mutant};
 use hulynet_protocol::{
-    AgentId, Change, ClientId, ContainerId, GetOptions, Kind, NetworkError, Reply, Retry, Target,
-    Uuid,
+    Change, ClientId, ContainerId, GetOptions, Kind, Labels, NetworkError, Reason, Reply, Retry,
+    Target, Uuid,
 };
 
 use super::{
     Registry, Token,
     containers::{Container, State},
     errors,
+    placement::{Affinity, Choice},
+    selection::containing,
     timers::Timer,
     validate,
     waiters::{Waiter, Wish},
@@ -16,34 +19,78 @@ use super::{
 
 impl Registry {
     /// By uuid, else by labels, else one shared container per agent in turn.
+    /// Within the recovery window a named container that nobody brought back
+    /// yet is waited for: an agent may still run it.
     pub(crate) fn get(&mut self, client: ClientId, token: Token, kind: Kind, options: GetOptions) {
-        if let Err(error) = check(&options) {
+        if let Err(error) = validate::options(&options) {
             return self.answer(token, Err(error));
         }
         let waiter = Waiter { token, client, wish: Wish::Hold };
-        let GetOptions { uuid, labels, extra } = options;
-        if let Some(uuid) = uuid {
-            let wanted = Container::vacant(ContainerId { kind, uuid }, labels, extra);
-            return self.want(wanted, waiter, None);
-        }
-        if !labels.is_empty() {
-            let uuid = match self.containers.labelled(&kind, &labels) {
-                Some(uuid) => uuid.clone(),
-                None => self.fresh_uuid(),
-            };
-            let wanted = Container::vacant(ContainerId { kind, uuid }, labels, extra);
-            return self.want(wanted, waiter, None);
-        }
-        let Some(agent) = self.agents.next(&kind) else {
-            let error = errors::unknown_kind(&kind, self.agents.kinds());
-            return self.answer(token, Err(error));
+        let GetOptions { uuid, mut labels, mut select, extra, near, avoid } = options;
+        let affinity = Affinity::new(near, avoid);
+        let by_labels = !labels.is_empty() || !select.is_empty();
+        let named = uuid.is_some();
+        let uuid = match uuid {
+            Some(uuid) => uuid,
+            None if by_labels => {
+                select.0.extend(containing(&labels).0);
+                match self.containers.best(&kind, &select) {
+                    Some(uuid) => uuid,
+                    None => {
+                        labels.extend(select.determined());
+                        if !select.matches(&labels) {
+                            let error = errors::undetermined(&kind, &select);
+                            return self.answer(token, Err(error));
+                        }
+                        self.fresh_uuid()
+                    }
+                }
+            }
+            None => return self.get_shared(waiter, kind, extra, affinity),
         };
-        let shared = self.containers.shared(&agent, &kind).cloned();
-        let uuid = shared.clone().unwrap_or_else(|| self.fresh_uuid());
-        let id = ContainerId { kind: kind.clone(), uuid: uuid.clone() };
-        self.want(Container::vacant(id, labels, extra), waiter, Some(&agent));
-        if shared.is_none() {
-            self.containers.set_shared(agent, kind, uuid);
+        let mut wanted = Container::vacant(ContainerId { kind, uuid }, labels, extra);
+        wanted.affinity = affinity;
+        if named && self.now < self.recovery_ends {
+            wanted = wanted.recovering();
+        }
+        self.want(wanted, waiter);
+    }
+
+    /// Those who name neither a uuid nor labels share one container per agent.
+    fn get_shared(
+        &mut self,
+        waiter: Waiter,
+        kind: Kind,
+        extra: Vec<u8>,
+        affinity: Option<Box<Affinity>>,
+    ) {
+        let fresh = self.fresh_uuid();
+        let made = |uuid| {
+            let id = ContainerId { kind: kind.clone(), uuid };
+            let mut wanted = Container::vacant(id, Labels::new(), extra);
+            wanted.affinity.clone_from(&affinity);
+            wanted.to_share = true;
+            wanted
+        };
+        match self.place_shared(&kind, &fresh, affinity.as_deref()) {
+            Choice::Agent(agent, _) => match self.containers.shared(&agent, &kind).cloned() {
+                Some(uuid) => self.want(made(uuid), waiter),
+                None => {
+                    self.containers.insert(made(fresh.clone()));
+                    self.waiters.add(&fresh, waiter);
+                    self.start_at(&fresh, agent, Reason::Shared);
+                }
+            },
+            // All who come meanwhile wait for the same one.
+            Choice::Later(_) => {
+                let waiting = self.containers.to_share(&kind).cloned();
+                self.want(made(waiting.unwrap_or(fresh)), waiter);
+            }
+            Choice::Nobody(error) => self.answer(waiter.token, Err(error)),
+            Choice::Exhausted => {
+                let error = errors::unknown_kind(&kind, self.agents.kinds());
+                self.answer(waiter.token, Err(error));
+            }
         }
     }
 
@@ -57,28 +104,30 @@ impl Registry {
         id: ContainerId,
         options: GetOptions,
     ) {
-        if let Err(error) = check(&options) {
+        if let Err(error) = validate::options(&options) {
             return self.answer(token, Err(error));
         }
         let uuid = id.uuid.clone();
         let mut wanted = Container::vacant(id, options.labels, options.extra);
+        wanted.affinity = Affinity::new(options.near, options.avoid);
         if self.now < self.recovery_ends {
             wanted = wanted.recovering();
         }
-        // An agent that brought it back could not bring its extra.
+        // An agent that brought it back could not bring what only clients know.
         if let Some(known) = self.containers.get_mut(&uuid)
             && known.extra.is_empty()
         {
             known.extra.clone_from(&wanted.extra);
+            known.affinity.clone_from(&wanted.affinity);
         }
-        self.want(wanted, Waiter { token, client, wish: Wish::Hold }, None);
+        self.want(wanted, Waiter { token, client, wish: Wish::Hold });
     }
 
     /// Joins the container with this uuid, or makes the wanted one.
-    fn want(&mut self, wanted: Container, waiter: Waiter, preferred: Option<&AgentId>) {
+    fn want(&mut self, wanted: Container, waiter: Waiter) {
         let uuid = wanted.id.uuid.clone();
         match self.containers.get(&uuid) {
-            Some(found) if found.id.kind != wanted.id.kind => {
+            Some(found) if found.id.kind != wanted.id.kind && !mutant(Mutant::AnyKind) => {
                 let error = errors::other_kind(&wanted.id, &found.id.kind);
                 return self.answer(waiter.token, Err(error));
             }
@@ -86,10 +135,7 @@ impl Registry {
             None => self.containers.insert(wanted),
         }
         self.waiters.add(&uuid, waiter);
-        match preferred {
-            Some(agent) if self.is_vacant(&uuid) => self.start(&uuid, Some(agent)),
-            _ => self.settle(&uuid),
-        }
+        self.settle(&uuid);
     }
 
     fn is_vacant(&self, uuid: &Uuid) -> bool {
@@ -109,6 +155,7 @@ impl Registry {
     pub(crate) fn release(&mut self, client: &ClientId, token: Token, id: &ContainerId) {
         if let Some(container) = self.containers.get_mut(&id.uuid)
             && container.id.kind == id.kind
+            && !mutant(Mutant::LostRelease)
             && container.holders.remove(client)
         {
             if let Some(client) = self.clients.get_mut(client) {
@@ -172,16 +219,15 @@ impl Registry {
     pub(crate) fn remove(&mut self, uuid: &Uuid) {
         self.timers.cancel(&Timer::Container(uuid.clone()));
         let Some(container) = self.containers.remove(uuid) else { return };
-        if container.announced {
+        if self.now < self.recovery_ends {
+            self.ended.insert(uuid.clone(), container.state().epoch());
+        }
+        if container.announced && !mutant(Mutant::MergedEvents) {
             self.events.push(Change::ContainerRemoved {
                 epoch: container.state().epoch(),
                 id: container.id,
             });
         }
+        self.want_offered(uuid);
     }
-}
-
-fn check(options: &GetOptions) -> Result<(), NetworkError> {
-    validate::labels("the request", &options.labels)?;
-    validate::extra(&options.extra)
 }

@@ -16,6 +16,33 @@ impl Registry {
         require(self.containers.is_consistent(), "an index of containers is wrong")?;
         require(self.waiters.is_consistent(), "an index of waiting requests is wrong")?;
         require(self.timers.is_consistent(), "the two views of the timers differ")?;
+        require(self.offers.is_consistent(), "the two views of the offers differ")?;
+        for (uuid, agent) in self.offers.iter() {
+            require(
+                self.agents.get(agent).is_some(),
+                &format!("the agent {agent}, which is gone, offers {uuid}"),
+            )?;
+            require(
+                self.containers.get(uuid).is_some(),
+                &format!("{uuid} is offered and does not exist"),
+            )?;
+        }
+        require(
+            self.strays.is_empty() || self.timers.is_set(&Timer::Strays),
+            "nothing ends the activations that are nobody's",
+        )?;
+        for agent in self.strays.keys() {
+            require(
+                self.agents.get(agent).is_some(),
+                &format!("the agent {agent}, which is gone, is to end something"),
+            )?;
+        }
+        for agent in self.failing.agents() {
+            require(
+                self.agents.get(agent).is_some(),
+                &format!("the failures of the agent {agent}, which is gone, are remembered"),
+            )?;
+        }
 
         for (id, agent) in self.agents.iter() {
             let owner = self.clients.get(&agent.peer);
@@ -57,6 +84,7 @@ impl Registry {
         for timer in self.timers.armed() {
             let owned = match timer {
                 Timer::Recovery => true,
+                Timer::Strays => !self.strays.is_empty(),
                 Timer::Lease(client) => self.clients.contains_key(client),
                 Timer::Container(uuid) => self.containers.get(uuid).is_some(),
             };
@@ -77,12 +105,14 @@ impl Registry {
                 )?;
                 require(place.epoch <= self.epoch, &format!("{id} has an epoch of the future"))?;
             }
-            let wanted = !container.holders.is_empty() || self.waiters.any(&id.uuid, |_| true);
+            let wanted = !container.holders.is_empty()
+                || self.waiters.any(&id.uuid, |_| true)
+                || self.offers.is_offered(id);
             let moves = self.timers.is_set(&Timer::Container(id.uuid.clone()));
             match container.state() {
                 State::Vacant { .. } => require(wanted, &format!("nobody wants the vacant {id}")),
                 State::Running(_) => require(
-                    container.holders.is_empty() == moves,
+                    self.is_unused(&id.uuid) == moves,
                     &format!("{id} is unused without an end, or ends though it is used"),
                 ),
                 State::Starting(_) | State::Terminating(..) => {

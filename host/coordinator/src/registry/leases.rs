@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hulynet_mutants::{Mutant, mutant};
 use hulynet_protocol::ClientId;
 
 use super::{Action, Registry, clients::Client, timers::Timer};
@@ -14,6 +15,10 @@ impl Registry {
         resumed: bool,
     ) {
         let lease = alive_timeout.clamp(self.config.shortest_lease, self.config.longest_lease);
+        if resumed && mutant(Mutant::DeadAfterReconnect) {
+            self.lose_client(&client);
+            self.clients.insert(client.clone(), Client::new(lease, self.now));
+        }
         match self.clients.get_mut(&client) {
             Some(known) => {
                 known.lease = lease;
@@ -49,7 +54,9 @@ impl Registry {
     pub(crate) fn lose_client(&mut self, client: &ClientId) {
         let Some(lost) = self.clients.remove(client) else { return };
         self.timers.cancel(&Timer::Lease(client.clone()));
-        self.events.unwatch(client);
+        if !mutant(Mutant::LeakedWatchers) {
+            self.events.unwatch(client);
+        }
         let mut touched = self.waiters.cancel_client(client);
         for uuid in lost.held {
             if let Some(container) = self.containers.get_mut(&uuid) {

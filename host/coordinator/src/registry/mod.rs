@@ -4,14 +4,18 @@
 //! | file | what it decides |
 //! |---|---|
 //! | `agents` | who serves a kind, whose turn it is |
+//! | `placement` | on which agent a container is started |
+//! | `backoff` | which agents are spared which kinds after failures |
+//! | `offers` | singletons and who stands by for them |
 //! | `containers` | the containers and the indexes over them |
 //! | `clients`, `leases` | who lives, what a dead peer leaves behind |
 //! | `waiters` | requests that wait for a start or an end |
 //! | `gets` | get, reclaim, release and terminate, as clients ask for them |
 //! | `demand` | what a container does next, given who wants it |
-//! | `starts`, `endings` | the life of an activation |
+//! | `starts`, `endings`, `strays` | the life of an activation |
 //! | `registration` | agents that come, come back and go |
-//! | `events`, `records` | what watchers and lists are told |
+//! | `events`, `records`, `explain` | what watchers, lists and operators are told |
+//! | `selection` | containers by their labels |
 //! | `routes` | where a proxied request goes |
 //! | `timers`, `time`, `config` | when |
 //!
@@ -19,6 +23,7 @@
 //! same inputs always give the same actions.
 
 mod agents;
+mod backoff;
 mod clients;
 mod config;
 mod containers;
@@ -26,13 +31,18 @@ mod demand;
 mod endings;
 mod errors;
 mod events;
+mod explain;
 mod gets;
 mod invariants;
 mod leases;
+mod offers;
+mod placement;
 mod records;
 mod registration;
 mod routes;
+mod selection;
 mod starts;
+mod strays;
 mod time;
 mod timers;
 mod validate;
@@ -41,7 +51,10 @@ mod waiters;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use hulynet_protocol::{
     AgentId, Call, ClientId, ContainerId, Epoch, NetworkError, NetworkEvent, Reply, StartContainer,
@@ -49,13 +62,18 @@ use hulynet_protocol::{
 };
 
 pub use config::RegistryConfig;
+pub use placement::Placement;
 pub use routes::Route;
 pub use time::Time;
 
 use agents::Agents;
+use backoff::Failing;
 use clients::Clients;
 use containers::Containers;
 use events::Events;
+use offers::Offers;
+use placement::Random;
+use strays::Strays;
 use timers::{Timer, Timers};
 use waiters::Waiters;
 
@@ -169,10 +187,17 @@ pub struct Registry {
     now: Time,
     /// Until then claimed containers wait for their agents.
     recovery_ends: Time,
+    /// The last activations of containers that ended in the recovery window.
+    ended: BTreeMap<Uuid, Epoch>,
     /// The epoch of the newest activation.
     epoch: Epoch,
     uuids: Box<dyn FnMut() -> Uuid + Send>,
+    /// For choices among agents; seeded with the term.
+    random: Random,
     agents: Agents,
+    failing: Failing,
+    offers: Offers,
+    strays: Strays,
     containers: Containers,
     clients: Clients,
     waiters: Waiters,
@@ -197,9 +222,14 @@ impl Registry {
             config,
             now: Time::default(),
             recovery_ends,
+            ended: BTreeMap::new(),
             epoch: Epoch { term, counter: 0 },
             uuids: Box::new(uuids),
+            random: Random::new(term),
             agents: Agents::default(),
+            failing: Failing::default(),
+            offers: Offers::default(),
+            strays: Strays::default(),
             containers: Containers::default(),
             clients: Clients::default(),
             waiters: Waiters::default(),
@@ -240,6 +270,7 @@ impl Registry {
         while let Some(timer) = self.timers.pop(self.now) {
             match timer {
                 Timer::Recovery => self.recovery_ended(),
+                Timer::Strays => self.strays_due(),
                 Timer::Lease(client) => self.lease_ended(&client),
                 Timer::Container(uuid) => self.container_due(&uuid),
             }
@@ -278,8 +309,8 @@ impl Registry {
         match call {
             Call::Register(registration) => self.register(client, token, registration),
             Call::Unregister(agent) => self.unregister(&client, token, &agent),
-            Call::Ended { agent, containers } => {
-                self.reported_ended(&client, token, &agent, containers);
+            Call::Ended { agent, containers, load } => {
+                self.reported_ended(&client, token, &agent, containers, load);
             }
             Call::Get { kind, options } => self.get(client, token, kind, options),
             Call::Reclaim { id, options } => self.reclaim(client, token, id, options),
@@ -287,7 +318,8 @@ impl Registry {
             Call::Terminate { target, force } => self.terminate(client, token, &target, force),
             Call::Agents => self.list_agents(token),
             Call::Kinds => self.list_kinds(token),
-            Call::List { kind } => self.list_containers(token, kind.as_ref()),
+            Call::List { kind, select } => self.list_containers(token, kind.as_ref(), &select),
+            Call::Explain(uuid) => self.explain(token, &uuid),
             Call::Watch => self.watch(client, token),
             Call::Unwatch => {
                 self.events.unwatch(&client);

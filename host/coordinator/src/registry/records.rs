@@ -1,15 +1,16 @@
 //! What the registry tells of itself: records, lists, snapshots.
 
+use hulynet_mutants::{Mutant, mutant};
 use hulynet_protocol::{
     AgentId, AgentRecord, Change, ClientId, ContainerRecord, ContainerState, Endpoint, Kind, Reply,
-    Snapshot, Uuid, limits,
+    Selector, Snapshot, Uuid, limits,
 };
 
 use super::{
     Registry, Token,
     agents::Agent,
     containers::{Container, State},
-    errors,
+    errors, validate,
 };
 
 impl Registry {
@@ -22,6 +23,7 @@ impl Registry {
             State::Terminating(place, _) => (place, ContainerState::Terminating),
         };
         let address = self.agents.get(&place.agent).and_then(|a| a.endpoint.address.clone());
+        let address = address.filter(|_| !mutant(Mutant::EmptyEndpoint));
         Some(ContainerRecord {
             id: container.id.clone(),
             endpoint: Endpoint { agent: place.agent.clone(), address },
@@ -38,6 +40,8 @@ impl Registry {
             kinds: agent.kinds.iter().cloned().collect(),
             containers: self.containers.count_at(id) as u64,
             labels: agent.labels.clone(),
+            load: agent.load,
+            failing: self.failing.of_agent(self.now, id),
         }
     }
 
@@ -66,15 +70,17 @@ impl Registry {
         self.answer(token, Ok(Reply::Kinds(kinds)));
     }
 
-    pub(crate) fn list_containers(&mut self, token: Token, kind: Option<&Kind>) {
-        let count = kind.map_or(self.containers.len(), |kind| self.containers.count_of_kind(kind));
-        if count > limits::LISTED {
-            return self.answer(token, Err(errors::too_many("containers", count)));
+    /// Sorted by uuid.
+    pub(crate) fn list_containers(&mut self, token: Token, kind: Option<&Kind>, select: &Selector) {
+        if let Err(error) = validate::selector(select) {
+            return self.answer(token, Err(error));
         }
-        let records = match kind {
-            Some(kind) => self.containers.of_kind(kind).filter_map(|c| self.record(c)).collect(),
-            None => self.containers.iter().filter_map(|c| self.record(c)).collect(),
-        };
+        let mut records: Vec<_> =
+            self.containers.selected(kind, select).filter_map(|c| self.record(c)).collect();
+        if records.len() > limits::LISTED {
+            return self.answer(token, Err(errors::too_many("containers", records.len())));
+        }
+        records.sort_by(|a, b| a.id.uuid.cmp(&b.id.uuid));
         self.answer(token, Ok(Reply::Containers(records)));
     }
 

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hulynet_mutants::{Mutant, mutant};
 use hulynet_protocol::{
-    Activation, AgentId, Change, ClientId, Epoch, Kind, Registered, Registration, Reply, Uuid,
+    Activation, AgentId, Change, ClientId, ContainerId, Epoch, Intake, Kind, Labels, Load, Reason,
+    Registered, Registration, Reply, Uuid,
 };
 
 use super::{
@@ -14,6 +16,7 @@ use super::{
     errors,
     timers::Timer,
     validate,
+    waiters::Wish,
 };
 
 impl Registry {
@@ -24,15 +27,26 @@ impl Registry {
         if let Err(error) = validate::registration(&registration) {
             return self.answer(token, Err(error));
         }
-        let Registration { endpoint, kinds, labels, containers } = registration;
+        let Registration { endpoint, kinds, labels, containers, load, offers } = registration;
         let id = endpoint.agent.clone();
         let kinds: BTreeSet<Kind> = kinds.into_iter().collect();
-        self.insert_agent(Agent { peer: client.clone(), endpoint, kinds: kinds.clone(), labels });
+        let agent = Agent {
+            peer: client.clone(),
+            endpoint,
+            kinds: kinds.clone(),
+            labels,
+            load,
+            counted: 0,
+        };
+        self.insert_agent(agent);
 
+        self.forget_strays(&id);
         let before = self.containers.at(&id);
         let mut brought = BTreeMap::new();
         let mut terminate = Vec::new();
-        for activation in containers {
+        for activation in
+            containers.into_iter().filter(|_| !mutant(Mutant::ForgottenOnRegistration))
+        {
             let (container, epoch) = (activation.id.clone(), activation.epoch);
             brought.insert(container.uuid.clone(), epoch);
             if !self.adopt(&id, activation) {
@@ -48,8 +62,56 @@ impl Registry {
                 self.ended(&uuid, Cause::Itself);
             }
         }
+        self.agents.report(&id, load, self.containers.count_at(&id));
+        self.set_offers(&id, &offers);
         for kind in &kinds {
             self.start_vacant(kind);
+        }
+    }
+
+    /// What an agent offers exists from now on, until nobody offers or wants it.
+    fn set_offers(&mut self, agent: &AgentId, offers: &[ContainerId]) {
+        for uuid in self.offers.set(agent, offers) {
+            self.settle(&uuid);
+        }
+        for id in offers {
+            self.want_offered(&id.uuid);
+        }
+    }
+
+    /// Brings a container to life that an agent offers. In the recovery window
+    /// it waits for an agent that runs it already.
+    pub(crate) fn want_offered(&mut self, uuid: &Uuid) {
+        let Some(id) = self.offers.offered(uuid) else { return };
+        match self.containers.get(uuid) {
+            // It stays as long as it is offered.
+            Some(known) if known.id == id => self.settle(uuid),
+            // The uuid belongs to another kind until that container ends.
+            Some(_) => {}
+            None => {
+                let wanted = Container::vacant(id, Labels::new(), Vec::new());
+                if self.now < self.recovery_ends {
+                    return self.containers.insert(wanted.recovering());
+                }
+                self.containers.insert(wanted);
+                self.start(uuid);
+            }
+        }
+    }
+
+    /// Takes note of an agent's load. One that takes containers again gets
+    /// those that waited for it.
+    pub(crate) fn reported_load(&mut self, id: &AgentId, load: Load) {
+        let before = self.agents.report(id, load, self.containers.count_at(id));
+        if before.is_none_or(|before| before == load.intake) {
+            return;
+        }
+        let Some(agent) = self.agents.get(id).cloned() else { return };
+        self.events.push(Change::AgentUpdated(self.agent_record(id, &agent)));
+        if load.intake == Intake::Open {
+            for kind in &agent.kinds {
+                self.start_vacant(kind);
+            }
         }
     }
 
@@ -67,7 +129,7 @@ impl Registry {
         let record = self.agent_record(&id, &agent);
         match known {
             None => self.events.push(Change::AgentAdded(record)),
-            Some(known) if known == (Agent { peer: known.peer.clone(), ..agent.clone() }) => {}
+            Some(known) if known.looks_like(&agent) => {}
             Some(_) => self.events.push(Change::AgentUpdated(record)),
         }
         self.agents.insert(agent);
@@ -78,15 +140,19 @@ impl Registry {
     fn adopt(&mut self, agent: &AgentId, brought: Activation) -> bool {
         let Activation { id, epoch, labels } = brought;
         let uuid = id.uuid.clone();
+        let newest = epoch > self.epoch;
         // An earlier coordinator may have had a faster clock.
         self.epoch = self.epoch.max(epoch);
         let place = Place { agent: agent.clone(), epoch };
         let Some(known) = self.containers.get(&uuid) else {
+            if !newest && self.is_over(&uuid, epoch) {
+                return false;
+            }
             self.containers.insert(Container::vacant(id, labels, Vec::new()));
             self.settle_at(&uuid, place);
             return true;
         };
-        if known.id.kind != id.kind || epoch < known.state().epoch() {
+        if known.id.kind != id.kind || epoch < known.state().epoch() && !mutant(Mutant::OlderWins) {
             return false;
         }
         let state = known.state().clone();
@@ -113,8 +179,19 @@ impl Registry {
         }
     }
 
+    /// Whether an activation of a container that is not known is over for
+    /// certain. After the recovery window that is everything which an agent
+    /// brings late: what was wanted of it runs elsewhere or ran there and
+    /// ended, and epochs must not go back.
+    fn is_over(&self, uuid: &Uuid, epoch: Epoch) -> bool {
+        self.now >= self.recovery_ends || self.ended.get(uuid).is_some_and(|last| epoch <= *last)
+    }
+
     fn settle_at(&mut self, uuid: &Uuid, place: Place) {
         self.enter_state(uuid, State::Starting(place));
+        if let Some(container) = self.containers.get_mut(uuid) {
+            container.reason = Reason::Brought;
+        }
         self.run(uuid);
     }
 
@@ -137,8 +214,9 @@ impl Registry {
             let waits = self.containers.get(&uuid).is_some_and(|container| {
                 matches!(container.state(), State::Vacant { recovering: false, .. })
             });
-            if waits && !delayed {
-                self.start(&uuid, None);
+            let awaited = self.waiters.any(&uuid, |wish| wish == Wish::Hold);
+            if waits && (awaited || !delayed) {
+                self.start(&uuid);
             }
         }
     }
@@ -166,9 +244,16 @@ impl Registry {
         if self.agents.remove(agent).is_none() {
             return;
         }
+        self.failing.forget(agent);
+        self.forget_strays(agent);
+        let withdrawn = self.offers.set(agent, &[]);
         self.events.push(Change::AgentRemoved(agent.clone()));
-        for uuid in self.containers.at(agent) {
+        let there = self.containers.at(agent);
+        for uuid in there.into_iter().filter(|_| !mutant(Mutant::StrandedReferences)) {
             self.ended(&uuid, Cause::AgentLost);
+        }
+        for uuid in withdrawn {
+            self.settle(&uuid);
         }
     }
 }

@@ -11,6 +11,8 @@ use super::time::Time;
 pub(crate) enum Timer {
     /// The recovery window ends.
     Recovery,
+    /// Activations that are nobody's are asked to end again.
+    Strays,
     /// A client's lease may be over.
     Lease(ClientId),
     /// The next step of a container: its state says which.
@@ -40,6 +42,11 @@ impl Timers {
 
     pub(crate) fn is_set(&self, timer: &Timer) -> bool {
         self.due.contains_key(timer)
+    }
+
+    /// When a timer fires.
+    pub(crate) fn at(&self, timer: &Timer) -> Option<Time> {
+        self.due.get(timer).copied()
     }
 
     /// When the earliest fires.

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use hulynet_protocol::{ErrorKind, Labels, NetworkError, Registration, limits};
+use hulynet_protocol::{
+    ErrorKind, GetOptions, Labels, NetworkError, Registration, Selector, limits,
+};
 
 use super::errors::invalid;
 
@@ -33,7 +35,19 @@ pub(crate) fn labels(whose: &str, labels: &Labels) -> Result<(), NetworkError> {
     Ok(())
 }
 
-pub(crate) fn extra(extra: &[u8]) -> Result<(), NetworkError> {
+pub(crate) fn options(options: &GetOptions) -> Result<(), NetworkError> {
+    labels("the request", &options.labels)?;
+    labels("near", &options.near)?;
+    labels("avoid", &options.avoid)?;
+    selector(&options.select)?;
+    extra(&options.extra)
+}
+
+pub(crate) fn selector(selector: &Selector) -> Result<(), NetworkError> {
+    selector.check().map_err(invalid)
+}
+
+fn extra(extra: &[u8]) -> Result<(), NetworkError> {
     if extra.len() > limits::EXTRA_BYTES {
         return Err(NetworkError::refused(
             ErrorKind::TooLarge,
@@ -53,9 +67,11 @@ pub(crate) fn registration(registration: &Registration) -> Result<(), NetworkErr
         check_address(address)
             .map_err(|why| invalid(format!("the address of the agent {agent} {why}")))?;
     }
-    for (what, count) in
-        [("kinds", registration.kinds.len()), ("containers", registration.containers.len())]
-    {
+    for (what, count) in [
+        ("kinds", registration.kinds.len()),
+        ("containers", registration.containers.len()),
+        ("offers", registration.offers.len()),
+    ] {
         if count > limits::LISTED {
             return Err(invalid(format!(
                 "the agent {agent} lists {count} {what}; at most {} are allowed",

@@ -55,6 +55,11 @@ impl Waiters {
         taken
     }
 
+    /// Those of one container, in order of arrival.
+    pub(crate) fn of(&self, uuid: &Uuid) -> &[Waiter] {
+        self.by_container.get(uuid).map_or(&[], Vec::as_slice)
+    }
+
     /// Whether one of the container's waiters matches.
     pub(crate) fn any(&self, uuid: &Uuid, matches: impl Fn(Wish) -> bool) -> bool {
         self.by_container.get(uuid).is_some_and(|all| all.iter().any(|w| matches(w.wish)))

@@ -242,7 +242,8 @@ fn only_the_agent_itself_reports_its_containers() {
     network.join("c");
     let asked = network.run("c", "x");
     let containers = vec![(asked.id, asked.epoch)];
-    let token = network.ask("c", Call::Ended { agent: agent("a"), containers });
+    let token =
+        network.ask("c", Call::Ended { agent: agent("a"), containers, load: Load::default() });
     assert_eq!(network.error(token).kind, ErrorKind::PermissionDenied);
     assert!(network.exists("x"));
 }

@@ -218,7 +218,8 @@ fn lists_are_sorted_and_of_the_kind_that_was_asked_for() {
         network.list("c").iter().map(|r| r.id.uuid.as_str()).collect::<Vec<_>>(),
         ["x", "y"]
     );
-    let token = network.ask("c", Call::List { kind: Some(kind("session")) });
+    let token =
+        network.ask("c", Call::List { kind: Some(kind("session")), select: Selector::default() });
     assert_eq!(*network.answer(token), Ok(Reply::Containers(vec![])));
 }
 

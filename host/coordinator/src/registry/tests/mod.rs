@@ -3,16 +3,23 @@
 
 mod endings;
 mod events;
+mod explain;
+mod failures;
+mod faults_of_the_original;
 mod gets;
 mod leases;
+mod placement;
 mod registration;
+mod selectors;
+mod singletons;
 mod starts;
+mod strays;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use hulynet_protocol::{
-    Activation, ContainerRecord, Endpoint, ErrorKind, GetOptions, Kind, Labels, Registered,
-    Registration, Retry, Target,
+    Activation, ContainerRecord, Endpoint, ErrorKind, GetOptions, Intake, Kind, Labels, Load,
+    Registered, Registration, Retry, Selector, Target,
 };
 
 use super::*;
@@ -194,6 +201,30 @@ impl Network {
         }
     }
 
+    /// An agent joins with what `change` makes of its registration.
+    fn agent_as(&mut self, name: &str, change: impl FnOnce(&mut Registration)) {
+        self.join(name);
+        let Call::Register(mut sent) = registration(name, &["echo"], vec![]) else { panic!() };
+        change(&mut sent);
+        let token = self.ask(name, Call::Register(sent));
+        assert!(matches!(self.answer(token), Ok(Reply::Registered(_))), "{:?}", self.answer(token));
+    }
+
+    /// An agent renews its lease and tells how busy it is.
+    fn report(&mut self, name: &str, used: u32, intake: Intake) {
+        let load = Load { used, intake };
+        let token = self.ask(name, Call::Ended { agent: agent(name), containers: vec![], load });
+        assert_eq!(*self.answer(token), Ok(Reply::Done));
+    }
+
+    /// The only agent that was asked to start something, which succeeds.
+    fn placed(&mut self) -> AgentId {
+        let asked = self.take_asked();
+        assert!(asked.start);
+        self.started(&asked, Ok(()));
+        asked.agent
+    }
+
     fn get(&mut self, name: &str, options: GetOptions) -> Token {
         self.ask(name, Call::Get { kind: kind("echo"), options })
     }
@@ -231,7 +262,8 @@ impl Network {
     fn ended(&mut self, asked: &Asked) -> Token {
         let Asked { agent, id, epoch, .. } = asked.clone();
         let peer = agent.as_str().to_owned();
-        self.ask(&peer, Call::Ended { agent, containers: vec![(id, epoch)] })
+        let load = Load::default();
+        self.ask(&peer, Call::Ended { agent, containers: vec![(id, epoch)], load })
     }
 
     /// Gets a container and has its agent start it.
@@ -244,7 +276,7 @@ impl Network {
     }
 
     fn list(&mut self, name: &str) -> Vec<ContainerRecord> {
-        let token = self.ask(name, Call::List { kind: None });
+        let token = self.ask(name, Call::List { kind: None, select: Selector::default() });
         match self.answer(token) {
             Ok(Reply::Containers(records)) => records.clone(),
             other => panic!("{other:?}"),
@@ -275,6 +307,8 @@ fn registration(name: &str, kinds: &[&str], containers: Vec<Activation>) -> Call
         kinds: kinds.iter().map(|name| kind(name)).collect(),
         labels: Labels::new(),
         containers,
+        load: Load::default(),
+        offers: vec![],
     })
 }
 

@@ -160,6 +160,7 @@ fn epochs_go_on_after_those_of_a_coordinator_with_a_faster_clock() {
     network.join("a");
     network.register("a", &["echo"], vec![activation("x", 9, 4)]);
     network.join("c");
+    network.advance(3 * SECOND);
     assert_eq!(network.run("c", "y").epoch, Epoch { term: 9, counter: 5 });
 }
 
@@ -244,4 +245,67 @@ fn an_agent_that_unregisters_leaves_nothing_behind() {
         assert_eq!(*network.answer(token), Ok(Reply::Done));
     }
     assert_eq!(network.take_asked().agent, agent("b"));
+}
+
+#[test]
+fn a_named_container_is_not_started_while_its_agent_may_come_back() {
+    let mut network = Network::young();
+    network.agent("b", &["echo"]);
+    network.join("c");
+    let token = network.get("c", by_uuid("x"));
+    network.advance(2 * SECOND);
+    assert!(network.waits(token));
+    assert_eq!(network.asked, []);
+    network.join("a");
+    network.register("a", &["echo"], vec![activation("x", 3, 5)]);
+    assert_eq!(network.record(token).endpoint.agent, agent("a"));
+}
+
+#[test]
+fn a_container_that_nobody_named_does_not_wait_for_the_recovery_window() {
+    let mut network = Network::young();
+    network.agent("b", &["echo"]);
+    network.join("c");
+    for options in [GetOptions::default(), by_labels(&[("k", "v")])] {
+        network.get("c", options);
+        network.placed();
+    }
+}
+
+#[test]
+fn an_agent_that_comes_back_late_brings_nothing_back_to_life() {
+    let mut network = Network::new();
+    network.agent("a", &["echo"]);
+    network.join("c");
+    let old = network.run("c", "x");
+    network.agent("b", &["echo"]);
+    network.leave("a");
+    let new = network.take_asked();
+    network.started(&new, Ok(()));
+    network.release("c", "x");
+    network.ended(&new);
+    assert!(!network.exists("x"));
+    network.join("a");
+    let brought = Activation { epoch: old.epoch, ..activation("x", 0, 0) };
+    let registered = network.register("a", &["echo"], vec![brought]);
+    assert_eq!(registered.terminate, [(echo("x"), old.epoch)]);
+    assert!(network.run("c", "x").epoch > new.epoch);
+}
+
+#[test]
+fn epochs_do_not_go_back_within_the_recovery_window() {
+    let mut network = Network::young();
+    network.join("a");
+    network.join("b");
+    network.register("a", &["echo"], vec![activation("x", 3, 5)]);
+    network.ended(&Asked {
+        agent: agent("a"),
+        id: echo("x"),
+        epoch: Epoch { term: 3, counter: 5 },
+        force: false,
+        start: false,
+    });
+    let registered = network.register("b", &["echo"], vec![activation("x", 3, 4)]);
+    assert_eq!(registered.terminate.len(), 1);
+    assert_eq!(network.register("b", &["echo"], vec![activation("y", 3, 4)]).terminate, []);
 }

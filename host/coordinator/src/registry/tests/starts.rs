@@ -148,15 +148,21 @@ fn a_client_that_dies_while_it_waits_holds_nothing() {
 
 #[test]
 fn a_container_that_ends_while_it_starts_is_a_failed_start() {
-    let mut network = Network::new();
-    network.agent("a", &["echo"]);
-    network.join("c");
-    let token = network.get("c", by_uuid("x"));
-    let asked = network.take_asked();
-    network.ended(&asked);
-    assert_eq!(network.error(token).kind, ErrorKind::StartFailed);
-    network.started(&asked, Err(failure(Retry::Final)));
-    assert!(!network.exists("x"));
+    for (answer, cause) in
+        [(Ok(()), "ended while it was started"), (Err(failure(Retry::Final)), "start trapped")]
+    {
+        let mut network = Network::new();
+        network.agent("a", &["echo"]);
+        network.join("c");
+        let token = network.get("c", by_uuid("x"));
+        let asked = network.take_asked();
+        network.ended(&asked);
+        assert!(network.waits(token), "the answer to the order tells the cause");
+        network.started(&asked, answer);
+        assert_eq!(network.error(token).kind, ErrorKind::StartFailed);
+        assert!(network.error(token).message.contains(cause));
+        assert!(!network.exists("x"));
+    }
 }
 
 #[test]
