@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use hulynet_protocol::{AgentId, Labels};
+use hulynet_protocol::{AgentId, ContainerId, Labels};
 
 /// How an agent runs.
 #[derive(Clone, Debug)]
@@ -24,6 +24,10 @@ pub struct AgentConfig {
     pub cache: PathBuf,
     /// For placement by affinity.
     pub labels: Labels,
+    /// Singletons: containers that are to run somewhere as long as an agent
+    /// offers them. The first agent that offers one runs it, the others wait in
+    /// order.
+    pub offers: Vec<ContainerId>,
     /// How often the plugin directory is looked at. Default 500 ms; a new file
     /// is served after two looks.
     pub poll: Duration,
@@ -54,6 +58,7 @@ impl AgentConfig {
             plugins: plugins.into(),
             cache: cache.into(),
             labels: Labels::new(),
+            offers: Vec::new(),
             poll: Duration::from_millis(500),
             containers: None,
             file_bytes: 64 * 1024 * 1024,

@@ -10,10 +10,12 @@
 //! |---|---|
 //! | `engine` | the one constructor of the WebAssembly engine |
 //! | `plugins` | files to code: checks, compiles, keeps, watches |
-//! | `container` | which containers there are (pure), and how one runs |
+//! | `container` | how one runs |
 //! | `capabilities` | what containers may import |
-//! | `membership` | what the agent owes its coordinator, when it fences itself (pure) |
 //! | `service` | moves bytes and time between them |
+//!
+//! Which containers there are, who may talk to them and until when is decided
+//! by the crate `hulynet-agent-table`.
 
 mod bindings;
 mod capabilities;
@@ -21,7 +23,6 @@ mod config;
 mod container;
 mod engine;
 mod error;
-mod membership;
 mod network;
 mod plugins;
 mod service;

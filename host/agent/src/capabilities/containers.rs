@@ -137,7 +137,7 @@ fn wanted(
     let uuid = options.uuid.map(Uuid::new).transpose().map_err(invalid)?;
     let labels = labels::from_guest(options.labels)?;
     check_account(labels.get(labels::ACCOUNT), context)?;
-    Ok((kind, GetOptions { uuid, labels, extra: options.extra }))
+    Ok((kind, GetOptions { uuid, labels, extra: options.extra, ..GetOptions::default() }))
 }
 
 /// A container that is started with an account acts for it, so nobody may

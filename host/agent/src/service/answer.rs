@@ -53,7 +53,7 @@ pub(super) async fn answer(core: Arc<Core>, route: Route, request: Request) {
 
 /// A request to a container.
 async fn container(core: &Core, call: ContainerCall, payload: Bytes, mut responder: Responder) {
-    let located = core.table().locate(&call.target);
+    let located = core.table().locate(Instant::now(), &call.target);
     let container = match located {
         Ok(located) => located.container,
         Err(error) => return responder.reply(Err(error)),
@@ -79,21 +79,27 @@ async fn container(core: &Core, call: ContainerCall, payload: Bytes, mut respond
             format!("the container {} did not answer in time", call.target.id),
         )),
     };
+    // A process that was stopped for longer than its lease gives nothing out
+    // when it goes on.
+    let answer = answer.and_then(|answer| core.table().confirm(Instant::now()).map(|()| answer));
     match answer {
         Ok(Answer::Payload(payload)) => responder.reply(Ok((Reply::Payload, payload))),
-        Ok(Answer::Chunks(chunks)) => stream(chunks, responder).await,
+        Ok(Answer::Chunks(chunks)) => stream(core, chunks, responder).await,
         Err(error) => responder.reply(Err(error)),
     }
 }
 
 /// Passes the chunks of an answer on, at the pace of the receiver.
-async fn stream(mut chunks: Chunks, responder: Responder) {
+async fn stream(core: &Core, mut chunks: Chunks, responder: Responder) {
     let mut sender = responder.stream();
     loop {
         let chunk = tokio::select! {
             chunk = chunks.next() => chunk,
             () = sender.cancelled() => return,
         };
+        if let Err(error) = core.table().confirm(Instant::now()) {
+            return sender.finish(Err(error));
+        }
         match chunk {
             // The receiver is gone; the container notices at its next chunk.
             Some(Ok(chunk)) => {
@@ -119,7 +125,7 @@ async fn connect(
 ) {
     let located = {
         let mut table = core.table();
-        table.locate(&target).and_then(|located| {
+        table.locate(Instant::now(), &target).and_then(|located| {
             let again = table.attach(connection.clone(), target.id.uuid.clone(), peer.clone())?;
             Ok((located.container, again))
         })

@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::future::join_all;
+use hulynet_agent_table::{Decision, Table};
 use hulynet_bus::{Request, Server};
 use hulynet_protocol::{
     Activation, ClientId, ContainerId, Endpoint, Epoch, ErrorKind, Kind, NetworkError,
@@ -18,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::{Ended, answer, sink::Route};
 use crate::{
     capabilities::Services,
-    container::{Container, Decision, Ending, Start, Table},
+    container::{Container, Start},
     plugins::Code,
 };
 
@@ -98,7 +99,7 @@ impl Core {
         loop {
             let decision = {
                 let mut table = self.table();
-                let decision = table.decide(&activation.id, epoch)?;
+                let decision = table.decide(Instant::now(), &activation.id, epoch)?;
                 if let Decision::Start = decision {
                     let container = self.spawn(activation.clone(), extra.clone())?;
                     table.insert(activation.clone(), container.clone());
@@ -133,16 +134,15 @@ impl Core {
             Start { activation: activation.clone(), extra, code, services: self.services.clone() };
         // The table holds the container, so the container must not hold it.
         let (table, ended) = (Arc::downgrade(&self.table), self.ended.clone());
-        Ok(Container::spawn(start, move |ending| {
+        Ok(Container::spawn(start, move |_| {
             let Activation { id, epoch, .. } = &*activation;
             if let Some(table) = table.upgrade() {
                 table.lock().unwrap_or_else(PoisonError::into_inner).remove(id, *epoch);
             }
-            // Who asked for a start that failed is answered anyway. Without a
-            // receiver the agent is gone, and everybody knows.
-            if !matches!(ending, Ending::StartFailed(_)) {
-                let _ = ended.send((id.clone(), *epoch));
-            }
+            // A start that failed is told too: a registration may have brought
+            // it meanwhile, and its answer may be lost with a connection.
+            // Without a receiver the agent is gone, and everybody knows.
+            let _ = ended.send((id.clone(), *epoch));
         }))
     }
 
@@ -155,12 +155,13 @@ impl Core {
         }
     }
 
-    /// Ends an activation at once, without asking it: it lives elsewhere, so
-    /// from now on nobody may talk to it here.
-    pub(super) fn expel(&self, id: &ContainerId, epoch: Epoch) {
-        if let Some(container) = self.table().expel(id, epoch) {
-            container.kill();
+    /// Ends activations at once, without asking them: they live elsewhere.
+    pub(super) fn retire(&self, activations: &[(ContainerId, Epoch)]) {
+        let retired = self.table().retire(activations);
+        for (id, epoch) in activations {
+            tracing::warn!(container = %id, %epoch, "ending it: it lives elsewhere");
         }
+        retired.iter().for_each(|container| container.kill());
     }
 
     /// A client is gone, and its connections with it.

@@ -8,9 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
+use hulynet_agent_table::{Ask, Membership};
 use hulynet_bus::{Bus, Peer, PeerConfig, PeerEvent};
 use hulynet_protocol::{
-    Call, ClientId, Labels, NetworkError, Registered, Registration, Reply, Role,
+    Call, ClientId, ContainerId, Labels, NetworkError, Registered, Registration, Reply, Role,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -18,11 +19,7 @@ use tokio::{
 };
 
 use super::{Ended, core::Core, sink::Route};
-use crate::{
-    config::AgentConfig,
-    error::AgentError,
-    membership::{Ask, Membership},
-};
+use crate::{config::AgentConfig, error::AgentError};
 
 /// More often than this the coordinator is never told.
 const SHORTEST_BEAT: Duration = Duration::from_millis(1);
@@ -33,6 +30,7 @@ pub(super) struct Link {
     bus: Bus,
     settings: PeerConfig,
     labels: Labels,
+    offers: Vec<ContainerId>,
     addresses: Vec<String>,
     address: usize,
     peer: watch::Sender<Peer>,
@@ -85,6 +83,7 @@ impl Link {
             bus,
             settings,
             labels: config.labels.clone(),
+            offers: config.offers.clone(),
             addresses: config.coordinators.clone(),
             address: 0,
             peer,
@@ -106,7 +105,7 @@ impl Link {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.ask();
-            let fence_at = self.membership.fence_at().filter(|_| !self.fenced);
+            let fence_at = self.membership.serves_until().filter(|_| !self.fenced);
             tokio::select! {
                 biased;
                 () = sleep_until(fence_at.unwrap_or_else(Instant::now).into()), if fence_at.is_some() => {
@@ -196,17 +195,26 @@ impl Link {
         let timeout = self.settings.alive_timeout;
         let answer = match ask {
             Ask::Register => {
+                // Of one moment, and locked once: two guards in one expression
+                // would wait for each other.
+                let (containers, load) = {
+                    let table = self.core.table();
+                    (table.activations(), table.load())
+                };
                 let registration = Call::Register(Registration {
                     endpoint: self.core.endpoint().clone(),
                     kinds: self.core.kinds(),
                     labels: self.labels.clone(),
-                    containers: self.core.table().activations(),
+                    containers,
+                    load,
+                    offers: self.offers.clone(),
                 });
                 register(peer, registration, timeout).boxed()
             }
             Ask::Report(containers) => {
                 let agent = self.core.endpoint().agent.clone();
-                report(peer, Call::Ended { agent, containers }, timeout).boxed()
+                let load = self.core.table().load();
+                report(peer, Call::Ended { agent, containers, load }, timeout).boxed()
             }
         };
         self.asked = Some(Asked { sent: Instant::now(), answer });
@@ -217,12 +225,14 @@ impl Link {
             Ok(Answered::Registered(registered)) => {
                 let lease = Duration::from_millis(registered.lease_ms.into());
                 self.membership.registered(sent, lease);
-                self.end(registered);
-                self.unfence();
+                // What lives elsewhere is not served even for a moment, nor asked.
+                self.core.retire(&registered.terminate);
+                self.serve();
                 tracing::info!(kinds = ?self.core.kinds(), "registered");
             }
             Ok(Answered::Reported) => {
-                self.membership.reported(sent);
+                self.membership.reported(Instant::now(), sent);
+                self.serve();
             }
             Err(error) => {
                 tracing::warn!("the coordinator did not take the agent's call: {error}");
@@ -231,26 +241,21 @@ impl Link {
         }
     }
 
-    /// Ends the containers that live elsewhere meanwhile.
-    fn end(&self, registered: Registered) {
-        for (id, epoch) in registered.terminate {
-            tracing::warn!(container = %id, %epoch, "ending it: it lives elsewhere");
-            self.core.expel(&id, epoch);
-        }
-    }
-
+    /// The table refuses by itself when the lease is over; this tells the
+    /// operator, and has the agent ask what it may keep.
     fn fence(&mut self) {
         tracing::warn!("no coordinator answered for two thirds of the lease: serving nothing");
         self.fenced = true;
-        self.core.table().fence(true);
-        // Only a registration tells what may be kept.
         self.membership.changed();
     }
 
-    fn unfence(&mut self) {
-        if std::mem::take(&mut self.fenced) {
+    /// Tells the table how long it may serve.
+    fn serve(&mut self) {
+        let until = self.membership.serves_until();
+        self.core.table().serve_until(until);
+        if self.fenced && until.is_some_and(|until| Instant::now() < until) {
             tracing::info!("serving again");
-            self.core.table().fence(false);
+            self.fenced = false;
         }
     }
 }

@@ -1,0 +1,318 @@
+//! Which containers an agent runs, and who may talk to them. Pure: it decides,
+//! the service acts.
+//!
+//! An epoch tells activations of one container apart. Calls that name another
+//! one than the live one are refused, so a late message never reaches the
+//! wrong activation.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    time::Instant,
+};
+
+use hulynet_mutants::{Mutant, mutant};
+
+use hulynet_protocol::{
+    Activation, ClientId, ConnectionId, ContainerId, Epoch, ErrorKind, Intake, Load, NetworkError,
+    Target, Uuid,
+};
+
+/// The containers of an agent; `C` is how one is reached.
+#[derive(Debug)]
+pub struct Table<C> {
+    containers: BTreeMap<Uuid, Running<C>>,
+    connections: BTreeMap<ConnectionId, Attached>,
+    /// The most that may run at a time.
+    capacity: usize,
+    /// The highest term of a coordinator that was obeyed.
+    term: u64,
+    /// When the lease ends that allows to serve; `None` before the first.
+    serves_until: Option<Instant>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Running<C> {
+    activation: Activation,
+    container: C,
+    /// The coordinator wants it to end, because the container lives elsewhere.
+    retired: bool,
+}
+
+/// A container that may be talked to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Located<C> {
+    /// How it is reached.
+    pub container: C,
+    /// Its activation.
+    pub epoch: Epoch,
+}
+
+/// Which container a connection leads to, and whose it is.
+#[derive(Debug)]
+struct Attached {
+    uuid: Uuid,
+    peer: ClientId,
+}
+
+/// What to do with an order to start.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decision<C> {
+    /// Start it.
+    Start,
+    /// The same activation is there: an order that came twice.
+    Running(C),
+    /// An older activation must end first.
+    Replace(C),
+}
+
+impl<C: Clone> Table<C> {
+    /// None yet, and room for so many.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            containers: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            capacity,
+            term: 0,
+            serves_until: None,
+            closed: false,
+        }
+    }
+
+    /// Decides about an order to start.
+    ///
+    /// # Errors
+    /// `StaleEpoch` for an order that is older than what runs or than the
+    /// coordinator that was obeyed last, `Busy` when there is no room,
+    /// `Unavailable` without a lease.
+    pub fn decide(
+        &self,
+        now: Instant,
+        id: &ContainerId,
+        epoch: Epoch,
+    ) -> Result<Decision<C>, NetworkError> {
+        self.check_lease(now)?;
+        if epoch.term < self.term && !mutant(Mutant::ObeysStaleOrders) {
+            return Err(stale(id, epoch, Epoch { term: self.term, counter: 0 }));
+        }
+        match self.containers.get(&id.uuid) {
+            Some(entry) if entry.activation.epoch > epoch && !mutant(Mutant::ObeysStaleOrders) => {
+                Err(stale(id, epoch, entry.activation.epoch))
+            }
+            Some(entry) if entry.activation.epoch == epoch => {
+                Ok(Decision::Running(entry.container.clone()))
+            }
+            Some(entry) => Ok(Decision::Replace(entry.container.clone())),
+            None if self.containers.len() >= self.capacity => Err(NetworkError::not_processed(
+                ErrorKind::Busy,
+                format!("the agent runs {} containers and has no room for more", self.capacity),
+            )),
+            None => Ok(Decision::Start),
+        }
+    }
+
+    /// A container was begun.
+    pub fn insert(&mut self, activation: Activation, container: C) {
+        self.term = self.term.max(activation.epoch.term);
+        let entry = Running { activation, container, retired: false };
+        self.containers.insert(entry.activation.id.uuid.clone(), entry);
+    }
+
+    /// An activation ended; answers whether it was there.
+    pub fn remove(&mut self, id: &ContainerId, epoch: Epoch) -> bool {
+        if self.containers.get(&id.uuid).is_none_or(|entry| entry.activation.epoch != epoch) {
+            return false;
+        }
+        self.containers.remove(&id.uuid);
+        self.connections.retain(|_, attached| attached.uuid != id.uuid);
+        true
+    }
+
+    /// Finds the addressee of a call.
+    ///
+    /// # Errors
+    /// `UnknownContainer`, `StaleEpoch`, `Unavailable` without a lease; the call
+    /// was not processed.
+    pub fn locate(&self, now: Instant, target: &Target) -> Result<Located<C>, NetworkError> {
+        self.check_lease(now)?;
+        let entry = self
+            .containers
+            .get(&target.id.uuid)
+            .filter(|entry| entry.activation.id == target.id)
+            .filter(|entry| !entry.retired || mutant(Mutant::ServesRetired))
+            .ok_or_else(|| {
+                NetworkError::not_processed(
+                    ErrorKind::UnknownContainer,
+                    format!(
+                        "the container {} does not run on this agent; ask for it again",
+                        target.id
+                    ),
+                )
+            })?;
+        let live = entry.activation.epoch;
+        match target.epoch {
+            Some(epoch) if epoch != live && !mutant(Mutant::NoEpochCheck) => {
+                Err(stale(&target.id, epoch, live))
+            }
+            _ => Ok(Located { container: entry.container.clone(), epoch: live }),
+        }
+    }
+
+    /// Notes a connection, before its container is asked. Answers whether the
+    /// client has it already, from an attempt whose answer was lost: it begins
+    /// anew.
+    ///
+    /// # Errors
+    /// `Busy` when the name is in use by somebody else. That may be the same
+    /// client on a way that it lost, which is free when its lease has ended.
+    pub fn attach(
+        &mut self,
+        connection: ConnectionId,
+        uuid: Uuid,
+        peer: ClientId,
+    ) -> Result<bool, NetworkError> {
+        match self.connections.entry(connection) {
+            Entry::Vacant(free) => {
+                free.insert(Attached { uuid, peer });
+                Ok(false)
+            }
+            Entry::Occupied(own) if own.get().peer == peer && own.get().uuid == uuid => Ok(true),
+            Entry::Occupied(taken) => Err(NetworkError::not_processed(
+                ErrorKind::Busy,
+                format!(
+                    "the connection {} exists still; try again, or name each one differently",
+                    taken.key()
+                ),
+            )),
+        }
+    }
+
+    /// Whether a client has this connection.
+    #[must_use]
+    pub fn is_attached(&self, connection: &ConnectionId, peer: &ClientId) -> bool {
+        self.connections.get(connection).is_some_and(|attached| attached.peer == *peer)
+    }
+
+    /// Ends a connection of a client; answers the container that it led to.
+    pub fn detach(&mut self, connection: &ConnectionId, peer: &ClientId) -> Option<C> {
+        if self.connections.get(connection)?.peer != *peer {
+            return None;
+        }
+        let attached = self.connections.remove(connection)?;
+        self.containers.get(&attached.uuid).map(|entry| entry.container.clone())
+    }
+
+    /// All connections of a client, which is gone.
+    pub fn detach_all(&mut self, peer: &ClientId) -> Vec<(ConnectionId, C)> {
+        let theirs: BTreeSet<ConnectionId> = self
+            .connections
+            .iter()
+            .filter(|(_, attached)| attached.peer == *peer)
+            .map(|(id, _)| id.clone())
+            .collect();
+        theirs.into_iter().filter_map(|id| Some((id.clone(), self.detach(&id, peer)?))).collect()
+    }
+
+    /// Whether an answer may still be given: the agent may have been stopped, or
+    /// cut off, while it was worked out.
+    ///
+    /// # Errors
+    /// `Unavailable`, maybe processed, when the lease is over.
+    pub fn confirm(&self, now: Instant) -> Result<(), NetworkError> {
+        if self.serves_until.is_none_or(|until| now < until) {
+            return Ok(());
+        }
+        Err(NetworkError::maybe_processed(
+            ErrorKind::Unavailable,
+            "the agent lost its coordinator while the container worked on the request, so the \
+             container may live elsewhere",
+        ))
+    }
+
+    /// It may serve until then: its own clock decides, so that a process that
+    /// was stopped for long serves nothing when it goes on. `None` is no lease
+    /// yet, and nothing that one could lose.
+    pub fn serve_until(&mut self, until: Option<Instant>) {
+        self.serves_until = until;
+    }
+
+    /// Activations that the coordinator wants to end are not served from now
+    /// on; answers those that were here, for their end. It is reported by
+    /// [`Table::remove`], as usual.
+    pub fn retire(&mut self, activations: &[(ContainerId, Epoch)]) -> Vec<C> {
+        let mut retired = Vec::new();
+        for (id, epoch) in activations {
+            if let Some(entry) = self.containers.get_mut(&id.uuid)
+                && entry.activation.id == *id
+                && entry.activation.epoch == *epoch
+            {
+                entry.retired = true;
+                retired.push(entry.container.clone());
+            }
+        }
+        retired
+    }
+
+    /// Stops serving for good.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// An activation that runs, served or not.
+    #[must_use]
+    pub fn find(&self, target: &Target) -> Option<C> {
+        let entry = self.containers.get(&target.id.uuid)?;
+        let same = entry.activation.id == target.id
+            && target.epoch.is_none_or(|epoch| epoch == entry.activation.epoch);
+        same.then(|| entry.container.clone())
+    }
+
+    /// What runs and may go on.
+    #[must_use]
+    pub fn activations(&self) -> Vec<Activation> {
+        let kept = self.containers.values().filter(|entry| !entry.retired);
+        kept.map(|entry| entry.activation.clone()).collect()
+    }
+
+    /// All containers.
+    #[must_use]
+    pub fn all(&self) -> Vec<C> {
+        self.containers.values().map(|entry| entry.container.clone()).collect()
+    }
+
+    /// How busy the agent is and whether it takes containers.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let count = self.containers.len() as u64;
+        let used = count.saturating_mul(1_000_000) / (self.capacity.max(1) as u64);
+        let intake = match (self.closed, self.containers.len() >= self.capacity) {
+            (true, _) => Intake::Draining,
+            (false, true) => Intake::Full,
+            (false, false) => Intake::Open,
+        };
+        Load { used: u32::try_from(used).unwrap_or(u32::MAX), intake }
+    }
+
+    fn check_lease(&self, now: Instant) -> Result<(), NetworkError> {
+        let over = self.serves_until.is_some_and(|until| until <= now);
+        let reason = match (self.closed, over && !mutant(Mutant::NoFencing)) {
+            (true, _) => "the agent is shutting down",
+            (_, true) => "the agent lost its coordinator, so its containers may live elsewhere",
+            (false, false) => return Ok(()),
+        };
+        Err(NetworkError::not_processed(ErrorKind::Unavailable, reason))
+    }
+}
+
+fn stale(id: &ContainerId, named: Epoch, live: Epoch) -> NetworkError {
+    NetworkError::not_processed(
+        ErrorKind::StaleEpoch,
+        format!(
+            "the epoch {named} of the container {id} is not the live one, {live}; ask for it again"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests;

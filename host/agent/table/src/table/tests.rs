@@ -1,0 +1,217 @@
+use std::time::Duration;
+
+use hulynet_protocol::{Kind, Labels, Retry};
+
+use super::*;
+
+fn id(uuid: &str) -> ContainerId {
+    ContainerId { kind: Kind::new("echo").unwrap(), uuid: Uuid::new(uuid).unwrap() }
+}
+
+fn epoch(counter: u64) -> Epoch {
+    Epoch { term: 5, counter }
+}
+
+fn target(uuid: &str, epoch: Option<Epoch>) -> Target {
+    Target { id: id(uuid), epoch }
+}
+
+/// A table with the container `a` at epoch 5.3, reached as 1.
+fn table() -> Table<u32> {
+    let mut table = Table::new(2);
+    table.insert(Activation { id: id("a"), epoch: epoch(3), labels: Labels::new() }, 1);
+    table
+}
+
+fn connection(name: &str) -> ConnectionId {
+    ConnectionId::new(name).unwrap()
+}
+
+fn peer(name: &str) -> ClientId {
+    ClientId::new(name).unwrap()
+}
+
+#[test]
+fn a_call_reaches_the_live_activation() {
+    let table = table();
+    let live = Located { container: 1, epoch: epoch(3) };
+    assert_eq!(table.locate(Instant::now(), &target("a", None)).unwrap(), live);
+    assert_eq!(table.locate(Instant::now(), &target("a", Some(epoch(3)))).unwrap(), live);
+}
+
+#[test]
+fn a_call_that_names_another_activation_is_refused_unprocessed() {
+    for other in [epoch(2), epoch(4)] {
+        let error = table().locate(Instant::now(), &target("a", Some(other))).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::StaleEpoch);
+        assert_eq!(error.retry, Retry::NotProcessed);
+    }
+}
+
+#[test]
+fn an_unknown_container_is_named() {
+    let error = table().locate(Instant::now(), &target("b", None)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::UnknownContainer);
+    assert!(error.message.contains("echo/b"));
+    let other_kind = ContainerId { kind: Kind::new("other").unwrap(), uuid: id("a").uuid };
+    let error =
+        table().locate(Instant::now(), &Target { id: other_kind, epoch: None }).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::UnknownContainer);
+}
+
+#[test]
+fn an_order_to_start_that_comes_twice_starts_once() {
+    assert_eq!(table().decide(Instant::now(), &id("a"), epoch(3)).unwrap(), Decision::Running(1));
+}
+
+#[test]
+fn a_higher_epoch_replaces_and_a_lower_one_is_stale() {
+    assert_eq!(table().decide(Instant::now(), &id("a"), epoch(4)).unwrap(), Decision::Replace(1));
+    assert_eq!(
+        table().decide(Instant::now(), &id("a"), epoch(2)).unwrap_err().kind,
+        ErrorKind::StaleEpoch
+    );
+}
+
+#[test]
+fn a_coordinator_of_an_earlier_term_is_not_obeyed() {
+    let late = Epoch { term: 4, counter: 99 };
+    assert_eq!(
+        table().decide(Instant::now(), &id("new"), late).unwrap_err().kind,
+        ErrorKind::StaleEpoch
+    );
+    assert_eq!(table().decide(Instant::now(), &id("new"), epoch(1)).unwrap(), Decision::Start);
+}
+
+#[test]
+fn a_full_agent_refuses_new_containers() {
+    let mut table = table();
+    table.insert(Activation { id: id("b"), epoch: epoch(4), labels: Labels::new() }, 2);
+    assert_eq!(table.decide(Instant::now(), &id("c"), epoch(5)).unwrap_err().kind, ErrorKind::Busy);
+}
+
+#[test]
+fn the_end_of_an_older_activation_does_not_remove_the_newer_one() {
+    let mut table = table();
+    assert!(!table.remove(&id("a"), epoch(2)));
+    assert!(table.locate(Instant::now(), &target("a", None)).is_ok());
+    assert!(table.remove(&id("a"), epoch(3)));
+    assert!(table.locate(Instant::now(), &target("a", None)).is_err());
+}
+
+#[test]
+fn an_agent_whose_lease_is_over_serves_and_starts_nothing() {
+    let mut table = table();
+    table.serve_until(Some(Instant::now()));
+    assert_eq!(
+        table.locate(Instant::now(), &target("a", None)).unwrap_err().kind,
+        ErrorKind::Unavailable
+    );
+    assert_eq!(
+        table.decide(Instant::now(), &id("b"), epoch(9)).unwrap_err().kind,
+        ErrorKind::Unavailable
+    );
+    assert_eq!(table.find(&target("a", Some(epoch(3)))), Some(1));
+    table.serve_until(Some(Instant::now() + Duration::from_secs(60)));
+    assert!(table.locate(Instant::now(), &target("a", None)).is_ok());
+}
+
+#[test]
+fn a_process_that_was_stopped_serves_nothing_when_it_goes_on_after_its_lease() {
+    let mut table = table();
+    let registered = Instant::now();
+    table.serve_until(Some(registered + Duration::from_secs(2)));
+    let before = registered + Duration::from_millis(1999);
+    assert!(table.locate(before, &target("a", None)).is_ok());
+    // No timer fired in between.
+    let continued = registered + Duration::from_secs(2);
+    let error = table.locate(continued, &target("a", None)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert_eq!(error.retry, Retry::NotProcessed);
+}
+
+#[test]
+fn what_lives_elsewhere_is_not_served_while_it_ends() {
+    let mut table = table();
+    assert!(table.retire(&[(id("a"), epoch(2)), (id("b"), epoch(3))]).is_empty());
+    assert!(table.locate(Instant::now(), &target("a", None)).is_ok());
+    assert_eq!(table.retire(&[(id("a"), epoch(3))]), [1]);
+    let error = table.locate(Instant::now(), &target("a", None)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::UnknownContainer);
+    assert_eq!(table.activations(), []);
+    assert_eq!(table.find(&target("a", Some(epoch(3)))), Some(1));
+}
+
+#[test]
+fn nobody_ends_the_connection_of_another_client() {
+    let mut table = table();
+    table.attach(connection("c"), id("a").uuid, peer("p")).unwrap();
+    let error = table.attach(connection("c"), id("a").uuid, peer("q")).unwrap_err();
+    assert_eq!(error.retry, Retry::NotProcessed);
+    assert_eq!(table.detach(&connection("c"), &peer("q")), None);
+    assert_eq!(table.detach(&connection("c"), &peer("p")), Some(1));
+    assert_eq!(table.detach(&connection("c"), &peer("p")), None);
+}
+
+#[test]
+fn a_client_that_is_gone_loses_all_its_connections() {
+    let mut table = table();
+    table.attach(connection("c"), id("a").uuid, peer("p")).unwrap();
+    table.attach(connection("d"), id("a").uuid, peer("p")).unwrap();
+    table.attach(connection("e"), id("a").uuid, peer("q")).unwrap();
+    assert_eq!(table.detach_all(&peer("p")), [(connection("c"), 1), (connection("d"), 1)]);
+    assert_eq!(table.detach_all(&peer("p")), []);
+}
+
+#[test]
+fn a_closed_agent_stays_closed() {
+    let mut table = table();
+    table.close();
+    table.serve_until(Some(Instant::now() + Duration::from_secs(60)));
+    assert_eq!(
+        table.locate(Instant::now(), &target("a", None)).unwrap_err().message,
+        "the agent is shutting down"
+    );
+}
+
+#[test]
+fn an_order_to_end_an_older_activation_does_not_find_the_newer_one() {
+    assert_eq!(table().find(&target("a", Some(epoch(2)))), None);
+    assert_eq!(table().find(&target("a", None)), Some(1));
+}
+
+#[test]
+fn a_full_or_closing_agent_takes_nothing_more_and_says_so() {
+    let mut table = Table::new(2);
+    assert_eq!(table.load(), Load::default());
+    for (uuid, used, intake) in [("a", 500_000, Intake::Open), ("b", 1_000_000, Intake::Full)] {
+        let id = ContainerId { kind: Kind::new("echo").unwrap(), uuid: Uuid::new(uuid).unwrap() };
+        table.insert(Activation { id, epoch: Epoch::default(), labels: Labels::new() }, 0);
+        assert_eq!(table.load(), Load { used, intake });
+    }
+    table.close();
+    assert_eq!(table.load().intake, Intake::Draining);
+}
+
+#[test]
+fn an_answer_that_was_worked_out_while_the_lease_ended_is_not_given() {
+    let mut table = table();
+    let now = Instant::now();
+    table.serve_until(Some(now + Duration::from_secs(2)));
+    assert!(table.locate(now, &target("a", None)).is_ok());
+    assert_eq!(table.confirm(now), Ok(()));
+    // The process was stopped meanwhile.
+    let error = table.confirm(now + Duration::from_secs(60)).unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::MaybeProcessed));
+    // A shutdown lets its answers leave.
+    table.close();
+    assert_eq!(table.confirm(now), Ok(()));
+}
+
+#[test]
+fn a_client_that_connects_again_gets_its_connection_anew() {
+    let mut table = table();
+    assert!(!table.attach(connection("c"), id("a").uuid, peer("p")).unwrap());
+    assert!(table.attach(connection("c"), id("a").uuid, peer("p")).unwrap());
+    assert!(table.attach(connection("c"), id("b").uuid, peer("p")).is_err());
+}
