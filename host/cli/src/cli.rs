@@ -7,12 +7,12 @@ use clap::{
     Subcommand,
 };
 use clap_complete::Shell;
-use hulynet_protocol::{Kind, Uuid, WorkspaceId};
+use hulynet_protocol::{Kind, Selector as LabelSelector, Uuid, WorkspaceId};
 
 use crate::{
     config::{Scope, Setting, TABLE},
     import::Source,
-    target::{Exact, Selector},
+    target::{Exact, Named, Selector},
     units::{Toml, label},
 };
 
@@ -118,16 +118,36 @@ Examples:
   hulynet connect counter/a --count 1 --timeout 10s")]
     Connect(Connect),
     /// List containers.
-    #[command(
-        after_help = "--json: an array of {\"kind\",\"uuid\",\"state\",\"agent\",\"address\",\"epoch\",\"holders\",\"labels\"}"
-    )]
+    #[command(after_help = "\
+--json: an array of {\"kind\",\"uuid\",\"state\",\"agent\",\"address\",\"epoch\",\"holders\",\"labels\"}
+
+Examples:
+  hulynet list
+  hulynet list counter --select 'region in (europe,asia),!spot'")]
     List {
         /// Only those of this kind.
         kind: Option<Kind>,
+        /// Only those whose labels meet these conditions: k=v, k!=v, k in (a,b), k notin (a,b), k, !k, separated by commas.
+        #[arg(long, value_name = "CONDITIONS")]
+        select: Option<LabelSelector>,
+    },
+    /// Explain one container: where it runs and why there, who holds it, what it waits for, what failed last.
+    #[command(after_help = "\
+Read straight from the coordinator's state.
+--json: {\"kind\",\"uuid\",\"phase\",\"agent\",\"address\",\"reason\",\"epoch\",\"since_ms\",\"holders\",\"holder_count\",\"waiting\",
+         \"ending\",\"next_ms\",\"offered_by\",\"failures\",\"last_failure\",\"labels\"}
+
+Examples:
+  hulynet explain counter/a
+  hulynet explain a")]
+    Explain {
+        /// Which one.
+        #[arg(value_name = "UUID|KIND/UUID")]
+        container: Named,
     },
     /// List agents.
     #[command(
-        after_help = "--json: an array of {\"agent\",\"address\",\"kinds\",\"containers\",\"labels\"}"
+        after_help = "--json: an array of {\"agent\",\"address\",\"kinds\",\"containers\",\"intake\",\"used\",\"failing\",\"labels\"}"
     )]
     Agents,
     /// List the kinds that can be asked for.
@@ -197,6 +217,15 @@ pub(crate) struct Get {
     /// One with this label, started with it if there is none; may be repeated.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) labels: Vec<(String, String)>,
+    /// One whose labels meet these conditions: k=v, k!=v, k in (a,b), k notin (a,b), k, !k, separated by commas.
+    #[arg(long, value_name = "CONDITIONS")]
+    pub(crate) select: Option<LabelSelector>,
+    /// If it must be started, rather on an agent with this label; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) near: Vec<(String, String)>,
+    /// If it must be started, rather on an agent without this label; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) avoid: Vec<(String, String)>,
 }
 
 /// A request.
@@ -290,6 +319,8 @@ fn value_name(setting: &Setting) -> &'static str {
         "log" => "LEVEL",
         "log-format" => "text|json",
         "agent-labels" => "NAME=VALUE,…",
+        "singletons" => "KIND/UUID,…",
+        "placement" => "round-robin|least-loaded",
         "dir" | "plugins" | "cache" | "data" => "DIR",
         "container-memory" => "SIZE",
         _ => "DURATION",

@@ -7,6 +7,7 @@
 //! | `commands` | asking a network: get, call, connect, list, terminate |
 //! | `serve` | running one: up, coordinator, agent |
 //! | `import` | a repository's history or a file becomes documents |
+//! | `policy` | settings of the network's rules |
 //! | `failure` | messages and exit codes |
 
 mod cli;
@@ -16,6 +17,7 @@ mod failure;
 mod import;
 mod logs;
 mod output;
+mod policy;
 mod serve;
 mod shutdown;
 mod target;
@@ -72,7 +74,10 @@ fn execute(command: &Command, layers: &Layers, settings: &Settings) -> Result<()
             Command::Get(get) => commands::ask::get(settings, get).await,
             Command::Call(call) => commands::ask::call(settings, call).await,
             Command::Connect(connect) => commands::connect::connect(settings, connect).await,
-            Command::List { kind } => commands::list::containers(settings, kind.as_ref()).await,
+            Command::List { kind, select } => {
+                commands::list::containers(settings, kind.as_ref(), select.as_ref()).await
+            }
+            Command::Explain { container } => commands::explain::explain(settings, container).await,
             Command::Agents => commands::list::agents(settings).await,
             Command::Kinds => commands::list::kinds(settings).await,
             Command::Terminate { container, force } => {

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
-use hulynet_protocol::{AgentRecord, ContainerRecord, ContainerState, Labels};
+use hulynet_protocol::{AgentRecord, ContainerRecord, ContainerState, Labels, StartFailure};
 use serde_json::{Value, json};
 
 use crate::units::Typed;
@@ -57,7 +57,23 @@ pub(crate) fn agent_json(record: &AgentRecord) -> Value {
         "address": record.endpoint.address,
         "kinds": record.kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(),
         "containers": record.containers,
+        "intake": record.load.intake.as_str(),
+        "used": f64::from(record.load.used) / 1e6,
+        "failing": record.failing.iter().map(failure_json).collect::<Vec<_>>(),
         "labels": record.labels,
+    })
+}
+
+/// A start that failed, for programs.
+pub(crate) fn failure_json(failure: &StartFailure) -> Value {
+    json!({
+        "kind": failure.id.kind.as_str(),
+        "uuid": failure.id.uuid.as_str(),
+        "agent": failure.agent.as_str(),
+        "message": failure.error.message,
+        "ago_ms": failure.ago_ms,
+        "failures": failure.failures,
+        "spared_ms": failure.spared_ms,
     })
 }
 
@@ -80,7 +96,8 @@ pub(crate) fn container_row(record: &ContainerRecord) -> Vec<String> {
 }
 
 /// The head over [`agent_row`].
-pub(crate) const AGENT_HEAD: [&str; 5] = ["agent", "address", "kinds", "containers", "labels"];
+pub(crate) const AGENT_HEAD: [&str; 8] =
+    ["agent", "address", "kinds", "containers", "intake", "used", "failing", "labels"];
 
 /// An agent for people.
 pub(crate) fn agent_row(record: &AgentRecord) -> Vec<String> {
@@ -89,8 +106,16 @@ pub(crate) fn agent_row(record: &AgentRecord) -> Vec<String> {
         address(record.endpoint.address.as_deref()),
         record.kinds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         record.containers.to_string(),
+        record.load.intake.as_str().to_owned(),
+        format!("{}%", record.load.used / 10_000),
+        record.failing.iter().map(failing).collect::<Vec<_>>().join(", "),
         labels(&record.labels),
     ]
+}
+
+/// A kind that does not start, and how often in a row it did not.
+fn failing(failure: &StartFailure) -> String {
+    format!("{} ({}x): {}", failure.id.kind, failure.failures, failure.error.message)
 }
 
 fn address(address: Option<&str>) -> String {

@@ -17,6 +17,27 @@ pub(crate) struct Selector {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Exact(pub(crate) ContainerId);
 
+/// `UUID` or `KIND/UUID`: a uuid is unique in the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// Of which kind it must be.
+    pub(crate) kind: Option<Kind>,
+    /// Its name.
+    pub(crate) uuid: Uuid,
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, uuid) = match text.split_once('/') {
+            Some((kind, uuid)) => (Some(Kind::new(kind).map_err(|e| e.to_string())?), uuid),
+            None => (None, text),
+        };
+        Ok(Self { kind, uuid: Uuid::new(uuid).map_err(|error| error.to_string())? })
+    }
+}
+
 impl FromStr for Selector {
     type Err = String;
 
@@ -56,6 +77,14 @@ mod tests {
         assert!("".parse::<Selector>().unwrap_err().contains("the kind"));
         assert!("/a".parse::<Selector>().unwrap_err().contains("the kind"));
         assert!("echo/".parse::<Selector>().unwrap_err().contains("uuid"));
+    }
+
+    #[test]
+    fn a_uuid_names_a_container_with_or_without_its_kind() {
+        assert_eq!("a".parse::<Named>().unwrap().kind, None);
+        let named: Named = "echo/a".parse().unwrap();
+        assert_eq!((named.kind.unwrap().as_str(), named.uuid.as_str()), ("echo", "a"));
+        assert!("echo/".parse::<Named>().unwrap_err().contains("uuid"));
     }
 
     #[test]

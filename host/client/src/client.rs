@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hulynet_protocol::{
-    AgentRecord, Call, ClientId, ContainerId, ContainerRecord, ErrorKind, GetOptions, Kind, Labels,
-    NetworkError, Reply, Target, limits,
+    AgentRecord, Call, ClientId, ContainerId, ContainerRecord, ErrorKind, Explanation, GetOptions,
+    Kind, Labels, NetworkError, Reply, Selector, Target, Uuid, limits,
 };
 use tokio::{sync::oneshot, time::timeout};
 
@@ -124,9 +124,34 @@ impl Client {
     /// # Errors
     /// `Unavailable` when no coordinator answers within the request timeout.
     pub async fn list(&self, kind: Option<Kind>) -> Result<Vec<ContainerRecord>, NetworkError> {
-        match self.ask(Call::List { kind }).await? {
+        self.select(kind, Selector::default()).await
+    }
+
+    /// The containers, of one kind or of all, whose labels meet the conditions.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn select(
+        &self,
+        kind: Option<Kind>,
+        select: Selector,
+    ) -> Result<Vec<ContainerRecord>, NetworkError> {
+        match self.ask(Call::List { kind, select }).await? {
             Reply::Containers(containers) => Ok(containers),
             other => Err(unexpected("a list", &other)),
+        }
+    }
+
+    /// Everything that the coordinator knows about one container: where it
+    /// runs and why there, who holds it, what it waits for, what failed last.
+    ///
+    /// # Errors
+    /// `UnknownContainer`, with the last failed start if there was one, when
+    /// it is neither live nor wanted; else as [`Self::list`].
+    pub async fn explain(&self, uuid: Uuid) -> Result<Explanation, NetworkError> {
+        match self.ask(Call::Explain(uuid)).await? {
+            Reply::Explanation(explanation) => Ok(*explanation),
+            other => Err(unexpected("a question about a container", &other)),
         }
     }
 
@@ -198,7 +223,9 @@ impl Client {
 }
 
 fn check(options: &GetOptions) -> Result<(), NetworkError> {
-    check_labels(&options.labels)?;
+    for labels in [&options.labels, &options.near, &options.avoid] {
+        check_labels(labels)?;
+    }
     if options.extra.len() > limits::EXTRA_BYTES {
         return Err(too_large("the extra argument", options.extra.len(), limits::EXTRA_BYTES));
     }

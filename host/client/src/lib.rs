@@ -19,8 +19,8 @@
 //! a typed [`NetworkError`] that says whether a retry is safe; those that were
 //! certainly not processed are repeated here, within their deadline.
 //!
-//! Decisions are made in pure modules ([`references`] and the private `paths`,
-//! `retry`, `feed` and `mailbox`); the rest moves bytes and time.
+//! Decisions are made in pure modules ([`references`], [`retry`] and the private
+//! `paths`, `feed` and `mailbox`); the rest moves bytes and time.
 
 mod agents;
 mod builder;
@@ -36,7 +36,7 @@ mod paths;
 mod reference;
 pub mod references;
 mod request;
-mod retry;
+pub mod retry;
 mod shared;
 mod typed;
 mod watch;
@@ -47,7 +47,8 @@ pub use connection::Connection;
 pub use feed::{WATCH_CHANGES, WatchEvent};
 pub use hulynet_protocol::{
     AccountId, AgentRecord, Caller, Change, ClientId, ConnectionId, ContainerId, ContainerRecord,
-    Epoch, ErrorKind, GetOptions, Kind, Labels, NetworkError, NetworkEvent, Retry, Snapshot, Uuid,
+    Epoch, ErrorKind, Explanation, GetOptions, Kind, Labels, NetworkError, NetworkEvent, Retry,
+    Selector, Snapshot, Uuid,
 };
 pub use mailbox::{CONNECTION_BYTES, CONNECTION_EVENTS, ConnectionEvent};
 pub use reference::Reference;

@@ -20,8 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hulynet_mutants::{Mutant, mutant};
 use hulynet_protocol::{
-    Change, ContainerId, ContainerRecord, Epoch, ErrorKind, GetOptions, NetworkError,
+    Change, ContainerId, ContainerRecord, Epoch, ErrorKind, GetOptions, NetworkError, Selector,
 };
 
 use crate::retry;
@@ -89,7 +90,8 @@ enum Hold {
 struct Entry {
     handles: usize,
     record: ContainerRecord,
-    extra: Vec<u8>,
+    /// How it is started again.
+    options: GetOptions,
     hold: Hold,
     failures: u32,
     locating: Vec<Token>,
@@ -147,7 +149,7 @@ impl References {
                 let entry = Entry {
                     handles: 1,
                     record,
-                    extra: options.extra.clone(),
+                    options: options.clone(),
                     hold: Hold::Held,
                     failures: 0,
                     locating: Vec::new(),
@@ -156,7 +158,7 @@ impl References {
                 self.entries.insert(id.clone(), entry);
             }
         }
-        if undone {
+        if undone && !mutant(Mutant::UnconfirmedGet) {
             self.begin_reclaim(&id);
         }
     }
@@ -218,10 +220,7 @@ impl References {
                 self.begin_reclaim(id);
                 return;
             }
-            None => Err(NetworkError::refused(
-                ErrorKind::UnknownContainer,
-                format!("this client holds no reference to {id}; get it again"),
-            )),
+            None => Err(not_held(id)),
         };
         self.actions.push_back(Action::Located { token, result });
     }
@@ -229,7 +228,7 @@ impl References {
     /// Hello was answered. A coordinator that does not know the client
     /// (`resumed` false) forgot its references: all are reclaimed.
     pub fn joined(&mut self, resumed: bool) {
-        if resumed {
+        if resumed || mutant(Mutant::NoReclaim) {
             return;
         }
         let held: Vec<_> = self.entries.keys().cloned().collect();
@@ -291,16 +290,26 @@ impl References {
         if entry.handles > 0 {
             self.begin_reclaim(id);
         } else if let Some(entry) = self.entries.remove(id) {
+            let result = Err(not_held(id));
+            let located = |token| Action::Located { token, result: result.clone() };
+            self.actions.extend(entry.locating.into_iter().map(located));
             self.leave_address(&entry.record);
         }
     }
 
-    /// News about a container that is perhaps held.
+    /// News about a container that is perhaps held. One that has a new
+    /// activation is held again: when somebody ended the one before, all
+    /// references went with it, and nothing else tells.
     pub fn observe(&mut self, change: &Change) {
-        if let Change::ContainerAdded(record) | Change::ContainerUpdated(record) = change
-            && self.entries.contains_key(&record.id)
-        {
-            self.learn(record.clone());
+        let (Change::ContainerAdded(record) | Change::ContainerUpdated(record)) = change else {
+            return;
+        };
+        let Some(entry) = self.entries.get(&record.id) else { return };
+        let renewed = record.epoch > entry.record.epoch;
+        let held = entry.hold == Hold::Held && entry.handles > 0;
+        self.learn(record.clone());
+        if renewed && held {
+            self.begin_reclaim(&record.id);
         }
     }
 
@@ -347,7 +356,8 @@ impl References {
         let options = GetOptions {
             uuid: Some(id.uuid.clone()),
             labels: entry.record.labels.clone(),
-            extra: entry.extra.clone(),
+            select: Selector::default(),
+            ..entry.options.clone()
         };
         self.actions.push_back(Action::Reclaim { id: id.clone(), options });
     }
@@ -364,7 +374,7 @@ impl References {
     /// Takes a record over unless it is older than the known one.
     fn learn(&mut self, record: ContainerRecord) {
         let Some(entry) = self.entries.get_mut(&record.id) else { return };
-        if record.epoch < entry.record.epoch {
+        if record.epoch < entry.record.epoch && !mutant(Mutant::BelievesOldNews) {
             return;
         }
         let moved = record.epoch != entry.record.epoch || record.endpoint != entry.record.endpoint;
@@ -391,4 +401,11 @@ impl References {
             self.actions.push_back(Action::Unused(address.clone()));
         }
     }
+}
+
+fn not_held(id: &ContainerId) -> NetworkError {
+    NetworkError::refused(
+        ErrorKind::UnknownContainer,
+        format!("this client holds no reference to {id}; get it again"),
+    )
 }

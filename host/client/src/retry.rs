@@ -11,13 +11,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long to wait after the attempt that `failures` others preceded.
-pub(crate) fn pause(failures: u32) -> Duration {
+#[must_use]
+pub fn pause(failures: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE)
 }
 
 /// Which failures of a call may be repeated without asking the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
+pub enum Repeat {
     /// A request to a container: only what was certainly not processed.
     Unprocessed,
     /// A call that has the same effect when it is carried out twice: also when
@@ -27,34 +28,43 @@ pub(crate) enum Repeat {
 
 /// What to do after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub enum Next {
     /// Tell the program.
     Fail,
-    /// Try again after a pause; `locate`: ask the coordinator first where the
-    /// container lives now.
-    Again { pause: Duration, locate: bool },
+    /// Try again after a pause, perhaps after asking the coordinator where
+    /// the container lives now.
+    Again {
+        /// How long to wait.
+        pause: Duration,
+        /// Ask the coordinator first.
+        locate: bool,
+    },
 }
 
 /// The attempts of one call.
 #[derive(Debug)]
-pub(crate) struct Attempts {
+pub struct Attempts {
     deadline: Instant,
     repeat: Repeat,
     failures: u32,
 }
 
 impl Attempts {
-    pub(crate) fn new(deadline: Instant, repeat: Repeat) -> Self {
+    /// None yet; the last one ends before the deadline.
+    #[must_use]
+    pub fn new(deadline: Instant, repeat: Repeat) -> Self {
         Self { deadline, repeat, failures: 0 }
     }
 
-    pub(crate) fn deadline(&self) -> Instant {
+    /// When the call has to end.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
     /// Decides after a failed attempt. An error that waiting does not heal,
     /// and a pause that would reach the deadline, end the call.
-    pub(crate) fn after(&mut self, now: Instant, error: &NetworkError) -> Next {
+    pub fn after(&mut self, now: Instant, error: &NetworkError) -> Next {
         let safe = match (error.retry, self.repeat) {
             (Retry::NotProcessed, _) => true,
             (Retry::MaybeProcessed, Repeat::Idempotent) => error.kind == ErrorKind::Unavailable,

@@ -29,15 +29,27 @@ fn options(get: &Get) -> Result<GetOptions, Failure> {
         }
         (named, flag) => named.clone().or_else(|| flag.clone()),
     };
+    Ok(GetOptions {
+        uuid,
+        labels: distinct(&get.labels)?,
+        select: get.select.clone().unwrap_or_default(),
+        extra: Vec::new(),
+        near: distinct(&get.near)?,
+        avoid: distinct(&get.avoid)?,
+    })
+}
+
+/// Labels as they were typed, each once.
+fn distinct(typed: &[(String, String)]) -> Result<Labels, Failure> {
     let mut labels = Labels::new();
-    for (name, value) in &get.labels {
+    for (name, value) in typed {
         if labels.insert(name.clone(), value.clone()).is_some() {
             return Err(Failure::usage(format!(
                 "the label {name} is given twice; a container has one value of it"
             )));
         }
     }
-    Ok(GetOptions { uuid, labels, extra: Vec::new() })
+    Ok(labels)
 }
 
 /// `hulynet get`.
@@ -133,10 +145,13 @@ mod tests {
             selector: "echo/a".parse().unwrap(),
             uuid: None,
             labels: vec![("l".into(), "1".into())],
+            select: None,
+            near: vec![("region".into(), "europe".into())],
+            avoid: vec![],
         };
         let named = options(&get).unwrap();
         assert_eq!(named.uuid.unwrap().as_str(), "a");
-        assert_eq!(named.labels["l"], "1");
+        assert_eq!((named.labels["l"].as_str(), named.near["region"].as_str()), ("1", "europe"));
         get.uuid = Some(Uuid::new("b").unwrap());
         assert!(options(&get).unwrap_err().to_string().contains("named twice"));
         get.selector = "echo".parse().unwrap();

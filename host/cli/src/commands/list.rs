@@ -1,15 +1,22 @@
 //! `list`, `agents` and `kinds`.
 
-use hulynet_protocol::Kind;
+use hulynet_protocol::{Kind, Selector};
 use serde_json::Value;
 
 use super::reach::with_client;
 use crate::{config::Settings, failure::Failure, output};
 
 /// `hulynet list`.
-pub(crate) async fn containers(settings: &Settings, kind: Option<&Kind>) -> Result<(), Failure> {
+pub(crate) async fn containers(
+    settings: &Settings,
+    kind: Option<&Kind>,
+    select: Option<&Selector>,
+) -> Result<(), Failure> {
+    let select = select.cloned().unwrap_or_default();
+    let filtered = !select.is_empty();
     let mut records =
-        with_client(settings, async |client| Ok(client.list(kind.cloned()).await?)).await?;
+        with_client(settings, async |client| Ok(client.select(kind.cloned(), select).await?))
+            .await?;
     records.sort_by(|a, b| a.id.cmp(&b.id));
     if settings.json {
         return Ok(output::line(
@@ -17,6 +24,7 @@ pub(crate) async fn containers(settings: &Settings, kind: Option<&Kind>) -> Resu
         )?);
     }
     let none = match kind {
+        _ if filtered => "no container with such labels runs".to_owned(),
         Some(kind) => format!("no container of kind {kind} runs"),
         None => "no container runs; 'hulynet call KIND OPERATION' starts one".to_owned(),
     };

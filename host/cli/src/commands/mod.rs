@@ -4,5 +4,6 @@ pub(crate) mod argument;
 pub(crate) mod ask;
 pub(crate) mod config;
 pub(crate) mod connect;
+pub(crate) mod explain;
 pub(crate) mod list;
 pub(crate) mod reach;

@@ -33,7 +33,7 @@ async fn connect(settings: &Settings) -> Result<Client, Failure> {
     let mut builder = Client::builder()
         .request_timeout(settings.timeout)
         .alive_timeout(settings.alive_timeout)
-        .ping_interval(settings.alive_timeout / 3);
+        .ping_interval(settings.ping_every());
     if let Some(account) = &settings.account {
         builder = builder.account(account.clone());
     }

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use hulynet_protocol::{AccountId, Labels};
 
 use super::{ConfigError, Layers, Origin};
-use crate::units::{Address, Addresses, ByteSize, Toml, Typed, Unreadable};
+use crate::{
+    policy::{PlacementPolicy, Singletons},
+    units::{Address, Addresses, ByteSize, Toml, Typed, Unreadable},
+};
 
 /// Which commands take a setting as a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,14 +105,32 @@ settings! {
         "A container that nobody holds for this long is asked to terminate";
     "drain-timeout" drain_timeout: Duration = "30s", Coordinator,
         "A container that answers 'not yet' for this long is ended by force";
+    "drain-interval" drain_interval: Duration = "1s", Coordinator,
+        "How long after 'not yet' a container is asked again";
+    "terminate-timeout" terminate_timeout: Duration = "10s", Coordinator,
+        "How long an agent may take to answer whether a container ended, before it is asked again";
+    "restart-delay" restart_delay: Duration = "1s", Coordinator,
+        "How long a container that failed waits before it is started again; doubles with every further failure";
+    "longest-restart-delay" longest_restart_delay: Duration = "30s", Coordinator,
+        "Where that delay stops to grow";
+    "shortest-alive-timeout" shortest_alive_timeout: Duration = "100ms", Coordinator,
+        "The shortest alive timeout that an agent or client may choose for itself";
+    "longest-alive-timeout" longest_alive_timeout: Duration = "1m", Coordinator,
+        "The longest alive timeout that an agent or client may choose for itself";
+    "placement" placement: PlacementPolicy = "round-robin", Coordinator,
+        "How an agent is chosen for a container among those that suit equally: in turn, or the less loaded of two drawn at random";
     "start-timeout" start_timeout: Duration = "30s", Server,
         "How long a container may take to start";
     "agent-listen" agent_listen: Address = "127.0.0.1:3738", Agent,
         "Where the agent listens; port 0 takes a free one. There is no authentication: leave loopback (0.0.0.0:3738) only on a network that you trust";
     "advertise" advertise: Option<Address> = "", Agent,
         "The address that clients are told to reach the agent at; without it the one it listens on";
+    "ping-interval" ping_interval: Option<Duration> = "", Every,
+        "How often an agent or client tells that it lives; without it a third of the alive timeout";
     "agent-labels" agent_labels: Labels = "", Agent,
         "Labels of the agent, for placement";
+    "singletons" singletons: Singletons = "", Agent,
+        "Containers that are to run somewhere as long as an agent names them here: the first one runs it, the others stand by in order";
     "dir" dir: PathBuf = ".hulynet", Agent,
         "The state directory; made when it is missing";
     "plugins" plugins: PathBuf = "DIR/plugins", Agent,
@@ -150,6 +171,11 @@ impl Settings {
             }
         }
         self
+    }
+
+    /// How often the lease is renewed.
+    pub(crate) fn ping_every(&self) -> Duration {
+        self.ping_interval.unwrap_or(self.alive_timeout / 3)
     }
 
     /// Where the setting with this key comes from.

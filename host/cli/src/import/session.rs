@@ -35,7 +35,7 @@ impl Session {
             .map_err(|error| Failure::usage(error.to_string()))?;
         let labels = Labels::from([("account".to_owned(), account.to_string())]);
         let session = client
-            .get("session", GetOptions { uuid: Some(uuid), labels, extra: Vec::new() })
+            .get("session", GetOptions { uuid: Some(uuid), labels, ..GetOptions::default() })
             .await?;
         let workspaces: Vec<Membership> =
             read("workspaces", &session.request("workspaces", "").await?)?;

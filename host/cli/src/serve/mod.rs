@@ -78,7 +78,13 @@ async fn start_coordinator(settings: &Settings) -> Result<Coordinator, Failure> 
         unused_timeout: settings.unused_timeout,
         drain_deadline: settings.drain_timeout,
         start_timeout: settings.start_timeout,
-        ..RegistryConfig::default()
+        ask_interval: settings.drain_interval,
+        terminate_timeout: settings.terminate_timeout,
+        restart_delay: settings.restart_delay,
+        longest_restart_delay: settings.longest_restart_delay,
+        shortest_lease: settings.shortest_alive_timeout,
+        longest_lease: settings.longest_alive_timeout,
+        placement: settings.placement.0,
     };
     let config = CoordinatorConfig { listen: settings.listen.show(), registry };
     let started = Coordinator::start(config, &Bus::start("coordinator")?).await;
@@ -160,13 +166,14 @@ fn config(settings: &Settings, coordinators: Vec<String>) -> AgentConfig {
         advertise: settings.advertise.as_ref().map(Typed::show),
         coordinators,
         labels: settings.agent_labels.clone(),
+        offers: settings.singletons.0.clone(),
         limits: ContainerLimits {
             memory,
             start: settings.start_timeout,
             ..ContainerLimits::default()
         },
         alive_timeout: settings.alive_timeout,
-        ping_interval: settings.alive_timeout / 3,
+        ping_interval: settings.ping_every(),
         ..AgentConfig::new(settings.plugins.clone(), settings.cache.clone())
     }
 }

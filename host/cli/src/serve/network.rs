@@ -23,6 +23,7 @@ pub(super) struct ClientNetwork {
     addresses: Vec<String>,
     timeout: Duration,
     alive_timeout: Duration,
+    ping_interval: Duration,
     client: OnceCell<Client>,
 }
 
@@ -33,6 +34,7 @@ impl ClientNetwork {
             addresses,
             timeout: settings.timeout,
             alive_timeout: settings.alive_timeout,
+            ping_interval: settings.ping_every(),
             client: OnceCell::new(),
         }
     }
@@ -43,7 +45,7 @@ impl ClientNetwork {
                 .bus(self.bus.clone())
                 .request_timeout(self.timeout)
                 .alive_timeout(self.alive_timeout)
-                .ping_interval(self.alive_timeout / 3)
+                .ping_interval(self.ping_interval)
                 .connect(self.addresses.clone())
         };
         self.client.get_or_try_init(connect).await

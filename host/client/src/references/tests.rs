@@ -47,6 +47,7 @@ fn reclaim(uuid: &str) -> Action {
         uuid: Some(Uuid::new(uuid).unwrap()),
         labels: Labels::from([("l".to_owned(), uuid.to_owned())]),
         extra: b"extra".to_vec(),
+        ..GetOptions::default()
     };
     Action::Reclaim { id: id(uuid), options }
 }
@@ -222,9 +223,10 @@ fn an_address_is_left_with_the_last_container_that_lives_there() {
     let mut table = held();
     get(&mut table, "b");
     table.observe(&Change::ContainerUpdated(record("a", 2, "host:2")));
-    assert_eq!(actions(&mut table), [Action::Moved(record("a", 2, "host:2"))]);
+    assert_eq!(actions(&mut table), [Action::Moved(record("a", 2, "host:2")), reclaim("a")]);
     table.observe(&Change::ContainerUpdated(record("b", 2, "host:2")));
-    assert_eq!(actions(&mut table), [unused(), Action::Moved(record("b", 2, "host:2"))]);
+    let moved = Action::Moved(record("b", 2, "host:2"));
+    assert_eq!(actions(&mut table), [unused(), moved, reclaim("b")]);
 }
 
 #[test]
@@ -248,5 +250,32 @@ fn an_explicit_release_ends_when_somebody_else_gets_the_container_first() {
     get(&mut table, "a");
     assert_eq!(actions(&mut table), [Action::Released { token: 1 }]);
     table.reclaimed(Instant::now(), &id("a"), Ok(record("a", 1, "host:1")));
+    assert_eq!(actions(&mut table), []);
+}
+
+#[test]
+fn who_asks_where_a_released_container_lives_is_answered() {
+    let mut table = held();
+    table.drop_handle(&id("a"));
+    table.locate(&id("a"), Epoch { term: 1, counter: 1 }, 7);
+    assert_eq!(actions(&mut table), [release("a")]);
+    table.released(&id("a"));
+    let answers = actions(&mut table);
+    assert!(
+        answers.iter().any(|action| matches!(
+            action,
+            Action::Located { token: 7, result: Err(error) }
+                if error.kind == ErrorKind::UnknownContainer
+        )),
+        "{answers:?}"
+    );
+}
+
+#[test]
+fn news_of_another_activation_has_the_container_held_again() {
+    let mut table = held();
+    table.observe(&Change::ContainerUpdated(record("a", 2, "host:2")));
+    assert!(actions(&mut table).contains(&reclaim("a")));
+    table.observe(&Change::ContainerUpdated(record("a", 2, "host:2")));
     assert_eq!(actions(&mut table), []);
 }

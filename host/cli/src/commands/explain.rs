@@ -1,0 +1,166 @@
+//! `explain`.
+
+use hulynet_protocol::{ClientId, Explanation};
+use serde_json::{Value, json};
+
+use super::reach::with_client;
+use crate::{config::Settings, failure::Failure, output, target::Named, units::Typed};
+
+/// `hulynet explain`.
+pub(crate) async fn explain(settings: &Settings, named: &Named) -> Result<(), Failure> {
+    let told = with_client(settings, async |client| Ok(client.explain(named.uuid.clone()).await?));
+    let explanation = told.await?;
+    if let Some(kind) = &named.kind
+        && *kind != explanation.id.kind
+    {
+        return Err(Failure::refused(format!(
+            "{} is of the kind {}, not {kind}",
+            explanation.id.uuid, explanation.id.kind
+        )));
+    }
+    if settings.json {
+        return Ok(output::line(&as_json(&explanation).to_string())?);
+    }
+    for line in lines(&explanation) {
+        output::line(&line)?;
+    }
+    Ok(())
+}
+
+/// One fact a line, as an operator asks for them.
+fn lines(explanation: &Explanation) -> Vec<String> {
+    let Explanation { id, labels, phase, endpoint, reason, epoch, .. } = explanation;
+    let mut lines = vec![format!("{id} is {} in the epoch {epoch}", phase.as_str())];
+    let since = ago(explanation.since_ms);
+    match endpoint {
+        Some(endpoint) => {
+            let address = endpoint.address.as_deref().unwrap_or("through the coordinator");
+            lines
+                .push(format!("where: on the agent {} ({address}), since {since}", endpoint.agent));
+            lines.push(format!("why there: {reason}"));
+        }
+        None => lines.push("where: nowhere".to_owned()),
+    }
+    lines.push(match explanation.holder_count {
+        0 => "held by: nobody".to_owned(),
+        count => format!("held by {count}: {}", names(&explanation.holders, count)),
+    });
+    for (what, clients) in
+        [("wait for it to run", &explanation.waiting), ("wait for its end", &explanation.ending)]
+    {
+        if !clients.is_empty() {
+            lines.push(format!("{what}: {}", names(clients, clients.len() as u64)));
+        }
+    }
+    if let Some(ms) = explanation.next_ms {
+        lines.push(format!("pending: the coordinator acts in {ms}ms"));
+    }
+    if !explanation.offered_by.is_empty() {
+        let agents: Vec<_> = explanation.offered_by.iter().map(|agent| agent.as_str()).collect();
+        lines.push(format!("singleton, offered in this order by: {}", agents.join(", ")));
+    }
+    if !labels.is_empty() {
+        lines.push(format!("labels: {}", labels.show()));
+    }
+    if explanation.failures > 0 {
+        lines.push(format!("failures in a row: {}", explanation.failures));
+    }
+    if let Some(failure) = &explanation.last_failure {
+        lines.push(format!(
+            "last failure: {} on the agent {}: {}",
+            ago(failure.ago_ms),
+            failure.agent,
+            failure.error.message
+        ));
+    }
+    lines
+}
+
+fn ago(ms: u64) -> String {
+    format!("{}.{}s ago", ms / 1000, ms % 1000 / 100)
+}
+
+fn names(clients: &[ClientId], count: u64) -> String {
+    let named: Vec<_> = clients.iter().map(ClientId::as_str).collect();
+    let more = if count > named.len() as u64 { ", …" } else { "" };
+    format!("{}{more}", named.join(", "))
+}
+
+fn texts(clients: &[ClientId]) -> Vec<&str> {
+    clients.iter().map(ClientId::as_str).collect()
+}
+
+fn as_json(explanation: &Explanation) -> Value {
+    json!({
+        "kind": explanation.id.kind.as_str(),
+        "uuid": explanation.id.uuid.as_str(),
+        "phase": explanation.phase.as_str(),
+        "agent": explanation.endpoint.as_ref().map(|endpoint| endpoint.agent.as_str()),
+        "address": explanation.endpoint.as_ref().and_then(|endpoint| endpoint.address.clone()),
+        "reason": explanation.reason.to_string(),
+        "epoch": explanation.epoch.to_string(),
+        "since_ms": explanation.since_ms,
+        "holders": texts(&explanation.holders),
+        "holder_count": explanation.holder_count,
+        "waiting": texts(&explanation.waiting),
+        "ending": texts(&explanation.ending),
+        "next_ms": explanation.next_ms,
+        "offered_by": explanation.offered_by.iter().map(|agent| agent.as_str()).collect::<Vec<_>>(),
+        "failures": explanation.failures,
+        "last_failure": explanation.last_failure.as_ref().map(output::failure_json),
+        "labels": explanation.labels,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use hulynet_protocol::{
+        AgentId, ContainerId, Endpoint, Epoch, ErrorKind, Kind, Labels, NetworkError, Phase,
+        Reason, StartFailure, Uuid,
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_explanation_answers_what_an_operator_asks() {
+        let id = ContainerId { kind: Kind::new("echo").unwrap(), uuid: Uuid::new("a").unwrap() };
+        let agent = AgentId::new("x").unwrap();
+        let failure = StartFailure {
+            id: id.clone(),
+            agent: AgentId::new("y").unwrap(),
+            error: NetworkError::refused(ErrorKind::StartFailed, "it trapped"),
+            ago_ms: 1500,
+            failures: 1,
+            spared_ms: 0,
+        };
+        let explanation = Explanation {
+            id,
+            labels: Labels::new(),
+            phase: Phase::Running,
+            endpoint: Some(Endpoint { agent: agent.clone(), address: None }),
+            reason: Reason::Turn,
+            epoch: Epoch { term: 7, counter: 2 },
+            since_ms: 61_250,
+            holders: vec![ClientId::new("c").unwrap()],
+            holder_count: 2,
+            waiting: vec![],
+            ending: vec![],
+            next_ms: None,
+            offered_by: vec![agent],
+            failures: 0,
+            last_failure: Some(failure),
+        };
+        assert_eq!(
+            lines(&explanation),
+            [
+                "echo/a is running in the epoch 7.2",
+                "where: on the agent x (through the coordinator), since 61.2s ago",
+                "why there: it was the agent's turn",
+                "held by 2: c, …",
+                "singleton, offered in this order by: x",
+                "last failure: 1.5s ago on the agent y: it trapped",
+            ]
+        );
+        assert_eq!(as_json(&explanation)["last_failure"]["message"], "it trapped");
+    }
+}
