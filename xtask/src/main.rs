@@ -7,6 +7,7 @@
 //! | `kinds` | builds the kinds into a plugin directory |
 //! | `lint` | formatting and lints only |
 //! | `bench` | measures, as ratios against floors of the same run |
+//! | `simulate` | the network's rules on a simulated network and clock |
 
 mod bench;
 mod cargo;
@@ -14,6 +15,7 @@ mod demo;
 mod kinds;
 mod machine;
 mod quality;
+mod simulate;
 mod steps;
 
 use std::process::ExitCode;
@@ -40,6 +42,8 @@ enum Command {
     Lint,
     /// Run the benchmarks
     Bench(bench::Options),
+    /// Run the network's state machines on a simulated network and clock
+    Simulate(simulate::Options),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Command::Kinds(options) => kinds::run(&options),
         Command::Lint => quality::lint(),
         Command::Bench(options) => bench::run(&options),
+        Command::Simulate(options) => simulate::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

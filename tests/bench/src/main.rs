@@ -10,6 +10,7 @@ mod floor;
 mod load;
 mod measure;
 mod network;
+mod registry;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -62,13 +63,19 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve { floor } => floor::serve(floor),
         Command::Run { name, json, hulynet, kinds, seconds } => {
-            if let Some(name) = &name
-                && name != echo::NAME
-            {
-                anyhow::bail!("there is no benchmark {name:?}; there is: {}", echo::NAME);
+            let all = [echo::NAME, registry::NAME];
+            if let Some(name) = name.as_deref().filter(|name| !all.contains(name)) {
+                anyhow::bail!("there is no benchmark {name:?}; there are: {}", all.join(", "));
             }
+            let chosen = |suite: &str| name.as_deref().is_none_or(|name| name == suite);
             let settings = load::Settings { seconds, ..load::Settings::default() };
-            let measures = echo::run(&settings, &hulynet, &kinds)?;
+            let mut measures = Vec::new();
+            if chosen(registry::NAME) {
+                measures.extend(registry::run());
+            }
+            if chosen(echo::NAME) {
+                measures.extend(echo::run(&settings, &hulynet, &kinds)?);
+            }
             measure::print(&measures, json);
             Ok(())
         }

@@ -217,6 +217,7 @@ fn a_trap_ends_only_its_container_and_answers_its_callers() {
 #[test]
 fn an_endless_computation_is_stopped_and_delays_nobody() {
     let network = Network::start(1, &["echo"]);
+    network.json(&["get", "echo/busy"]);
     let mut spinning =
         Process::start(network.command(&["call", "echo/busy", "spin"]).args(["--timeout", "2s"]));
     assert_eq!(network.json(&["call", "echo/healthy", "add", "1"]), json!(1));

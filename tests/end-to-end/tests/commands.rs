@@ -85,6 +85,7 @@ fn connect_prints_what_a_container_broadcasts() {
 #[test]
 fn a_listener_that_waits_too_long_says_how_much_came() {
     let network = Network::start(1, &["echo"]);
+    network.json(&["get", "echo/a"]);
     let output = network.run(&["connect", "echo/a", "--count", "2", "--timeout", "300ms"]);
     assert!(output.refusal(3).contains("1 of 2 events"), "{output:?}");
 }

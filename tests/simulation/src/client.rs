@@ -1,0 +1,388 @@
+//! The thin driver of a client's references and retries.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use hulynet_client::{
+    references::{Action, References, Ticket},
+    retry::{Attempts, Next, Repeat},
+};
+use hulynet_protocol::{
+    AgentId, Call, Change, ContainerId, Epoch, ErrorKind, GetOptions, Kind, NetworkError,
+    NetworkEvent, Reply, Target,
+};
+
+use crate::{
+    check::Mirror,
+    link::{Message, Pending, Role},
+    world::{Event, World},
+};
+
+/// How long a client waits for any answer.
+pub(crate) const PATIENCE: u64 = 40_000_000;
+
+/// One process of a client.
+pub(crate) struct Client {
+    pub(crate) references: References,
+    /// The handles that the program has.
+    pub(crate) handles: Vec<ContainerId>,
+    pub(crate) jobs: BTreeMap<u64, Job>,
+    pub(crate) requests: BTreeMap<u64, Request>,
+    pub(crate) watching: bool,
+    pub(crate) mirror: Option<Mirror>,
+    /// The newest epoch known of each container.
+    known: BTreeMap<ContainerId, Epoch>,
+    wake: u64,
+}
+
+/// A call to the coordinator, repeated while that helps.
+pub(crate) struct Job {
+    pub(crate) what: What,
+    call: Call,
+    attempts: Attempts,
+    pub(crate) deadline: u64,
+    /// The request under way.
+    asked: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    Get(Ticket, Kind, Box<GetOptions>),
+    Reclaim(ContainerId),
+    Release(ContainerId),
+    Once,
+    Watch,
+}
+
+/// A request to a container.
+pub(crate) struct Request {
+    pub(crate) id: ContainerId,
+    attempts: Attempts,
+    pub(crate) executed: u32,
+    tried: Epoch,
+}
+
+impl Client {
+    pub(crate) fn new() -> Self {
+        Self {
+            references: References::new(),
+            handles: Vec::new(),
+            jobs: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            watching: false,
+            mirror: None,
+            known: BTreeMap::new(),
+            wake: u64::MAX,
+        }
+    }
+
+    /// What it holds, each once.
+    pub(crate) fn held(&self) -> BTreeSet<ContainerId> {
+        self.handles.iter().cloned().collect()
+    }
+}
+
+impl World {
+    pub(crate) fn client(&mut self, peer: usize) -> Option<&mut Client> {
+        match &mut self.peers[peer].role {
+            Role::Client(client) => Some(client),
+            Role::Agent(_) => None,
+        }
+    }
+
+    pub(crate) fn client_joined(&mut self, peer: usize, resumed: bool) {
+        let Some(client) = self.client(peer) else { return };
+        client.references.joined(resumed);
+        if client.watching {
+            client.mirror = None;
+            self.job(peer, What::Watch, Call::Watch, false);
+        }
+        self.client_acts(peer);
+    }
+
+    pub(crate) fn get(&mut self, peer: usize, kind: Kind, options: GetOptions) {
+        let Some(client) = self.client(peer) else { return };
+        let ticket = client.references.begin_get();
+        let call = Call::Get { kind: kind.clone(), options: options.clone() };
+        self.job(peer, What::Get(ticket, kind, Box::new(options)), call, true);
+    }
+
+    pub(crate) fn drop_one(&mut self, peer: usize, which: u64) {
+        let Some(client) = self.client(peer) else { return };
+        if client.handles.is_empty() {
+            return;
+        }
+        let index = (which % client.handles.len() as u64) as usize;
+        let id = client.handles.remove(index);
+        client.references.drop_handle(&id);
+        self.client_acts(peer);
+    }
+
+    pub(crate) fn job(&mut self, peer: usize, what: What, call: Call, repeat: bool) {
+        let number = self.number();
+        let now = self.now;
+        let clock = self.peers[peer].clock;
+        let deadline = clock.instant(now) + Duration::from_micros(PATIENCE);
+        let repeat = if repeat { Repeat::Idempotent } else { Repeat::Unprocessed };
+        let attempts = Attempts::new(deadline, repeat);
+        let deadline = now + PATIENCE;
+        let Some(client) = self.client(peer) else { return };
+        client.jobs.insert(number, Job { what, call, attempts, deadline, asked: None });
+        let time = self.random.between(1, 400);
+        let life = self.peers[peer].life;
+        self.at(now + time, Event::Job { peer, life, job: number });
+    }
+
+    /// Sends a job's call, when there is a connection.
+    pub(crate) fn job_due(&mut self, peer: usize, number: u64) {
+        let now = self.now;
+        let (joined, life) = (self.peers[peer].joined, self.peers[peer].life);
+        let Some(client) = self.client(peer) else { return };
+        let Some(job) = client.jobs.get_mut(&number) else { return };
+        if now >= job.deadline {
+            let error = NetworkError::not_processed(ErrorKind::DeadlineExceeded, "no coordinator");
+            return self.job_done(peer, number, Err(error));
+        }
+        if !joined {
+            return self.at(now + 50_000, Event::Job { peer, life, job: number });
+        }
+        let call = job.call.clone();
+        self.call(peer, call, Pending::Job(number));
+        let asked = self.last;
+        if let Some(job) = self.client(peer).and_then(|client| client.jobs.get_mut(&number)) {
+            job.asked = Some(asked);
+        }
+    }
+
+    pub(crate) fn job_answered(
+        &mut self,
+        peer: usize,
+        number: u64,
+        result: Result<Reply, NetworkError>,
+    ) {
+        let now = self.now;
+        let clock = self.peers[peer].clock;
+        let life = self.peers[peer].life;
+        let Some(client) = self.client(peer) else { return };
+        let Some(job) = client.jobs.get_mut(&number) else { return };
+        job.asked = None;
+        if let Err(error) = &result
+            && let Next::Again { pause, .. } = job.attempts.after(clock.instant(now), error)
+        {
+            let at = now + clock.when(pause);
+            return self.at(at, Event::Job { peer, life, job: number });
+        }
+        self.job_done(peer, number, result);
+    }
+
+    fn job_done(&mut self, peer: usize, number: u64, result: Result<Reply, NetworkError>) {
+        let local = self.peers[peer].clock.instant(self.now);
+        let Some(client) = self.client(peer) else { return };
+        let Some(job) = client.jobs.remove(&number) else { return };
+        match (job.what, result) {
+            (What::Get(ticket, kind, options), Ok(Reply::Container(record))) => {
+                client.handles.push(record.id.clone());
+                client.references.got(ticket, record.clone(), &options);
+                let other = options.uuid.as_ref().is_some_and(|uuid| *uuid != record.id.uuid);
+                if record.id.kind != kind || other {
+                    self.fail("get", format!("{kind} {options:?} was answered {}", record.id));
+                }
+            }
+            (What::Get(ticket, ..), _) => client.references.get_failed(ticket),
+            (What::Reclaim(id), Ok(Reply::Container(record))) => {
+                client.references.reclaimed(local, &id, Ok(record));
+            }
+            (What::Reclaim(id), Ok(_)) => {
+                let error = NetworkError::refused(ErrorKind::Protocol, "out of place");
+                client.references.reclaimed(local, &id, Err(error));
+            }
+            (What::Reclaim(id), Err(error)) => {
+                client.references.reclaimed(local, &id, Err(error));
+            }
+            (What::Release(id), _) => client.references.released(&id),
+            (What::Watch, Ok(Reply::Snapshot(snapshot))) => {
+                client.mirror = Some(Mirror::new(&snapshot));
+            }
+            (What::Once | What::Watch, _) => {}
+        }
+        self.client_acts(peer);
+    }
+
+    /// Gives up calls whose time is over, as the bus does.
+    pub(crate) fn client_ticks(&mut self, peer: usize) {
+        let now = self.now;
+        let Some(client) = self.client(peer) else { return };
+        let late: Vec<(u64, Option<u64>)> = client
+            .jobs
+            .iter()
+            .filter(|(_, job)| now >= job.deadline)
+            .map(|(number, job)| (*number, job.asked))
+            .collect();
+        for (number, asked) in late {
+            if let Some(id) = asked
+                && let Some(connection) = self.peers[peer].connection
+            {
+                self.peers[peer].calls.remove(&id);
+                self.send_up(peer, connection, Message::Cancel { id });
+            }
+            let error = NetworkError::maybe_processed(ErrorKind::DeadlineExceeded, "late");
+            self.job_done(peer, number, Err(error));
+        }
+    }
+
+    pub(crate) fn client_acts(&mut self, peer: usize) {
+        loop {
+            let action = self.client(peer).and_then(|client| client.references.poll_action());
+            let Some(action) = action else { break };
+            self.note(|| format!("client {peer} > {action:?}"));
+            match action {
+                Action::Reclaim { id, options } => {
+                    let call = Call::Reclaim { id: id.clone(), options };
+                    self.job(peer, What::Reclaim(id), call, true);
+                }
+                Action::Release(id) => {
+                    self.job(peer, What::Release(id.clone()), Call::Release(id), true);
+                }
+                Action::Located { token, result } => self.located(peer, token, result.map(|_| ())),
+                Action::Moved(record) => {
+                    let Some(client) = self.client(peer) else { continue };
+                    let newest = client.known.entry(record.id.clone()).or_default();
+                    if record.epoch < *newest {
+                        let (old, new) = (*newest, record.epoch);
+                        self.fail("client", format!("{} went back from {old} to {new}", record.id));
+                    } else {
+                        *newest = record.epoch;
+                    }
+                }
+                Action::Released { .. } | Action::Unused(_) => {}
+            }
+        }
+        let clock = self.peers[peer].clock;
+        let life = self.peers[peer].life;
+        let now = self.now;
+        let Some(client) = self.client(peer) else { return };
+        if let Some(due) = client.references.next_timeout() {
+            let at = clock.when_instant(due).max(now);
+            if at < client.wake {
+                client.wake = at;
+                self.at(at, Event::ClientWakes { peer, life });
+            }
+        }
+    }
+
+    pub(crate) fn client_wakes(&mut self, peer: usize) {
+        let local = self.peers[peer].clock.instant(self.now);
+        let Some(client) = self.client(peer) else { return };
+        client.wake = u64::MAX;
+        client.references.handle_timeout(local);
+        self.client_acts(peer);
+    }
+
+    pub(crate) fn client_told(&mut self, peer: usize, events: &[NetworkEvent]) {
+        let Some(client) = self.client(peer) else { return };
+        let mut wrong = None;
+        let mut gap = false;
+        for event in events {
+            client.references.observe(&event.change);
+            let endpointless = match &event.change {
+                Change::ContainerAdded(r) | Change::ContainerUpdated(r) => {
+                    r.endpoint.address.is_none()
+                }
+                _ => false,
+            };
+            if endpointless {
+                wrong = Some(format!("{event:?} has no address"));
+            }
+            let Some(mirror) = &mut client.mirror else { continue };
+            match mirror.apply(event) {
+                Ok(true) => {}
+                Ok(false) => gap = true,
+                Err(what) => wrong = Some(what),
+            }
+        }
+        if gap {
+            client.mirror = None;
+            self.job(peer, What::Watch, Call::Watch, false);
+        }
+        if let Some(what) = wrong {
+            self.fail("events", what);
+        }
+        self.client_acts(peer);
+    }
+
+    /// Sends a request through a handle.
+    pub(crate) fn request(&mut self, peer: usize, id: ContainerId) {
+        let number = self.number();
+        let clock = self.peers[peer].clock;
+        let deadline = clock.instant(self.now) + Duration::from_micros(PATIENCE);
+        let attempts = Attempts::new(deadline, Repeat::Unprocessed);
+        let tried = Epoch::default();
+        let Some(client) = self.client(peer) else { return };
+        client.requests.insert(number, Request { id, attempts, executed: 0, tried });
+        self.send_request(peer, number);
+    }
+
+    pub(crate) fn send_request(&mut self, peer: usize, number: u64) {
+        let now = self.now;
+        let Some(client) = self.client(peer) else { return };
+        let Some(request) = client.requests.get_mut(&number) else { return };
+        let Some(record) = client.references.record(&request.id) else {
+            client.requests.remove(&number);
+            return;
+        };
+        request.tried = record.epoch;
+        let target = Target { id: request.id.clone(), epoch: Some(record.epoch) };
+        let address = record.endpoint.address.clone().unwrap_or_default();
+        let agent: AgentId = record.endpoint.agent.clone();
+        let life = self.peers[peer].life;
+        let time = self.random.between(100, 5_000);
+        let event = Event::Direct { peer, life, number, address, agent, target };
+        self.at(now + time, event);
+    }
+
+    pub(crate) fn request_answered(
+        &mut self,
+        peer: usize,
+        number: u64,
+        result: Result<(), NetworkError>,
+    ) {
+        let now = self.now;
+        let clock = self.peers[peer].clock;
+        let life = self.peers[peer].life;
+        let Some(client) = self.client(peer) else { return };
+        let Some(request) = client.requests.get_mut(&number) else { return };
+        let Err(error) = result else {
+            client.requests.remove(&number);
+            self.served += 1;
+            return;
+        };
+        match request.attempts.after(clock.instant(now), &error) {
+            Next::Fail => {
+                client.requests.remove(&number);
+            }
+            Next::Again { pause, locate } => {
+                let at = now + clock.when(pause);
+                self.at(at, Event::RequestAgain { peer, life, number, locate });
+            }
+        }
+    }
+
+    pub(crate) fn request_again(&mut self, peer: usize, number: u64, locate: bool) {
+        if !locate {
+            return self.send_request(peer, number);
+        }
+        let Some(client) = self.client(peer) else { return };
+        let Some(request) = client.requests.get(&number) else { return };
+        client.references.locate(&request.id, request.tried, number);
+        self.client_acts(peer);
+    }
+
+    fn located(&mut self, peer: usize, number: u64, result: Result<(), NetworkError>) {
+        match result {
+            Ok(()) => self.send_request(peer, number),
+            Err(error) => self.request_answered(peer, number, Err(error)),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The network's state machines on a simulated network and clock.
+//!
+//! The same registry, agent table, membership, references and retries that
+//! ship, moved by events in virtual time instead of sockets and timers. A seed
+//! decides everything, so the same seed gives the same history byte for byte.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `random` | numbers of a seed |
+//! | `plan` | what people and misfortune do, and when |
+//! | `world` | virtual time, and who hears what when |
+//! | `link` | connections and sessions between peers and the coordinator |
+//! | `coordinator`, `agent`, `client` | the thin drivers of what ships |
+//! | `check` | what must be true after every step, and in the end |
+//! | `shrink` | the shortest plan that still fails |
+//! | `mutants` | the deliberate defects that must be found |
+//!
+//! The transport is TCP: nothing is lost, doubled or reordered within one
+//! connection. What is lost is lost with its connection, orders are doubled
+//! next to each other, and different connections and tasks overtake.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a simulation is a test: it fails by panicking"
+)]
+
+mod agent;
+mod check;
+mod client;
+mod coordinator;
+mod link;
+pub mod mutants;
+pub mod plan;
+mod random;
+pub mod shrink;
+mod world;
+
+pub use plan::Settings;
+pub use world::{Failure, Outcome, run, run_seed};

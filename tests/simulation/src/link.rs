@@ -1,0 +1,101 @@
+//! Connections and sessions between peers and the coordinator.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use hulynet_protocol::{Call, ClientId, NetworkError, NetworkEvent, Reply};
+
+use crate::{agent::Agent, client::Client};
+
+/// What travels over a connection.
+#[derive(Clone, Debug)]
+pub(crate) enum Message {
+    Hello(ClientId),
+    Welcome { server: u64, resumed: bool },
+    AskHello,
+    Ping,
+    Pong,
+    Request { id: u64, call: Box<Call> },
+    Response { id: u64, result: Box<Result<Reply, NetworkError>> },
+    Cancel { id: u64 },
+    Events(Vec<NetworkEvent>),
+}
+
+/// A clock that runs a little too fast or too slow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    base: Instant,
+    /// Its speed in thousandths.
+    rate: u64,
+}
+
+impl Clock {
+    pub(crate) fn new(base: Instant, rate: u64) -> Self {
+        Self { base, rate }
+    }
+
+    /// What it shows at this time.
+    pub(crate) fn elapsed(&self, now: u64) -> Duration {
+        Duration::from_micros(now * self.rate / 1000)
+    }
+
+    pub(crate) fn instant(&self, now: u64) -> Instant {
+        self.base + self.elapsed(now)
+    }
+
+    /// When it shows this.
+    pub(crate) fn when(&self, local: Duration) -> u64 {
+        (local.as_micros() as u64 * 1000).div_ceil(self.rate) + 1
+    }
+
+    pub(crate) fn when_instant(&self, local: Instant) -> u64 {
+        self.when(local.saturating_duration_since(self.base))
+    }
+}
+
+/// An agent or a client: one process that may end and come back.
+pub(crate) struct Peer {
+    pub(crate) id: ClientId,
+    pub(crate) role: Role,
+    pub(crate) clock: Clock,
+    pub(crate) alive: bool,
+    /// Counts its processes.
+    pub(crate) life: u64,
+    pub(crate) connection: Option<u64>,
+    pub(crate) joined: bool,
+    pub(crate) heard: u64,
+    pub(crate) pinged: u64,
+    pub(crate) server: u64,
+    /// Nothing passes before: to the coordinator, and from it.
+    pub(crate) cut_up: u64,
+    pub(crate) cut_down: u64,
+    pub(crate) paused: u64,
+    /// Calls to the coordinator in progress.
+    pub(crate) calls: BTreeMap<u64, Pending>,
+}
+
+pub(crate) enum Role {
+    Agent(Agent),
+    Client(Client),
+}
+
+/// For what an answer is awaited.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pending {
+    /// An agent's register or report, and when it was sent.
+    Register(Instant),
+    Report(Instant),
+    /// A client's job.
+    Job(u64),
+}
+
+/// A connection: who, and how far each direction is.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) peer: usize,
+    pub(crate) life: u64,
+    pub(crate) last_up: u64,
+    pub(crate) last_down: u64,
+}

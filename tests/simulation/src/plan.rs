@@ -1,0 +1,130 @@
+//! What people and misfortune do, and when: drawn from the seed before the
+//! run, so that steps can be taken away without changing the others.
+
+use crate::random::Random;
+
+/// How large a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Decides everything.
+    pub seed: u64,
+    /// Planned steps: requests and faults.
+    pub steps: usize,
+    /// Agents.
+    pub agents: usize,
+    /// Clients.
+    pub clients: usize,
+}
+
+impl Settings {
+    /// The usual size.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { seed, steps: 120, agents: 3, clients: 3 }
+    }
+}
+
+/// One planned step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// When, in microseconds.
+    pub at: u64,
+    /// What.
+    pub what: What,
+}
+
+/// What is done. Numbers name agents, clients or containers, modulo how many
+/// there are; times are in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each variant says itself what is done, to whom and for how long")]
+pub enum What {
+    Get { client: usize, uuid: u64 },
+    GetWrongKind { client: usize, uuid: u64 },
+    GetLabel { client: usize, label: u64 },
+    GetAny { client: usize },
+    Drop { client: usize, which: u64 },
+    Request { client: usize, which: u64 },
+    Terminate { client: usize, uuid: u64, force: bool },
+    Watch { client: usize },
+    CrashAgent { agent: usize, down: u64, same_name: bool },
+    CrashClient { client: usize, down: u64 },
+    RestartCoordinator { down: u64 },
+    Cut { peer: usize, up: bool, down: bool, time: u64 },
+    Reset { peer: usize },
+    Pause { peer: usize, time: u64 },
+    PauseCoordinator { time: u64 },
+    FailStarts { agent: usize, how: u64, time: u64 },
+    SlowStarts { agent: usize, time: u64 },
+    NotYet { agent: usize, time: u64 },
+    EndContainer { agent: usize, which: u64 },
+}
+
+/// How many names there are for containers.
+pub const UUIDS: u64 = 5;
+
+/// The plan of a seed.
+#[must_use]
+pub fn plan(settings: &Settings) -> Vec<Step> {
+    let mut random = Random::new(settings.seed);
+    let mut at = 500_000;
+    let mut steps = Vec::with_capacity(settings.steps);
+    // Some seeds are calm, some are rough.
+    let faults = [0, 10, 25, 40][random.below(4) as usize];
+    let young = random.chance(20);
+    if !young {
+        at += 3_500_000;
+    }
+    for _ in 0..settings.steps {
+        let calm = random.below(10);
+        at += if calm < 7 { random.below(150_000) } else { random.below(1_500_000) };
+        let what = if random.chance(faults) {
+            fault(&mut random, settings)
+        } else {
+            request(&mut random, settings)
+        };
+        steps.push(Step { at, what });
+    }
+    steps
+}
+
+fn request(random: &mut Random, settings: &Settings) -> What {
+    let client = random.below(settings.clients as u64) as usize;
+    let uuid = random.below(UUIDS);
+    match random.below(100) {
+        0..32 => What::Get { client, uuid },
+        32..36 => What::GetWrongKind { client, uuid },
+        36..44 => What::GetLabel { client, label: random.below(2) },
+        44..48 => What::GetAny { client },
+        48..68 => What::Drop { client, which: random.next() },
+        68..90 => What::Request { client, which: random.next() },
+        90..95 => What::Terminate { client, uuid, force: random.chance(50) },
+        _ => What::Watch { client },
+    }
+}
+
+fn fault(random: &mut Random, settings: &Settings) -> What {
+    let agent = random.below(settings.agents as u64) as usize;
+    let client = random.below(settings.clients as u64) as usize;
+    let peer = random.below((settings.agents + settings.clients) as u64) as usize;
+    let time = match random.below(3) {
+        0 => random.between(50_000, 800_000),
+        1 => random.between(800_000, 3_000_000),
+        _ => random.between(2_000_000, 7_000_000),
+    };
+    match random.below(100) {
+        0..14 => What::CrashAgent { agent, down: time, same_name: random.chance(50) },
+        14..20 => What::CrashClient { client, down: time },
+        20..27 => What::RestartCoordinator { down: time.min(1_500_000) },
+        27..47 => {
+            let way = random.below(3);
+            What::Cut { peer, up: way != 0, down: way != 1, time }
+        }
+        47..61 => What::Reset { peer },
+        61..71 => What::Pause { peer, time },
+        71..74 => What::PauseCoordinator { time: time.min(1_500_000) },
+        74..83 => What::FailStarts { agent, how: random.below(3), time },
+        83..89 => What::SlowStarts { agent, time },
+        89..93 => What::NotYet { agent, time },
+        _ => What::EndContainer { agent, which: random.next() },
+    }
+}
