@@ -1,6 +1,6 @@
 //! The known faults of the original network, which must not exist here. That a
-//! request is executed twice after a reconnect is the bus's to prevent, and
-//! tested there.
+//! request is executed twice after a reconnect is not among them: the registry
+//! does not see reconnects of a connection.
 
 use super::*;
 
