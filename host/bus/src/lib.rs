@@ -16,6 +16,7 @@
 //! | `server` | a ROUTER's sessions and its task |
 //! | `peer` | a DEALER and the supervisor that connects it again and again |
 //! | `exchange` | the requests of one connection, both directions, pure |
+//! | `window` | what a receiver of requests remembers, so that none runs twice, pure |
 //! | `ask`, `response` | the calling side of a request |
 //! | `request`, `signal` | the answering side |
 //! | `lane`, `outbox`, `account` | the queues: their bounds and what happens when they are full |
@@ -36,6 +37,7 @@ mod request;
 mod response;
 mod server;
 mod signal;
+mod window;
 mod wire;
 
 pub use bus::Bus;
@@ -45,3 +47,4 @@ pub use peer::{Peer, PeerEvent};
 pub use request::{ChunkSender, Request, Responder};
 pub use response::{Body, ChunkReceiver, Response};
 pub use server::{Dropped, Incoming, Server};
+pub use window::{Arrival, WINDOW_ANSWERS, WINDOW_BYTES, Window};
