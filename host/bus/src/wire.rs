@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hulynet_protocol::{
     ErrorKind, Frame, FrameError, NetworkError,
-    frame::{MAGIC, check_payload},
+    frame::{MAGIC, VERSION, check_payload},
 };
 use zeromq::ZmqMessage;
 
@@ -81,6 +81,27 @@ pub(crate) fn read(mut frames: impl Iterator<Item = Bytes>) -> Result<Language, 
         }
         Some(&other) => Err(FrameError::Language(other)),
     }
+}
+
+/// The refusal of a peer whose introduction cannot be understood. `ours` and
+/// `theirs` name the sides for whoever reads it.
+pub(crate) fn foreign(
+    ours: &str,
+    theirs: &str,
+    version: u16,
+    problem: Option<&str>,
+) -> NetworkError {
+    let remedy = "run the same release of hulynet on both sides";
+    let message = match problem {
+        Some(problem) if version == VERSION => format!(
+            "{ours} and {theirs} both name version {VERSION} of the protocol and mean different \
+             ones ({problem}); {remedy}"
+        ),
+        _ => format!(
+            "{ours} speaks version {VERSION} of the protocol and {theirs} version {version}; {remedy}"
+        ),
+    };
+    NetworkError::refused(ErrorKind::Protocol, message)
 }
 
 #[cfg(test)]

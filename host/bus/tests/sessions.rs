@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{LONG, Pair, asked, call, client, echo, join, joined, left, payload, serve, soon};
-use hulynet_bus::{Bus, BusError, Incoming, PeerEvent, Server, ServerConfig};
+use hulynet_bus::{Bus, BusError, Incoming, PeerConfig, PeerEvent, Server, ServerConfig};
 use hulynet_protocol::{
     Call, ErrorKind, Frame, Hello, Retry, Role, ServerId,
-    frame::{VERSION, feature},
+    frame::{MAGIC, VERSION, feature},
 };
-use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
+use zeromq::{DealerSocket, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
 /// A DEALER that does what the test says.
 struct Raw(DealerSocket);
@@ -33,6 +33,10 @@ impl Raw {
 
     async fn send(&mut self, frame: &Frame) {
         self.0.send(ZmqMessage::from(frame.encode().unwrap())).await.unwrap();
+    }
+
+    async fn send_bytes(&mut self, header: &[u8]) {
+        self.0.send(ZmqMessage::from(Bytes::copy_from_slice(header))).await.unwrap();
     }
 
     async fn receive(&mut self) -> Frame {
@@ -146,11 +150,71 @@ async fn a_stranger_is_asked_for_hello_and_not_served() {
 }
 
 #[tokio::test]
-async fn another_version_is_refused() {
+async fn another_version_is_refused_with_both_versions_and_the_remedy() {
     let bus = Bus::start("test").unwrap();
     let (server, _incoming) = serve(&bus, "127.0.0.1:0").await;
     let mut raw = Raw::new(&server).await;
-    let Frame::Refused(error) = raw.hello(VERSION + 1, 3000).await else { panic!("welcome") };
+    let refused = |frame| match frame {
+        Frame::Refused(error) => {
+            assert_eq!((error.kind, error.retry), (ErrorKind::Protocol, Retry::Final));
+            error.message
+        }
+        other => panic!("{other:?}"),
+    };
+    let message = format!(
+        "the coordinator speaks version {VERSION} of the protocol and this program version 9; run \
+         the same release of hulynet on both sides"
+    );
+    assert_eq!(refused(raw.hello(9, 3000).await), message);
+    // What a hello of another version holds beside its version is anybody's guess.
+    raw.send_bytes(&[MAGIC, 0, 9, 0xff, 0xff]).await;
+    assert_eq!(refused(raw.receive().await), message);
+    raw.send_bytes(&[MAGIC, 0, u8::try_from(VERSION).unwrap(), 0xff]).await;
+    let same = refused(raw.receive().await);
+    assert!(same.contains("mean different ones"), "{same}");
+}
+
+#[tokio::test]
+async fn a_server_of_another_version_ends_calls_at_once_and_is_told_once() {
+    let bus = Bus::start("test").unwrap();
+    let mut router = RouterSocket::new();
+    let address = router.bind("tcp://127.0.0.1:0").await.unwrap().to_string();
+    let address = address.trim_start_matches("tcp://").to_owned();
+    let config = PeerConfig::new(client("ann"), Role::Client);
+    let (peer, mut events) = bus.connect(&address, config);
+    tokio::spawn(async move {
+        while let Ok(hello) = router.recv().await {
+            let mut welcome = ZmqMessage::from(Bytes::from_static(&[MAGIC, 1, 9, 0xff]));
+            welcome.push_front(hello.get(0).unwrap().clone());
+            router.send(welcome).await.unwrap();
+        }
+    });
+    let message = format!(
+        "this program speaks version {VERSION} of the protocol and {address} version 9; run the \
+         same release of hulynet on both sides"
+    );
+    for _ in 0..3 {
+        let error = soon(peer.call(call("x"), Bytes::new(), 10 * LONG)).await.unwrap_err();
+        assert_eq!((error.kind, error.retry), (ErrorKind::Protocol, Retry::Final));
+        assert_eq!(error.message, message);
+    }
+    match soon(events.recv()).await {
+        Some(PeerEvent::Refused(error)) => assert_eq!(error.message, message),
+        other => panic!("{other:?}"),
+    }
+    assert!(events.try_recv().is_err(), "once is enough");
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_decoded_is_answered() {
+    let bus = Bus::start("test").unwrap();
+    let (server, _incoming) = serve(&bus, "127.0.0.1:0").await;
+    let mut raw = Raw::new(&server).await;
+    assert!(matches!(raw.hello(VERSION, 3000).await, Frame::Welcome(_)));
+    let mut bytes = request(7).encode().unwrap().to_vec();
+    *bytes.last_mut().unwrap() = 0x7f;
+    raw.send_bytes(&bytes).await;
+    let Frame::Response { id: 7, result: Err(error) } = raw.receive().await else { panic!() };
     assert_eq!((error.kind, error.retry), (ErrorKind::Protocol, Retry::Final));
 }
 

@@ -213,6 +213,11 @@ async fn serve(
                 joined.send_replace(false);
                 shared.connections.disturb_path(&path);
             }
+            Some(PeerEvent::Refused(error)) => {
+                tracing::warn!(address = peer.address(), "an agent refuses this client: {error}");
+                shared.agents.update(|paths| paths.lost(peer.address()));
+                joined.send_replace(false);
+            }
             Some(PeerEvent::Request(request)) => shared.serve(request),
             Some(PeerEvent::Event { event: Event::Container { connection, epoch }, payload }) => {
                 shared.connections.deliver(&connection, &path, epoch, payload);

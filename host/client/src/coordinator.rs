@@ -23,8 +23,18 @@ const HELLO: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 struct Link {
     peer: Peer,
+    state: State,
+}
+
+/// How far a link is.
+#[derive(Clone, Debug)]
+enum State {
+    /// Hello was not answered yet, or the connection was lost.
+    Apart,
     /// It answered hello.
-    joined: bool,
+    Joined,
+    /// The only address refuses us.
+    Refused(NetworkError),
 }
 
 /// The addresses and the live link.
@@ -42,14 +52,20 @@ impl Coordinator {
     /// Waits for a coordinator.
     ///
     /// # Errors
-    /// `Unavailable`, not processed, when none answers before the deadline.
+    /// `Unavailable`, not processed, when none answers before the deadline;
+    /// why it refuses us when the only one does.
     pub(crate) async fn ready(&self, deadline: Instant) -> Result<Peer, NetworkError> {
         let mut link = self.link.subscribe();
-        let joined = link.wait_for(|link| link.as_ref().is_some_and(|link| link.joined));
-        if let Ok(Ok(link)) = timeout_at(deadline, joined).await
-            && let Some(link) = &*link
+        let settled = |link: &Option<Link>| {
+            link.as_ref().is_some_and(|link| !matches!(link.state, State::Apart))
+        };
+        if let Ok(Ok(link)) = timeout_at(deadline, link.wait_for(settled)).await
+            && let Some(Link { peer, state }) = &*link
         {
-            return Ok(link.peer.clone());
+            return match state {
+                State::Refused(error) => Err(error.clone()),
+                State::Apart | State::Joined => Ok(peer.clone()),
+            };
         }
         Err(NetworkError::not_processed(
             ErrorKind::Unavailable,
@@ -72,8 +88,8 @@ impl Coordinator {
         }
     }
 
-    fn set(&self, peer: &Peer, joined: bool) {
-        self.link.send_replace(Some(Link { peer: peer.clone(), joined }));
+    fn set(&self, peer: &Peer, state: State) {
+        self.link.send_replace(Some(Link { peer: peer.clone(), state }));
     }
 
     /// Makes a call once.
@@ -117,9 +133,9 @@ pub(crate) async fn supervise(shared: Arc<Shared>) {
     let mut known = None;
     for address in shared.coordinator.addresses.iter().cycle() {
         let (peer, events) = shared.bus.connect(address, shared.peer_config());
-        shared.coordinator.set(&peer, false);
+        shared.coordinator.set(&peer, State::Apart);
         let ended = serve(&shared, &peer, events, &mut known).await;
-        shared.coordinator.set(&peer, false);
+        shared.coordinator.set(&peer, State::Apart);
         match ended {
             Ended::Closed => {
                 peer.close(GOODBYE).await;
@@ -164,14 +180,23 @@ async fn serve(
                 // and the connections that this was for have ended there. Before
                 // it can be asked again: what is attached from then on it knows.
                 shared.connections.disturb_path(&Path::Proxied);
-                shared.coordinator.set(peer, true);
+                shared.coordinator.set(peer, State::Joined);
                 shared.held.update(|table| table.joined(resumed));
                 shared.watchers.restart();
             }
             Some(PeerEvent::Lost { reason }) => {
                 tracing::warn!(address = peer.address(), %reason, "the coordinator is lost");
-                shared.coordinator.set(peer, false);
+                shared.coordinator.set(peer, State::Apart);
                 until = Some(Instant::now() + shared.settings.alive_timeout);
+            }
+            Some(PeerEvent::Refused(error)) => {
+                tracing::warn!(
+                    address = peer.address(),
+                    "the coordinator refuses this client: {error}"
+                );
+                if alone {
+                    shared.coordinator.set(peer, State::Refused(error));
+                }
             }
             Some(PeerEvent::Request(request)) => shared.serve(request),
             Some(PeerEvent::Event { event: Event::Network(events), .. }) => {

@@ -35,6 +35,18 @@ pub mod feature {
 /// Chunks that may be sent before the first [`Frame::Credit`].
 pub const INITIAL_CREDIT: u32 = 16;
 
+/// What every version of the protocol keeps, so that each can tell another why
+/// they do not understand one another: [`MAGIC`], the numbers of these frames,
+/// and the field with which they begin.
+mod kept {
+    /// [`super::Frame::Hello`], then the version.
+    pub(super) const HELLO: u8 = 0;
+    /// [`super::Frame::Welcome`], then the version.
+    pub(super) const WELCOME: u8 = 1;
+    /// [`super::Frame::Request`], then its id.
+    pub(super) const REQUEST: u8 = 6;
+}
+
 /// What a peer is, for logs and for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
@@ -44,6 +56,18 @@ pub enum Role {
     Agent,
     /// The coordinator.
     Coordinator,
+}
+
+impl Role {
+    /// The role as people read it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Agent => "agent",
+            Self::Coordinator => "coordinator",
+        }
+    }
 }
 
 /// A peer introduces itself; identity comes from here, never from the socket.
@@ -152,6 +176,22 @@ pub enum FrameError {
     /// The payload is over [`limits::PAYLOAD_BYTES`].
     #[error("the payload is {0} bytes long; at most {limit} are allowed", limit = limits::PAYLOAD_BYTES)]
     PayloadTooLarge(usize),
+    /// A hello or welcome that cannot be decoded, but for its version.
+    #[error("a hello or welcome of version {version} of the protocol cannot be decoded: {problem}")]
+    Introduction {
+        /// The version of the sender.
+        version: u16,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A request that cannot be decoded, but for its id.
+    #[error("the request {id} cannot be decoded: {problem}")]
+    Request {
+        /// Names it within the session and direction.
+        id: u64,
+        /// What is wrong.
+        problem: String,
+    },
     /// The header cannot be decoded.
     #[error("the header cannot be decoded: {0}")]
     Malformed(String),
@@ -188,13 +228,27 @@ impl Frame {
         if header.len() > limits::HEADER_BYTES {
             return Err(FrameError::HeaderTooLarge(header.len()));
         }
-        match postcard::take_from_bytes(body) {
-            Ok((frame, [])) => Ok(frame),
-            Ok((_, rest)) => {
-                Err(FrameError::Malformed(format!("{} bytes follow its end", rest.len())))
-            }
-            Err(error) => Err(FrameError::Malformed(error.to_string())),
-        }
+        let problem = match postcard::take_from_bytes(body) {
+            Ok((frame, [])) => return Ok(frame),
+            Ok((_, rest)) => format!("{} bytes follow its end", rest.len()),
+            Err(error) => error.to_string(),
+        };
+        Err(unreadable(body, problem))
+    }
+}
+
+/// What can be told about a frame that cannot be decoded: what all versions
+/// keep.
+fn unreadable(body: &[u8], problem: String) -> FrameError {
+    let (&number, rest) = body.split_first().unwrap_or((&u8::MAX, &[]));
+    let first = || postcard::take_from_bytes::<u64>(rest).ok().map(|(first, _)| first);
+    match (number, first()) {
+        (kept::HELLO | kept::WELCOME, Some(version)) => match u16::try_from(version) {
+            Ok(version) => FrameError::Introduction { version, problem },
+            Err(_) => FrameError::Malformed(problem),
+        },
+        (kept::REQUEST, Some(id)) => FrameError::Request { id, problem },
+        _ => FrameError::Malformed(problem),
     }
 }
 

@@ -412,3 +412,42 @@ fn what_is_over_its_limit_is_named_with_it() {
     assert_eq!(Frame::decode(&[]), Err(FrameError::Empty));
     assert_eq!(Frame::decode(b"5"), Err(FrameError::Language(b'5')));
 }
+
+#[test]
+fn who_introduces_itself_in_another_version_can_be_told_so() {
+    for (number, frame) in [
+        (0, Frame::Hello(hello())),
+        (
+            1,
+            Frame::Welcome(Welcome {
+                version: 7,
+                features: 0,
+                server: ServerId::random(),
+                resumed: false,
+            }),
+        ),
+    ] {
+        // The number of the frame and the version stand where all versions
+        // look for them; what follows may be anything.
+        let bytes = frame.encode().unwrap();
+        assert_eq!(bytes[..3], [MAGIC, number, 7]);
+        match Frame::decode(&[&bytes[..3], b"\xff\xff\xff"].concat()) {
+            Err(FrameError::Introduction { version: 7, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(Frame::decode(&[MAGIC, 0]), Err(FrameError::Malformed(_))));
+}
+
+fn hello() -> Hello {
+    let (client, role) = (ClientId::random(), Role::Client);
+    Hello { version: 7, features: 0, client, role, alive_timeout_ms: 1 }
+}
+
+#[test]
+fn a_request_that_cannot_be_decoded_keeps_its_id() {
+    let request = Frame::Request { id: 300, deadline_ms: 1, call: Call::Kinds };
+    let mut bytes = request.encode().unwrap().to_vec();
+    *bytes.last_mut().unwrap() = 0x7f;
+    assert!(matches!(Frame::decode(&bytes), Err(FrameError::Request { id: 300, .. })));
+}

@@ -142,6 +142,12 @@ impl Link {
             // An agent watches nothing, so there is nothing to hear.
             Some(PeerEvent::Event { .. }) => {}
             Some(PeerEvent::Lost { reason }) => self.lost(&reason),
+            Some(PeerEvent::Refused(error)) => {
+                tracing::warn!(
+                    coordinator = %self.peer.borrow().address(),
+                    "the coordinator refuses this agent: {error}; trying again"
+                );
+            }
             None => {
                 self.lost("its thread ended");
                 self.connect();

@@ -54,6 +54,10 @@ pub enum PeerEvent {
         /// Its payload.
         payload: Bytes,
     },
+    /// The server refuses us, or is of another version; waiting calls ended
+    /// with this error. Told when the reason is a new one; the supervisor tries
+    /// again.
+    Refused(NetworkError),
     /// The connection is lost; pending calls ended; the supervisor tries
     /// again.
     Lost {

@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, sync::Arc};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use hulynet_protocol::{
-    ErrorKind, Frame, Hello, NetworkError, Welcome,
+    ErrorKind, Frame, FrameError, Hello, NetworkError, Welcome,
     frame::{VERSION, feature},
 };
 use tokio::{
@@ -20,7 +20,7 @@ use crate::{
     exchange::{Exchange, Outcome, Pending, busy},
     lane::{ANY, Command},
     server::BATCH,
-    wire::{Language, Outgoing, read},
+    wire::{Language, Outgoing, foreign, read},
 };
 
 /// How a connection ended.
@@ -36,6 +36,8 @@ pub(super) enum End {
 enum Leave {
     Closed,
     Lost(String),
+    /// The server does not want us, or we do not understand it.
+    Refused(NetworkError),
 }
 
 /// How far a connection is.
@@ -177,6 +179,13 @@ impl Online<'_> {
             Ok(Language::Original) => {
                 lost("it answers in the language of the original, which is not spoken here")
             }
+            Err(FrameError::Introduction { version, problem }) => {
+                self.foreign(version, Some(&problem))
+            }
+            Err(error @ FrameError::Request { id, .. }) => {
+                let result = Err(NetworkError::refused(ErrorKind::Protocol, error.to_string()));
+                self.send(&Frame::Response { id, result })
+            }
             Err(error) => lost(format!("it sent a message that cannot be read: {error}")),
         }
     }
@@ -185,11 +194,7 @@ impl Online<'_> {
         match (frame, &self.stage) {
             (Frame::Pong, _) => self.supervisor.shared.account.sub(self.events.pong()),
             (Frame::Welcome(welcome), Stage::Greeting { .. }) => return self.join(now, welcome),
-            (Frame::Refused(error), _) => {
-                let why = error.message.clone();
-                self.supervisor.end_kept(&error);
-                return lost(why);
-            }
+            (Frame::Refused(error), _) => return ControlFlow::Break(Leave::Refused(error)),
             (Frame::AskHello, Stage::Joined) => {
                 self.stage = Stage::Greeting { again: true };
                 return self.greet();
@@ -221,6 +226,11 @@ impl Online<'_> {
         ControlFlow::Continue(())
     }
 
+    fn foreign(&self, version: u16, problem: Option<&str>) -> ControlFlow<Leave> {
+        let theirs = &self.supervisor.shared.address;
+        ControlFlow::Break(Leave::Refused(foreign("this program", theirs, version, problem)))
+    }
+
     fn request(&mut self, request: PeerEvent) {
         if let Err(PeerEvent::Request(request)) = self.supervisor.outbox.offer(request) {
             request.responder.reply(Err(busy("this peer is too busy; try again")));
@@ -230,9 +240,7 @@ impl Online<'_> {
     fn join(&mut self, now: Instant, welcome: Welcome) -> ControlFlow<Leave> {
         let Welcome { version, server, resumed, .. } = welcome;
         if version != VERSION {
-            let why = format!("it speaks version {version} of the protocol, not {VERSION}");
-            self.supervisor.end_kept(&NetworkError::refused(ErrorKind::Protocol, &*why));
-            return lost(why);
+            return self.foreign(version, None);
         }
         // What is left was sent in a session that the server forgot.
         self.exchange.end(&NetworkError::maybe_processed(
@@ -244,6 +252,7 @@ impl Online<'_> {
         }
         self.supervisor.shared.joined(self.supervisor.connection);
         self.supervisor.backoff.reset();
+        self.supervisor.refusal = None;
         self.stage = Stage::Joined;
         self.next_ping = now + self.supervisor.config.ping_interval;
         self.was_joined = true;
@@ -347,21 +356,28 @@ impl Online<'_> {
     fn end(mut self, step: ControlFlow<Leave>) -> End {
         let address = &self.supervisor.shared.address;
         self.supervisor.shared.account.sub(self.events.rest());
-        match step {
+        let (reason, refusal) = match step {
             ControlFlow::Break(Leave::Lost(reason)) if self.stage != Stage::Leaving => {
-                let error = format!("the connection to {address} was lost: {reason}");
-                tracing::debug!("{error}");
-                self.exchange.end(&NetworkError::maybe_processed(ErrorKind::Unavailable, error));
-                self.supervisor.shared.apart(&*reason);
-                if self.was_joined {
-                    self.supervisor.outbox.deliver(PeerEvent::Lost { reason });
-                }
-                End::Lost
+                (reason, None)
+            }
+            ControlFlow::Break(Leave::Refused(error)) if self.stage != Stage::Leaving => {
+                (error.message.clone(), Some(error))
             }
             _ => {
                 self.exchange.end(&crate::ask::closed());
-                End::Closed
+                return End::Closed;
             }
+        };
+        let error = format!("the connection to {address} was lost: {reason}");
+        tracing::debug!("{error}");
+        self.exchange.end(&NetworkError::maybe_processed(ErrorKind::Unavailable, error));
+        self.supervisor.shared.apart(&*reason);
+        if self.was_joined {
+            self.supervisor.outbox.deliver(PeerEvent::Lost { reason });
         }
+        if let Some(error) = refusal {
+            self.supervisor.refused(error);
+        }
+        End::Lost
     }
 }

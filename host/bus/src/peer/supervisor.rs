@@ -29,6 +29,8 @@ pub(crate) struct Supervisor {
     /// Names connections.
     pub(super) connection: u64,
     pub(super) backoff: Backoff,
+    /// What the owner was told of why the server refuses us.
+    pub(super) refusal: Option<NetworkError>,
     /// Who waits for the end.
     pub(super) closing: Vec<oneshot::Sender<()>>,
 }
@@ -42,8 +44,8 @@ impl Supervisor {
         outbox: Outbox<PeerEvent>,
     ) -> Self {
         let (kept, connection, backoff) = (BTreeMap::new(), 0, Backoff::new());
-        let closing = Vec::new();
-        Self { shared, config, lane, commands, outbox, kept, connection, backoff, closing }
+        let (refusal, closing) = (None, Vec::new());
+        Self { shared, config, lane, commands, outbox, kept, connection, backoff, refusal, closing }
     }
 
     /// Runs until closed, or until the last handle is gone.
@@ -127,6 +129,16 @@ impl Supervisor {
         let error = super::unreachable(&self.shared.address, "the connection was lost");
         // The caller may have left.
         let _gone = call.asker.send(Err(error));
+    }
+
+    /// The server refuses us, and will as long as neither side changes: nobody
+    /// waits for that. It is tried again all the same.
+    pub(super) fn refused(&mut self, error: NetworkError) {
+        self.end_kept(&error);
+        if self.refusal.as_ref() != Some(&error) {
+            self.outbox.deliver(PeerEvent::Refused(error.clone()));
+            self.refusal = Some(error);
+        }
     }
 
     pub(super) fn end_kept(&mut self, error: &NetworkError) {

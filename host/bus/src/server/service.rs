@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, channel::mpsc as monitoring};
 use hulynet_protocol::{
-    ClientId, ErrorKind, Frame, Hello, NetworkError, Welcome,
+    ClientId, ErrorKind, Frame, FrameError, Hello, NetworkError, Welcome,
     frame::{VERSION, feature},
 };
 use tempfile::TempDir;
@@ -30,7 +30,7 @@ use crate::{
     exchange::{Exchange, Outcome, Pending, busy},
     lane::{Command, Lane},
     outbox::Outbox,
-    wire::{Language, Outgoing, read},
+    wire::{Language, Outgoing, foreign, read},
 };
 
 /// Messages or commands that are handled in a row.
@@ -189,7 +189,22 @@ impl State {
             Err(error) => {
                 self.counters.malformed.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(connection = number, %error, "a message was dropped");
+                self.unreadable(number, error);
             }
+        }
+    }
+
+    /// Who waits for an answer is told why there is none.
+    fn unreadable(&mut self, number: u64, error: FrameError) {
+        match error {
+            FrameError::Introduction { version, problem } => {
+                self.refuse_version(number, version, Some(&problem));
+            }
+            FrameError::Request { id, .. } if self.connections.contains_key(&number) => {
+                let result = Err(NetworkError::refused(ErrorKind::Protocol, error.to_string()));
+                self.reply(number, &Frame::Response { id, result });
+            }
+            _ => {}
         }
     }
 
@@ -261,9 +276,7 @@ impl State {
     fn hello(&mut self, now: Instant, number: u64, hello: Hello) {
         let Some(link) = self.door.links().get(number) else { return };
         if hello.version != VERSION {
-            let ours = format!("version {VERSION} of the protocol is spoken here");
-            return self
-                .refuse(number, format!("{ours}, not {}; upgrade the older side", hello.version));
+            return self.refuse_version(number, hello.version, None);
         }
         let alive_timeout = Duration::from_millis(u64::from(hello.alive_timeout_ms));
         let alive_timeout = alive_timeout.clamp(ALIVE.0, ALIVE.1);
@@ -300,10 +313,17 @@ impl State {
         }
     }
 
-    fn refuse(&mut self, number: u64, why: impl Into<String>) {
-        let role = self.config.role;
-        let why = format!("the {role:?} refuses hello: {}", why.into());
+    fn refuse(&mut self, number: u64, why: &str) {
+        let why = format!("the {} refuses hello: {why}", self.config.role.as_str());
         self.reply(number, &Frame::Refused(NetworkError::refused(ErrorKind::Protocol, why)));
+    }
+
+    fn refuse_version(&mut self, number: u64, version: u16, problem: Option<&str>) {
+        let Some(link) = self.door.links().get(number) else { return };
+        let ours = format!("the {}", self.config.role.as_str());
+        let error = foreign(&ours, "this program", version, problem);
+        tracing::warn!(from = %link.from, version, "a peer of another version is refused");
+        self.reply(number, &Frame::Refused(error));
     }
 
     /// A session ends.
