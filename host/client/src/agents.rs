@@ -199,13 +199,15 @@ async fn serve(
         };
         match event {
             Some(PeerEvent::Joined { resumed, .. }) => {
-                // Before the path can be taken again: what is attached from
-                // then on is known to the agent.
-                if !resumed {
-                    shared.connections.disturb_path(&path);
+                let open = || {
+                    shared.agents.update(|paths| paths.joined(peer.address()));
+                    joined.send_replace(true);
+                };
+                if resumed {
+                    open();
+                } else {
+                    shared.connections.renew_path(&path, open);
                 }
-                shared.agents.update(|paths| paths.joined(peer.address()));
-                joined.send_replace(true);
             }
             Some(PeerEvent::Lost { reason }) => {
                 tracing::debug!(address = peer.address(), %reason, "an agent is lost");

@@ -155,6 +155,15 @@ impl Connections {
         }
     }
 
+    /// The other side of a path answered hello and has forgotten what was
+    /// attached over it. `open` lets the path be taken again, and comes last:
+    /// what is attached from then on the other side knows, so to disturb it
+    /// would attach it twice.
+    pub(crate) fn renew_path(&self, path: &Path, open: impl FnOnce()) {
+        self.disturb_path(path);
+        open();
+    }
+
     /// Everything on the path is lost.
     pub(crate) fn disturb_path(&self, path: &Path) {
         self.each(|slot| slot.disturb_if(|attached| attached.path == *path));
@@ -171,5 +180,46 @@ impl Connections {
 
     fn each(&self, visit: impl FnMut(&Arc<Slot>)) {
         lock(&self.slots).values().for_each(visit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hulynet_protocol::{Kind, Uuid};
+
+    use super::*;
+
+    fn slot(connections: &Connections) -> Arc<Slot> {
+        let uuid = Uuid::new("a").unwrap();
+        let slot = Arc::new(Slot::new(ContainerId { kind: Kind::new("echo").unwrap(), uuid }));
+        connections.insert(ConnectionId::random(), Arc::clone(&slot));
+        slot
+    }
+
+    fn over(path: &Path) -> Attached {
+        Attached { path: path.clone(), epoch: Epoch::default() }
+    }
+
+    #[test]
+    fn what_is_attached_as_soon_as_a_path_is_open_again_is_not_attached_twice() {
+        for path in [Path::Proxied, Path::Direct("host:1".into())] {
+            let connections = Connections::default();
+            let (quick, slow) = (slot(&connections), slot(&connections));
+            quick.attach(over(&path));
+            slow.attach(over(&path));
+            // Other threads attach from the very moment at which the path is open.
+            connections.renew_path(&path, || quick.attach(over(&path)));
+            assert!(!lock(&quick.state).disturbed, "attached over the renewed path");
+            assert!(lock(&slow.state).disturbed, "attached over the lost one");
+        }
+    }
+
+    #[test]
+    fn a_renewed_path_leaves_others_alone() {
+        let connections = Connections::default();
+        let elsewhere = slot(&connections);
+        elsewhere.attach(over(&Path::Direct("host:2".into())));
+        connections.renew_path(&Path::Direct("host:1".into()), || {});
+        assert!(!lock(&elsewhere.state).disturbed);
     }
 }

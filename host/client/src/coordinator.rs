@@ -177,10 +177,10 @@ async fn serve(
                 *known = Some(server);
                 until = None;
                 // Also when it still knew us: what it relayed meanwhile is lost,
-                // and the connections that this was for have ended there. Before
-                // it can be asked again: what is attached from then on it knows.
-                shared.connections.disturb_path(&Path::Proxied);
-                shared.coordinator.set(peer, State::Joined);
+                // and the connections that this was for have ended there.
+                shared.connections.renew_path(&Path::Proxied, || {
+                    shared.coordinator.set(peer, State::Joined);
+                });
                 shared.held.update(|table| table.joined(resumed));
                 shared.watchers.restart();
             }
