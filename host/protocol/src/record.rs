@@ -9,7 +9,7 @@ use crate::{AgentId, ContainerId, Epoch, Kind, Load, StartFailure};
 /// Names and values by which containers are found and placed.
 ///
 /// At most [`crate::limits::LABELS`] of them, each key and value at most
-/// [`crate::limits::LABEL_BYTES`] long.
+/// [`crate::limits::LABEL_BYTES`] long and without control characters.
 pub type Labels = BTreeMap<String, String>;
 
 /// Where a container is reached.

@@ -3,15 +3,16 @@
 //! Only this table changes a container's state, so that the indexes by kind,
 //! label and agent cannot disagree with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
-use hulynet_protocol::{
-    AgentId, ClientId, ContainerId, Epoch, Kind, Labels, Reason, Selector, Uuid,
-};
+use hulynet_protocol::{AgentId, ContainerId, Epoch, Kind, Labels, Reason, Selector, Uuid};
 
 use super::{
+    packed::Packed,
     placement::Affinity,
     selection::{Index, forget},
+    slots::{Slot, SlotSet},
+    table::{Named, Table},
     time::Time,
 };
 
@@ -75,13 +76,13 @@ impl State {
 #[derive(Clone, Debug)]
 pub(crate) struct Container {
     pub(crate) id: ContainerId,
-    pub(crate) labels: Labels,
+    pub(crate) labels: Packed,
     /// Handed over again when it is started elsewhere.
-    pub(crate) extra: Vec<u8>,
+    pub(crate) extra: Box<[u8]>,
     /// Where it would rather run.
     pub(crate) affinity: Option<Box<Affinity>>,
     /// The clients that hold references to it.
-    pub(crate) holders: BTreeSet<ClientId>,
+    pub(crate) holders: SlotSet,
     state: State,
     /// Since when it is in this activation.
     pub(crate) since: Time,
@@ -103,13 +104,14 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    pub(crate) fn vacant(id: ContainerId, labels: Labels, extra: Vec<u8>) -> Self {
+    /// Its labels were checked.
+    pub(crate) fn vacant(id: ContainerId, labels: &Labels, extra: Vec<u8>) -> Self {
         Self {
             id,
-            labels,
-            extra,
+            labels: Packed::new(labels),
+            extra: extra.into(),
             affinity: None,
-            holders: BTreeSet::new(),
+            holders: SlotSet::default(),
             state: State::Vacant { last: Epoch::default(), recovering: false },
             since: Time::default(),
             announced: false,
@@ -132,36 +134,89 @@ impl Container {
     }
 }
 
+impl Named for Container {
+    type Name = Uuid;
+
+    fn name(&self) -> &Uuid {
+        &self.id.uuid
+    }
+}
+
 /// All containers, by uuid, kind, label and agent.
 #[derive(Debug, Default)]
 pub(crate) struct Containers {
-    table: BTreeMap<Uuid, Container>,
-    by_kind: BTreeMap<Kind, Index>,
-    by_agent: BTreeMap<AgentId, BTreeSet<Uuid>>,
-    vacant: BTreeMap<Kind, BTreeSet<Uuid>>,
+    table: Table<Container>,
+    indexes: Indexes,
     /// The container of a kind that an agent gives to those who name neither
     /// a uuid nor labels.
-    shared: BTreeMap<(AgentId, Kind), Uuid>,
+    shared: BTreeMap<(AgentId, Kind), Slot>,
 }
 
-impl Containers {
-    pub(crate) fn insert(&mut self, container: Container) {
-        let ContainerId { kind, uuid } = container.id.clone();
-        self.by_kind.entry(kind).or_default().insert(&uuid, &container.labels);
-        self.link(&container.id, container.state.place().cloned().as_ref());
-        self.table.insert(uuid, container);
+/// What follows from the containers alone.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Indexes {
+    by_kind: BTreeMap<Kind, Index>,
+    /// Never walked, since its order is random.
+    by_agent: HashMap<AgentId, SlotSet>,
+    vacant: BTreeMap<Kind, SlotSet>,
+}
+
+impl Indexes {
+    fn insert(&mut self, slot: Slot, container: &Container) {
+        let index = self.by_kind.entry(container.id.kind.clone()).or_default();
+        index.insert(slot, &container.labels);
+        self.link(slot, &container.id.kind, container.state.place());
     }
 
-    pub(crate) fn remove(&mut self, uuid: &Uuid) -> Option<Container> {
-        let container = self.table.remove(uuid)?;
+    fn remove(&mut self, slot: Slot, container: &Container) {
         let kind = &container.id.kind;
-        self.unlink(&container.id, container.state.place());
+        self.unlink(slot, kind, container.state.place());
         if let Some(index) = self.by_kind.get_mut(kind) {
-            index.remove(uuid, &container.labels);
+            index.remove(slot, &container.labels);
             if index.is_empty() {
                 self.by_kind.remove(kind);
             }
         }
+    }
+
+    fn link(&mut self, slot: Slot, kind: &Kind, place: Option<&Place>) {
+        match place {
+            Some(place) => self.by_agent.entry(place.agent.clone()).or_default().insert(slot),
+            None => self.vacant.entry(kind.clone()).or_default().insert(slot),
+        };
+    }
+
+    fn unlink(&mut self, slot: Slot, kind: &Kind, place: Option<&Place>) {
+        match place {
+            Some(place) => {
+                if let Some(there) = self.by_agent.get_mut(&place.agent) {
+                    there.remove(slot);
+                    if there.is_empty() {
+                        self.by_agent.remove(&place.agent);
+                    }
+                }
+            }
+            None => forget(&mut self.vacant, kind, slot),
+        }
+    }
+}
+
+impl Containers {
+    pub(crate) fn insert(&mut self, mut container: Container) {
+        // One copy of the kind's name for all of its containers.
+        if let Some((kind, _)) = self.indexes.by_kind.get_key_value(&container.id.kind) {
+            container.id.kind = kind.clone();
+        }
+        let slot = self.table.insert(container);
+        if let Some(container) = self.table.at(slot) {
+            self.indexes.insert(slot, container);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, uuid: &Uuid) -> Option<Container> {
+        let (slot, container) = self.table.remove(uuid)?;
+        self.indexes.remove(slot, &container);
+        self.share_no_more(slot, &container.id.kind, container.state.place());
         Some(container)
     }
 
@@ -169,46 +224,55 @@ impl Containers {
         self.table.get(uuid)
     }
 
-    /// For what no index covers: holders and the notes about its life.
+    /// For what no index covers: the notes about its life.
     pub(crate) fn get_mut(&mut self, uuid: &Uuid) -> Option<&mut Container> {
         self.table.get_mut(uuid)
     }
 
+    pub(crate) fn slot(&self, uuid: &Uuid) -> Option<Slot> {
+        self.table.slot(uuid)
+    }
+
+    pub(crate) fn at(&self, slot: Slot) -> Option<&Container> {
+        self.table.at(slot)
+    }
+
+    /// For what no index covers: its holders.
+    pub(crate) fn at_mut(&mut self, slot: Slot) -> Option<&mut Container> {
+        self.table.at_mut(slot)
+    }
+
     /// Moves a container to another state.
     pub(crate) fn set_state(&mut self, uuid: &Uuid, state: State) {
-        let Some(container) = self.table.get_mut(uuid) else { return };
+        let Some(slot) = self.table.slot(uuid) else { return };
+        let Some(container) = self.table.at_mut(slot) else { return };
         let before = std::mem::replace(&mut container.state, state);
-        let id = container.id.clone();
-        let after = container.state.place().cloned();
-        if before.place().map(|place| &place.agent) != after.as_ref().map(|place| &place.agent) {
-            self.unlink(&id, before.place());
-            self.link(&id, after.as_ref());
+        let kind = &container.id.kind;
+        let (before, after) = (before.place(), container.state.place());
+        if before.map(|place| &place.agent) == after.map(|place| &place.agent) {
+            return;
         }
+        self.indexes.unlink(slot, kind, before);
+        self.indexes.link(slot, kind, after);
+        let kind = kind.clone();
+        self.share_no_more(slot, &kind, before);
     }
 
-    fn link(&mut self, id: &ContainerId, place: Option<&Place>) {
-        let uuid = id.uuid.clone();
-        match place {
-            Some(place) => self.by_agent.entry(place.agent.clone()).or_default().insert(uuid),
-            None => self.vacant.entry(id.kind.clone()).or_default().insert(uuid),
-        };
-    }
-
-    fn unlink(&mut self, id: &ContainerId, place: Option<&Place>) {
-        match place {
-            Some(place) => {
-                forget(&mut self.by_agent, &place.agent, &id.uuid);
-                let key = (place.agent.clone(), id.kind.clone());
-                if self.shared.get(&key) == Some(&id.uuid) {
-                    self.shared.remove(&key);
-                }
-            }
-            None => forget(&mut self.vacant, &id.kind, &id.uuid),
+    /// A container that left its agent is not shared there any more.
+    fn share_no_more(&mut self, slot: Slot, kind: &Kind, place: Option<&Place>) {
+        let Some(place) = place.filter(|_| !self.shared.is_empty()) else { return };
+        let key = (place.agent.clone(), kind.clone());
+        if self.shared.get(&key) == Some(&slot) {
+            self.shared.remove(&key);
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Container> {
-        self.table.values()
+        self.slots().map(|(_, container)| container)
+    }
+
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (Slot, &Container)> {
+        self.table.iter()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -221,45 +285,58 @@ impl Containers {
         kind: Option<&'a Kind>,
         select: &'a Selector,
     ) -> impl Iterator<Item = &'a Container> {
-        let all = kind.is_none().then(|| self.by_kind.values()).into_iter().flatten();
-        let one = kind.and_then(|kind| self.by_kind.get(kind));
+        let by_kind = &self.indexes.by_kind;
+        let all = kind.is_none().then(|| by_kind.values()).into_iter().flatten();
+        let one = kind.and_then(|kind| by_kind.get(kind));
         all.chain(one)
             .flat_map(|index| index.candidates(select))
-            .filter_map(|uuid| self.table.get(uuid))
-            .filter(|container| select.matches(&container.labels))
+            .filter_map(|slot| self.table.at(slot))
+            .filter(|container| select.is_empty() || select.matches(&container.labels.unpack()))
     }
 
     /// The containers that an agent starts, runs or ends.
-    pub(crate) fn at(&self, agent: &AgentId) -> BTreeSet<Uuid> {
-        self.by_agent.get(agent).cloned().unwrap_or_default()
+    pub(crate) fn on(&self, agent: &AgentId) -> Vec<Uuid> {
+        self.uuids(self.indexes.by_agent.get(agent))
     }
 
-    pub(crate) fn count_at(&self, agent: &AgentId) -> usize {
-        self.by_agent.get(agent).map_or(0, BTreeSet::len)
+    pub(crate) fn count_on(&self, agent: &AgentId) -> usize {
+        self.indexes.by_agent.get(agent).map_or(0, SlotSet::len)
     }
 
     /// The containers of a kind that run nowhere.
-    pub(crate) fn vacant(&self, kind: &Kind) -> BTreeSet<Uuid> {
-        self.vacant.get(kind).cloned().unwrap_or_default()
+    pub(crate) fn vacant(&self, kind: &Kind) -> Vec<Uuid> {
+        self.uuids(self.indexes.vacant.get(kind))
     }
 
-    pub(crate) fn all_vacant(&self) -> BTreeSet<Uuid> {
-        self.vacant.values().flatten().cloned().collect()
+    pub(crate) fn all_vacant(&self) -> Vec<Uuid> {
+        self.uuids(self.indexes.vacant.values())
+    }
+
+    /// Sorted, for what happens to many at once and may be watched by people.
+    fn uuids<'a>(&self, sets: impl IntoIterator<Item = &'a SlotSet>) -> Vec<Uuid> {
+        let slots = sets.into_iter().flat_map(SlotSet::iter);
+        let mut uuids: Vec<Uuid> =
+            slots.filter_map(|slot| Some(self.at(slot)?.id.uuid.clone())).collect();
+        uuids.sort_unstable();
+        uuids
     }
 
     pub(crate) fn shared(&self, agent: &AgentId, kind: &Kind) -> Option<&Uuid> {
-        self.shared.get(&(agent.clone(), kind.clone()))
+        let slot = self.shared.get(&(agent.clone(), kind.clone()))?;
+        self.at(*slot).map(|container| &container.id.uuid)
     }
 
     /// One that waits to become the shared container of whichever agent starts
     /// it.
     pub(crate) fn to_share(&self, kind: &Kind) -> Option<&Uuid> {
-        let waiting = self.vacant.get(kind)?.iter();
-        waiting.into_iter().find(|uuid| self.table.get(*uuid).is_some_and(|c| c.to_share))
+        let mut waiting = self.indexes.vacant.get(kind)?.iter().filter_map(|slot| self.at(slot));
+        waiting.find(|container| container.to_share).map(|container| &container.id.uuid)
     }
 
-    pub(crate) fn set_shared(&mut self, agent: AgentId, kind: Kind, uuid: Uuid) {
-        self.shared.insert((agent, kind), uuid);
+    pub(crate) fn set_shared(&mut self, agent: AgentId, kind: Kind, uuid: &Uuid) {
+        if let Some(slot) = self.slot(uuid) {
+            self.shared.insert((agent, kind), slot);
+        }
     }
 
     /// A container of the kind whose labels meet the conditions: one that
@@ -284,15 +361,14 @@ impl Containers {
 
     /// Whether every index holds exactly what the containers say.
     pub(crate) fn is_consistent(&self) -> bool {
-        let mut copy = Self::default();
-        for container in self.table.values() {
-            copy.insert(container.clone());
+        let mut indexes = Indexes::default();
+        for (slot, container) in self.slots() {
+            indexes.insert(slot, container);
         }
-        copy.by_kind == self.by_kind
-            && copy.by_agent == self.by_agent
-            && copy.vacant == self.vacant
-            && self.shared.iter().all(|((agent, kind), uuid)| {
-                self.table.get(uuid).is_some_and(|c| {
+        self.table.is_consistent()
+            && indexes == self.indexes
+            && self.shared.iter().all(|((agent, kind), slot)| {
+                self.at(*slot).is_some_and(|c| {
                     &c.id.kind == kind && c.state.place().is_some_and(|p| &p.agent == agent)
                 })
             })

@@ -65,12 +65,7 @@ impl Registry {
     fn grant(&mut self, uuid: &Uuid) {
         let waiters = self.waiters.take(uuid, |wish| wish == Wish::Hold);
         for waiter in &waiters {
-            if let Some(client) = self.clients.get_mut(&waiter.client)
-                && let Some(container) = self.containers.get_mut(uuid)
-            {
-                client.held.insert(uuid.clone());
-                container.holders.insert(waiter.client.clone());
-            }
+            self.hold(&waiter.client, uuid);
         }
         let Some(record) = self.containers.get(uuid).and_then(|c| self.record(c)) else { return };
         for waiter in waiters {

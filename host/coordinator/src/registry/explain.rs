@@ -34,13 +34,13 @@ impl Registry {
         let next = self.timers.at(&Timer::Container(uuid.clone()));
         let explanation = Explanation {
             id: container.id.clone(),
-            labels: container.labels.clone(),
+            labels: container.labels.unpack(),
             phase,
             endpoint,
             reason: container.reason,
             epoch: container.state().epoch(),
             since_ms: millis(self.now.since(container.since)),
-            holders: container.holders.iter().take(limits::EXPLAINED).cloned().collect(),
+            holders: self.holders(container).take(limits::EXPLAINED).cloned().collect(),
             holder_count: container.holders.len() as u64,
             waiting: self.wishing(uuid, |wish| wish == Wish::Hold),
             ending: self.wishing(uuid, |wish| wish != Wish::Hold),

@@ -42,13 +42,16 @@ impl Registry {
                             let error = errors::undetermined(&kind, &select);
                             return self.answer(token, Err(error));
                         }
+                        if let Err(error) = validate::labels("the request", &labels) {
+                            return self.answer(token, Err(error));
+                        }
                         self.fresh_uuid()
                     }
                 }
             }
             None => return self.get_shared(waiter, kind, extra, affinity),
         };
-        let mut wanted = Container::vacant(ContainerId { kind, uuid }, labels, extra);
+        let mut wanted = Container::vacant(ContainerId { kind, uuid }, &labels, extra);
         wanted.affinity = affinity;
         if named && self.now < self.recovery_ends {
             wanted = wanted.recovering();
@@ -67,7 +70,7 @@ impl Registry {
         let fresh = self.fresh_uuid();
         let made = |uuid| {
             let id = ContainerId { kind: kind.clone(), uuid };
-            let mut wanted = Container::vacant(id, Labels::new(), extra);
+            let mut wanted = Container::vacant(id, &Labels::new(), extra);
             wanted.affinity.clone_from(&affinity);
             wanted.to_share = true;
             wanted
@@ -108,7 +111,7 @@ impl Registry {
             return self.answer(token, Err(error));
         }
         let uuid = id.uuid.clone();
-        let mut wanted = Container::vacant(id, options.labels, options.extra);
+        let mut wanted = Container::vacant(id, &options.labels, options.extra);
         wanted.affinity = Affinity::new(options.near, options.avoid);
         if self.now < self.recovery_ends {
             wanted = wanted.recovering();
@@ -153,14 +156,10 @@ impl Registry {
 
     /// Idempotent: what is not held is released already.
     pub(crate) fn release(&mut self, client: &ClientId, token: Token, id: &ContainerId) {
-        if let Some(container) = self.containers.get_mut(&id.uuid)
-            && container.id.kind == id.kind
+        if self.containers.get(&id.uuid).is_some_and(|container| container.id.kind == id.kind)
             && !mutant(Mutant::LostRelease)
-            && container.holders.remove(client)
+            && self.let_go(client, &id.uuid)
         {
-            if let Some(client) = self.clients.get_mut(client) {
-                client.held.remove(&id.uuid);
-            }
             self.settle(&id.uuid);
         }
         self.answer(token, Ok(Reply::Done));
@@ -196,16 +195,6 @@ impl Registry {
         }
         self.waiters.add(&id.uuid, Waiter { token, client, wish: Wish::End { force } });
         self.settle(&id.uuid);
-    }
-
-    /// Takes a container's references away.
-    pub(crate) fn drop_holders(&mut self, uuid: &Uuid) {
-        let Some(container) = self.containers.get_mut(uuid) else { return };
-        for holder in std::mem::take(&mut container.holders) {
-            if let Some(client) = self.clients.get_mut(&holder) {
-                client.held.remove(uuid);
-            }
-        }
     }
 
     /// Answers everybody who waits to hold a container with an error.

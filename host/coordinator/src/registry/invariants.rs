@@ -13,6 +13,7 @@ impl Registry {
             if condition { Ok(()) } else { Err(what.to_owned()) }
         };
         require(self.agents.is_consistent(), "the index of agents by kind is wrong")?;
+        require(self.clients.is_consistent(), "a client is not found by its name")?;
         require(self.containers.is_consistent(), "an index of containers is wrong")?;
         require(self.waiters.is_consistent(), "an index of waiting requests is wrong")?;
         require(self.timers.is_consistent(), "the two views of the timers differ")?;
@@ -51,7 +52,9 @@ impl Registry {
                 &format!("the agent {id} belongs to no living peer"),
             )?;
         }
-        for (id, client) in &self.clients {
+        self.check_references()?;
+        for (_, client) in self.clients.iter() {
+            let id = &client.id;
             require(
                 self.timers.is_set(&Timer::Lease(id.clone())),
                 &format!("the lease of {id} has no timer"),
@@ -62,16 +65,10 @@ impl Registry {
                     &format!("{id} claims the agent {agent}"),
                 )?;
             }
-            for uuid in &client.held {
-                require(
-                    self.containers.get(uuid).is_some_and(|c| c.holders.contains(id)),
-                    &format!("{id} holds {uuid}, which does not know it"),
-                )?;
-            }
         }
         for client in self.waiters.clients().chain(self.events.watchers()) {
             require(
-                self.clients.contains_key(client),
+                self.clients.get(client).is_some(),
                 &format!("{client} is gone and still waits or watches"),
             )?;
         }
@@ -85,19 +82,13 @@ impl Registry {
             let owned = match timer {
                 Timer::Recovery => true,
                 Timer::Strays => !self.strays.is_empty(),
-                Timer::Lease(client) => self.clients.contains_key(client),
+                Timer::Lease(client) => self.clients.get(client).is_some(),
                 Timer::Container(uuid) => self.containers.get(uuid).is_some(),
             };
             require(owned, &format!("{timer:?} belongs to nobody"))?;
         }
         self.containers.iter().try_for_each(|container| {
             let id = &container.id;
-            for holder in &container.holders {
-                require(
-                    self.clients.get(holder).is_some_and(|c| c.held.contains(&id.uuid)),
-                    &format!("{id} is held by {holder}, who does not know it"),
-                )?;
-            }
             if let Some(place) = container.state().place() {
                 require(
                     self.agents.get(&place.agent).is_some(),

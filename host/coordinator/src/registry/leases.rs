@@ -17,7 +17,7 @@ impl Registry {
         let lease = alive_timeout.clamp(self.config.shortest_lease, self.config.longest_lease);
         if resumed && mutant(Mutant::DeadAfterReconnect) {
             self.lose_client(&client);
-            self.clients.insert(client.clone(), Client::new(lease, self.now));
+            self.clients.insert(Client::new(client.clone(), lease, self.now));
         }
         match self.clients.get_mut(&client) {
             Some(known) => {
@@ -26,9 +26,7 @@ impl Registry {
             }
             // It believes that its references still stand: they do not.
             None if resumed => return self.actions.push_back(Action::Forget(client)),
-            None => {
-                self.clients.insert(client.clone(), Client::new(lease, self.now));
-            }
+            None => _ = self.clients.insert(Client::new(client.clone(), lease, self.now)),
         }
         self.timers.set(Timer::Lease(client), self.now + lease);
     }
@@ -52,18 +50,13 @@ impl Registry {
 
     /// Releases everything that a peer held, waited for and was.
     pub(crate) fn lose_client(&mut self, client: &ClientId) {
-        let Some(lost) = self.clients.remove(client) else { return };
+        let Some((lost, held)) = self.drop_client(client) else { return };
         self.timers.cancel(&Timer::Lease(client.clone()));
         if !mutant(Mutant::LeakedWatchers) {
             self.events.unwatch(client);
         }
         let mut touched = self.waiters.cancel_client(client);
-        for uuid in lost.held {
-            if let Some(container) = self.containers.get_mut(&uuid) {
-                container.holders.remove(client);
-            }
-            touched.insert(uuid);
-        }
+        touched.extend(held);
         for uuid in &touched {
             self.settle(uuid);
         }

@@ -9,6 +9,7 @@
 //! | `offers` | singletons and who stands by for them |
 //! | `containers` | the containers and the indexes over them |
 //! | `clients`, `leases` | who lives, what a dead peer leaves behind |
+//! | `references` | who holds which container |
 //! | `waiters` | requests that wait for a start or an end |
 //! | `gets` | get, reclaim, release and terminate, as clients ask for them |
 //! | `demand` | what a container does next, given who wants it |
@@ -18,6 +19,7 @@
 //! | `selection` | containers by their labels |
 //! | `routes` | where a proxied request goes |
 //! | `timers`, `time`, `config` | when |
+//! | `table`, `slots`, `packed` | how many of them fit into memory |
 //!
 //! Nothing here reads a clock, draws a random number or does IO, so that the
 //! same inputs always give the same actions.
@@ -36,13 +38,17 @@ mod gets;
 mod invariants;
 mod leases;
 mod offers;
+mod packed;
 mod placement;
 mod records;
+mod references;
 mod registration;
 mod routes;
 mod selection;
+mod slots;
 mod starts;
 mod strays;
+mod table;
 mod time;
 mod timers;
 mod validate;
@@ -302,7 +308,7 @@ impl Registry {
     }
 
     fn request(&mut self, client: ClientId, token: Token, call: Call) {
-        if !self.clients.contains_key(&client) {
+        if self.clients.get(&client).is_none() {
             return self.answer(token, Err(errors::unknown_client(&client)));
         }
         self.client_alive(&client);

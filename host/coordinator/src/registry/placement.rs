@@ -224,7 +224,7 @@ impl Registry {
     /// The reported load, grown with the containers since; when that says
     /// nothing, their number.
     fn burden(&self, id: &AgentId) -> (u64, usize) {
-        let count = self.containers.count_at(id);
+        let count = self.containers.count_on(id);
         let Some(agent) = self.agents.get(id) else { return (u64::MAX, count) };
         let grown = u64::from(agent.load.used).saturating_mul(count as u64 + 1);
         (grown / (agent.counted as u64 + 1), count)

@@ -29,7 +29,7 @@ impl Registry {
             endpoint: Endpoint { agent: place.agent.clone(), address },
             epoch: place.epoch,
             state,
-            labels: container.labels.clone(),
+            labels: container.labels.unpack(),
             holders: container.holders.len() as u64,
         })
     }
@@ -38,7 +38,7 @@ impl Registry {
         AgentRecord {
             endpoint: agent.endpoint.clone(),
             kinds: agent.kinds.iter().cloned().collect(),
-            containers: self.containers.count_at(id) as u64,
+            containers: self.containers.count_on(id) as u64,
             labels: agent.labels.clone(),
             load: agent.load,
             failing: self.failing.of_agent(self.now, id),

@@ -41,7 +41,7 @@ impl Registry {
         self.insert_agent(agent);
 
         self.forget_strays(&id);
-        let before = self.containers.at(&id);
+        let before = self.containers.on(&id);
         let mut brought = BTreeMap::new();
         let mut terminate = Vec::new();
         for activation in
@@ -62,7 +62,7 @@ impl Registry {
                 self.ended(&uuid, Cause::Itself);
             }
         }
-        self.agents.report(&id, load, self.containers.count_at(&id));
+        self.agents.report(&id, load, self.containers.count_on(&id));
         self.set_offers(&id, &offers);
         for kind in &kinds {
             self.start_vacant(kind);
@@ -89,7 +89,7 @@ impl Registry {
             // The uuid belongs to another kind until that container ends.
             Some(_) => {}
             None => {
-                let wanted = Container::vacant(id, Labels::new(), Vec::new());
+                let wanted = Container::vacant(id, &Labels::new(), Vec::new());
                 if self.now < self.recovery_ends {
                     return self.containers.insert(wanted.recovering());
                 }
@@ -102,7 +102,7 @@ impl Registry {
     /// Takes note of an agent's load. One that takes containers again gets
     /// those that waited for it.
     pub(crate) fn reported_load(&mut self, id: &AgentId, load: Load) {
-        let before = self.agents.report(id, load, self.containers.count_at(id));
+        let before = self.agents.report(id, load, self.containers.count_on(id));
         if before.is_none_or(|before| before == load.intake) {
             return;
         }
@@ -148,7 +148,7 @@ impl Registry {
             if !newest && self.is_over(&uuid, epoch) {
                 return false;
             }
-            self.containers.insert(Container::vacant(id, labels, Vec::new()));
+            self.containers.insert(Container::vacant(id, &labels, Vec::new()));
             self.settle_at(&uuid, place);
             return true;
         };
@@ -248,7 +248,7 @@ impl Registry {
         self.forget_strays(agent);
         let withdrawn = self.offers.set(agent, &[]);
         self.events.push(Change::AgentRemoved(agent.clone()));
-        let there = self.containers.at(agent);
+        let there = self.containers.on(agent);
         for uuid in there.into_iter().filter(|_| !mutant(Mutant::StrandedReferences)) {
             self.ended(&uuid, Cause::AgentLost);
         }

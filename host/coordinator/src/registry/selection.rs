@@ -5,35 +5,54 @@
 //! labels, presence and absence have the keys, inequality has both. Looking
 //! up looks only at those that meet the rarest condition.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
+use std::collections::{BTreeMap, BTreeSet};
+
+use hulynet_protocol::{Condition, Labels, Requirement, Selector};
+use indexmap::IndexMap;
+
+use super::{
+    packed::Packed,
+    slots::{Slot, SlotSet},
 };
 
-use hulynet_protocol::{Condition, Labels, Requirement, Selector, Uuid};
-
-type Label = (String, String);
-type Keys = Vec<String>;
+/// The containers that carry one key, by its value. Values are as many as
+/// containers where each has its own; the map is hashed for that, and keeps an
+/// order that depends on its history only.
+type Values = IndexMap<Box<str>, SlotSet>;
 
 /// See the module's documentation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
-    by_label: BTreeMap<Label, BTreeSet<Uuid>>,
-    by_keys: BTreeMap<Keys, BTreeSet<Uuid>>,
+    by_label: BTreeMap<Box<str>, Values>,
+    by_keys: BTreeMap<Vec<Box<str>>, SlotSet>,
 }
 
 impl Index {
-    pub(crate) fn insert(&mut self, uuid: &Uuid, labels: &Labels) {
-        self.by_keys.entry(keys(labels)).or_default().insert(uuid.clone());
-        for (key, value) in labels {
-            self.by_label.entry((key.clone(), value.clone())).or_default().insert(uuid.clone());
+    pub(crate) fn insert(&mut self, slot: Slot, labels: &Packed) {
+        self.by_keys.entry(keys(labels)).or_default().insert(slot);
+        for (key, value) in labels.iter() {
+            if let Some(carriers) = self.by_label.get_mut(key).and_then(|v| v.get_mut(value)) {
+                carriers.insert(slot);
+            } else {
+                let values = self.by_label.entry(key.into()).or_default();
+                values.entry(value.into()).or_default().insert(slot);
+            }
         }
     }
 
-    pub(crate) fn remove(&mut self, uuid: &Uuid, labels: &Labels) {
-        forget(&mut self.by_keys, &keys(labels), uuid);
-        for (key, value) in labels {
-            forget(&mut self.by_label, &(key.clone(), value.clone()), uuid);
+    pub(crate) fn remove(&mut self, slot: Slot, labels: &Packed) {
+        forget(&mut self.by_keys, &keys(labels), slot);
+        for (key, value) in labels.iter() {
+            let Some(values) = self.by_label.get_mut(key) else { continue };
+            if let Some(carriers) = values.get_mut(value) {
+                carriers.remove(slot);
+                if carriers.is_empty() {
+                    values.swap_remove(value);
+                }
+            }
+            if values.is_empty() {
+                self.by_label.remove(key);
+            }
         }
     }
 
@@ -41,45 +60,34 @@ impl Index {
         self.by_keys.is_empty()
     }
 
-    /// All of them, each once.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Uuid> {
-        self.by_keys.values().flatten()
-    }
-
     /// Those that meet the rarest condition, each once: a superset of those
     /// that meet all of them.
-    pub(crate) fn candidates(&self, selector: &Selector) -> Box<dyn Iterator<Item = &Uuid> + '_> {
+    pub(crate) fn candidates(&self, selector: &Selector) -> impl Iterator<Item = Slot> {
         let rarest = selector
             .0
             .iter()
             .map(|requirement| self.meeting(requirement))
             .min_by_key(|sets| sets.iter().map(|set| set.len()).sum::<usize>());
-        match rarest {
-            Some(sets) => Box::new(sets.into_iter().flatten()),
-            None => Box::new(self.all()),
-        }
+        let sets = rarest.unwrap_or_else(|| self.by_keys.values().collect());
+        sets.into_iter().flat_map(SlotSet::iter)
     }
 
     /// The sets, disjoint, of those that meet one condition.
-    fn meeting(&self, Requirement { key, condition }: &Requirement) -> Vec<&BTreeSet<Uuid>> {
+    fn meeting(&self, Requirement { key, condition }: &Requirement) -> Vec<&SlotSet> {
         let carriers = |wanted: bool| {
-            let carries = move |keys: &Keys| keys.binary_search(key).is_ok() == wanted;
-            self.by_keys.iter().filter(move |(keys, _)| carries(keys)).map(|(_, set)| set)
+            let carries =
+                move |keys: &[Box<str>]| keys.binary_search_by(|k| (**k).cmp(key)).is_ok();
+            self.by_keys.iter().filter(move |(keys, _)| carries(keys) == wanted).map(|(_, set)| set)
         };
+        let values = self.by_label.get(key.as_str());
         match condition {
-            Condition::In(values) => values
-                .iter()
-                .filter_map(|value| self.by_label.get(&(key.clone(), value.clone())))
-                .collect(),
-            Condition::NotIn(values) => {
-                let from = Bound::Included((key.clone(), String::new()));
-                let others = self
-                    .by_label
-                    .range((from, Bound::Unbounded))
-                    .take_while(|((other, _), _)| other == key)
-                    .filter(|((_, value), _)| !values.contains(value))
-                    .map(|(_, set)| set);
-                others.chain(carriers(false)).collect()
+            Condition::In(wanted) => {
+                wanted.iter().filter_map(|value| values?.get(value.as_str())).collect()
+            }
+            Condition::NotIn(unwanted) => {
+                let others = values.into_iter().flatten();
+                let others = others.filter(|(value, _)| !unwanted.contains(&***value));
+                others.map(|(_, set)| set).chain(carriers(false)).collect()
             }
             Condition::Present => carriers(true).collect(),
             Condition::Absent => carriers(false).collect(),
@@ -87,14 +95,14 @@ impl Index {
     }
 }
 
-fn keys(labels: &Labels) -> Keys {
-    labels.keys().cloned().collect()
+fn keys(labels: &Packed) -> Vec<Box<str>> {
+    labels.iter().map(|(key, _)| key.into()).collect()
 }
 
-/// Takes a uuid out of one set of an index, and the set with its last one.
-pub(crate) fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Uuid>>, key: &K, uuid: &Uuid) {
+/// Takes a slot out of one set of an index, and the set with its last one.
+pub(crate) fn forget<K: Ord>(index: &mut BTreeMap<K, SlotSet>, key: &K, slot: Slot) {
     if let Some(all) = index.get_mut(key) {
-        all.remove(uuid);
+        all.remove(slot);
         if all.is_empty() {
             index.remove(key);
         }
@@ -117,15 +125,13 @@ mod tests {
     /// A thousand containers of `tier=1`, one of `tier=2`, one of `spot=yes`.
     fn index() -> Index {
         let mut index = Index::default();
-        let labels = |pairs: &[(&str, &str)]| -> Labels {
-            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
-        };
+        let label =
+            |key: &str, value: &str| Packed::new(&Labels::from([(key.into(), value.into())]));
         for number in 0..1000 {
-            let uuid = Uuid::new(format!("many-{number}")).unwrap();
-            index.insert(&uuid, &labels(&[("tier", "1")]));
+            index.insert(Slot::at(number), &label("tier", "1"));
         }
-        index.insert(&Uuid::new("second").unwrap(), &labels(&[("tier", "2")]));
-        index.insert(&Uuid::new("spot").unwrap(), &labels(&[("spot", "yes")]));
+        index.insert(Slot::at(1000), &label("tier", "2"));
+        index.insert(Slot::at(1001), &label("spot", "yes"));
         index
     }
 
@@ -153,9 +159,9 @@ mod tests {
     #[test]
     fn an_index_that_lost_everything_is_empty() {
         let mut index = Index::default();
-        let (uuid, labels) = (Uuid::new("x").unwrap(), Labels::from([("a".into(), "1".into())]));
-        index.insert(&uuid, &labels);
-        index.remove(&uuid, &labels);
+        let labels = Packed::new(&Labels::from([("a".into(), "1".into())]));
+        index.insert(Slot::at(7), &labels);
+        index.remove(Slot::at(7), &labels);
         assert_eq!(index, Index::default());
     }
 }

@@ -47,9 +47,9 @@ impl Registry {
         container.over = false;
         let id = container.id.clone();
         let share = container.to_share;
-        let (labels, extra) = (container.labels.clone(), container.extra.clone());
+        let (labels, extra) = (container.labels.unpack(), container.extra.to_vec());
         if share && self.containers.shared(&agent, &id.kind).is_none() {
-            self.containers.set_shared(agent.clone(), id.kind.clone(), uuid.clone());
+            self.containers.set_shared(agent.clone(), id.kind.clone(), uuid);
         }
         self.timers.set(Timer::Container(uuid.clone()), self.now + self.config.start_timeout);
         let container = StartContainer { id, epoch, labels, extra };

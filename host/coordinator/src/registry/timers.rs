@@ -1,13 +1,13 @@
 //! Everything that happens by itself, in one table.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
 use hulynet_protocol::{ClientId, Uuid};
 
 use super::time::Time;
 
 /// What a timer is for. There is at most one of each.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Timer {
     /// The recovery window ends.
     Recovery,
@@ -19,24 +19,33 @@ pub(crate) enum Timer {
     Container(Uuid),
 }
 
-/// Timers by time and by purpose; every operation is logarithmic.
+/// When a timer fires; those of one moment in the order in which they were
+/// armed.
+type Turn = (Time, u64);
+
+/// Timers by time and by purpose. Only the queue is ever walked, so that the
+/// order of the other, which is random, never shows.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    queue: BTreeSet<(Time, Timer)>,
-    due: BTreeMap<Timer, Time>,
+    queue: BTreeMap<Turn, Timer>,
+    due: HashMap<Timer, Turn>,
+    armed: u64,
 }
 
 impl Timers {
     /// Arms a timer, or moves it.
     pub(crate) fn set(&mut self, timer: Timer, at: Time) {
-        self.cancel(&timer);
-        self.queue.insert((at, timer.clone()));
-        self.due.insert(timer, at);
+        self.armed += 1;
+        let turn = (at, self.armed);
+        if let Some(before) = self.due.insert(timer.clone(), turn) {
+            self.queue.remove(&before);
+        }
+        self.queue.insert(turn, timer);
     }
 
     pub(crate) fn cancel(&mut self, timer: &Timer) {
-        if let Some(at) = self.due.remove(timer) {
-            self.queue.remove(&(at, timer.clone()));
+        if let Some(turn) = self.due.remove(timer) {
+            self.queue.remove(&turn);
         }
     }
 
@@ -46,12 +55,12 @@ impl Timers {
 
     /// When a timer fires.
     pub(crate) fn at(&self, timer: &Timer) -> Option<Time> {
-        self.due.get(timer).copied()
+        self.due.get(timer).map(|(at, _)| *at)
     }
 
     /// When the earliest fires.
     pub(crate) fn next(&self) -> Option<Time> {
-        self.queue.first().map(|(at, _)| *at)
+        self.queue.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Takes the earliest timer that is due.
@@ -65,13 +74,13 @@ impl Timers {
     }
 
     pub(crate) fn armed(&self) -> impl Iterator<Item = &Timer> {
-        self.due.keys()
+        self.queue.values()
     }
 
     /// Whether both views hold the same timers.
     pub(crate) fn is_consistent(&self) -> bool {
         self.queue.len() == self.due.len()
-            && self.queue.iter().all(|(at, timer)| self.due.get(timer) == Some(at))
+            && self.queue.iter().all(|(turn, timer)| self.due.get(timer) == Some(turn))
     }
 }
 

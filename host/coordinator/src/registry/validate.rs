@@ -22,6 +22,12 @@ pub(crate) fn labels(whose: &str, labels: &Labels) -> Result<(), NetworkError> {
         if key.is_empty() {
             return Err(invalid(format!("a label of {whose} has no key; give it a name")));
         }
+        if [key, value].into_iter().any(|text| text.contains(char::is_control)) {
+            return Err(invalid(format!(
+                "the label {key:?}={value:?} of {whose} contains a control character; labels are \
+                 one line of printable text"
+            )));
+        }
         let longest = key.len().max(value.len());
         if longest > limits::LABEL_BYTES {
             let shown: String = key.chars().take(32).collect();
@@ -129,6 +135,10 @@ mod tests {
 
         let many = (0..=limits::LABELS).map(|n| (n.to_string(), String::new())).collect();
         assert!(labels("the request", &many).unwrap_err().message.contains("has 33 labels"));
+
+        let torn = Labels::from([("region".to_owned(), "a\nb".to_owned())]);
+        let error = labels("the request", &torn).unwrap_err();
+        assert!(error.message.contains("\"region\"=\"a\\nb\" of the request contains a control"));
 
         let nameless = Labels::from([(String::new(), "x".to_owned())]);
         assert!(labels("the request", &nameless).unwrap_err().message.contains("has no key"));

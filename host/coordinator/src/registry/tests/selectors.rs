@@ -109,3 +109,14 @@ fn conditions_that_different_containers_meet_find_none_of_them() {
     let token = network.ask("c", call);
     assert_eq!(*network.answer(token), Ok(Reply::Containers(vec![])));
 }
+
+#[test]
+fn labels_that_a_selector_determines_are_checked_like_others() {
+    let mut network = network();
+    let values = ["a\nb".to_owned()].into();
+    let condition = hulynet_protocol::Condition::In(values);
+    let requirement = hulynet_protocol::Requirement { key: "region".to_owned(), condition };
+    let options = GetOptions { select: Selector(vec![requirement]), ..GetOptions::default() };
+    let token = network.get("c", options);
+    assert!(network.error(token).message.contains("control character"));
+}
