@@ -19,7 +19,7 @@ const CHUNKS: usize = 32 << 20;
 const CALLS: usize = 64 << 20;
 /// A peer with more than this unsent is disconnected: answers cannot be
 /// refused, so this is what bounds them.
-const DISCONNECT: usize = 256 << 20;
+pub(crate) const DISCONNECT: usize = 256 << 20;
 /// The most requests that wait for one peer's answers.
 const CALLS_WAITING: usize = 16_384;
 

@@ -2,8 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use hulynet_protocol::{Call, ErrorKind, Frame, NetworkError};
+use hulynet_protocol::{ErrorKind, NetworkError};
 use tokio::{
     sync::oneshot::{self, Receiver},
     time::timeout,
@@ -11,22 +10,19 @@ use tokio::{
 
 use crate::{
     account::Account,
+    calls::Calls,
     lane::{Command, Lane},
     response::Response,
-    wire::Outgoing,
+    wire::Draft,
 };
 
-/// Encodes a request with what is left until its deadline in whole
-/// milliseconds, rounded up: the other side gives up after its caller.
-pub(crate) fn encode(
-    id: u64,
-    call: Call,
-    payload: Bytes,
-    left: Duration,
-) -> Result<Outgoing, NetworkError> {
-    let deadline_ms = left.as_nanos().div_ceil(1_000_000).max(1);
-    let deadline_ms = u32::try_from(deadline_ms).unwrap_or(u32::MAX);
-    Outgoing::new(&Frame::Request { id, deadline_ms, call }, payload)
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct To {
+    /// As in [`Command::Call`].
+    pub(crate) to: u64,
+    /// In which session it is numbered.
+    pub(crate) session: u64,
 }
 
 /// A request on its way. Dropping it before its answer cancels it.
@@ -34,20 +30,20 @@ pub(crate) fn encode(
 pub(crate) struct Ask {
     lane: Lane,
     account: Arc<Account>,
-    connection: u64,
+    session: u64,
     id: u64,
     answer: Receiver<Result<Response, NetworkError>>,
     answered: bool,
 }
 
 impl Ask {
-    /// Hands the request to the lane.
+    /// Hands the request to the lane, as one of `calls`.
     pub(crate) fn begin(
         lane: &Lane,
         account: &Arc<Account>,
-        connection: u64,
-        id: u64,
-        message: Outgoing,
+        calls: &Calls,
+        to: To,
+        draft: Draft,
     ) -> Result<Self, NetworkError> {
         if !account.begin_call() {
             return Err(NetworkError::not_processed(
@@ -56,35 +52,33 @@ impl Ask {
             ));
         }
         let (asker, answer) = oneshot::channel();
-        let command = Command::Call { connection, id, message, asker };
-        if lane.send(command).is_err() {
+        let To { to, session } = to;
+        let sent = calls.send(|id, acknowledged| {
+            let message = draft.number(id, acknowledged);
+            lane.send(Command::Call { to, session, id, message, asker }).map(|()| id)
+        });
+        let Ok(id) = sent else {
             account.end_call();
             return Err(unsent());
-        }
+        };
         let (lane, account) = (lane.clone(), Arc::clone(account));
-        Ok(Self { lane, account, connection, id, answer, answered: false })
+        Ok(Self { lane, account, session, id, answer, answered: false })
     }
 
-    /// The answer, or `late` when the time is over.
-    pub(crate) async fn end(
-        mut self,
-        time: Duration,
-        late: impl FnOnce() -> NetworkError,
-    ) -> Result<Response, NetworkError> {
+    /// The answer; when the time is over, whoever has the request says what
+    /// became of it.
+    pub(crate) async fn end(mut self, time: Duration) -> Result<Response, NetworkError> {
         let result = match timeout(time, &mut self.answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_dropped)) => Err(closed()),
+            Ok(result) => result,
             Err(_elapsed) => {
-                let late = late();
-                // The answer may have come in between.
-                match self.answer.try_recv() {
-                    Ok(result) => result,
-                    Err(_none) => return Err(late),
-                }
+                let (session, id) = (self.session, self.id);
+                // A closed lane has ended the request.
+                let _ended = self.lane.send(Command::Expire { session, id, time });
+                (&mut self.answer).await
             }
         };
         self.answered = true;
-        result
+        result.unwrap_or_else(|_dropped| Err(closed()))
     }
 }
 
@@ -92,9 +86,9 @@ impl Drop for Ask {
     fn drop(&mut self) {
         self.account.end_call();
         if !self.answered {
-            let (connection, id) = (self.connection, self.id);
+            let (session, id) = (self.session, self.id);
             // A closed lane has nothing left to cancel.
-            let _gone = self.lane.send(Command::Cancel { connection, id });
+            let _gone = self.lane.send(Command::Cancel { session, id });
         }
     }
 }

@@ -13,10 +13,11 @@ use crate::{
     BusError, Incoming, Peer, PeerConfig, PeerEvent, Server, ServerConfig,
     address::resolve,
     config::DoorConfig,
+    counters::Counters,
     door::Door,
     outbox::Outbox,
     peer::Supervisor,
-    server::{Counters, Directory, Service},
+    server::{Directory, Service},
 };
 
 /// One thread with its own current-thread runtime that owns all sockets of a
@@ -149,9 +150,10 @@ async fn bind(address: &str, config: ServerConfig, door: DoorConfig) -> io::Resu
     let (sender, receiver) = socket.split();
     let (lane, commands) = mpsc::unbounded_channel();
     let (outbox, incoming) = Outbox::new();
+    let counters = Arc::<Counters>::default();
     let service = Service {
         config,
-        door: Door::open(listener, path, door),
+        door: Door::open(listener, path, door, Arc::clone(&counters)),
         sender,
         receiver,
         monitor,
@@ -159,7 +161,7 @@ async fn bind(address: &str, config: ServerConfig, door: DoorConfig) -> io::Resu
         commands,
         outbox,
         directory: Arc::new(Directory::default()),
-        counters: Arc::new(Counters::default()),
+        counters,
         home,
     };
     Ok(Bound { listening, service, incoming })

@@ -50,6 +50,20 @@ pub struct DoorConfig {
     /// A connection that has not finished its ZMTP handshake by then is
     /// closed. Default 5 s.
     pub handshake: Duration,
+    /// A connection whose peer has not said hello by then is closed. Default
+    /// 10 s.
+    pub hello: Duration,
+    /// Connections whose peers have not said hello, at the same time; the
+    /// oldest one makes room for the next, so that many silent connections
+    /// keep nobody out. Default 1,024.
+    pub strangers: usize,
+    /// The largest frame before hello, in bytes; the limits below are for
+    /// afterwards. Default 64 KiB.
+    pub before_hello: usize,
+    /// The most bytes of messages that have begun and not ended, of all
+    /// connections together; the one that goes over it is closed. Default
+    /// 512 MiB.
+    pub unfinished: usize,
     /// A connection that takes nothing of what is written to it for so long is
     /// closed. Default 10 s.
     pub stall: Duration,
@@ -72,11 +86,23 @@ impl Default for DoorConfig {
         Self {
             connections: 4096,
             handshake: Duration::from_secs(5),
+            hello: Duration::from_secs(10),
+            strangers: 1024,
+            before_hello: 64 << 10,
+            unfinished: 512 << 20,
             stall: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             first_frame: limits::HEADER_BYTES,
             frame: limits::PAYLOAD_BYTES,
             frames: 4,
         }
+    }
+}
+
+impl DoorConfig {
+    /// How often to look for connections that may not stay any longer.
+    pub(crate) fn beat(&self) -> Duration {
+        let shortest = self.hello.min(self.stall).min(self.idle);
+        (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
     }
 }

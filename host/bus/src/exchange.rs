@@ -1,21 +1,28 @@
-//! The requests of one connection, in both directions.
+//! The requests of one session, in both directions.
 //!
 //! A state machine without IO or clock: frames and commands go in, frames to
-//! send and requests to hand over come out. It ends with its connection, and
-//! everything in it ends with an error then.
+//! send and requests to hand over come out. It is attached to one connection
+//! after another, and everything in it ends with an error at its own end.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use hulynet_protocol::{ClientId, ErrorKind, Frame, NetworkError, Reply};
+use hulynet_protocol::{Call, ClientId, ErrorKind, Frame, NetworkError, Reply};
 use tokio::time::Instant;
 
 use crate::{
     account::Account,
+    ask::late,
+    calls::Calls,
     lane::{Asker, Lane},
     request::{Request, Responder, Way},
     response::{Body, ChunkReceiver, Piece, Pieces, Response},
     signal::{Interest, Signal},
+    window::{Arrival, Window},
     wire::Outgoing,
 };
 
@@ -30,14 +37,8 @@ pub(crate) const PAYLOADS: usize = 128 << 20;
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) asker: Asker,
-    /// Kept where it can be sent again.
-    pub(crate) message: Option<Outgoing>,
-}
-
-#[derive(Debug)]
-enum Waiting {
-    Answer(Pending),
-    Chunks(Pieces),
+    /// Kept to be sent again.
+    pub(crate) message: Outgoing,
 }
 
 /// A request of the peer in progress.
@@ -46,6 +47,8 @@ struct Serving {
     interest: Interest,
     /// The length of its payload, until its answer begins.
     payload: usize,
+    /// Its answer is a stream that has begun.
+    streams: bool,
 }
 
 /// What comes out of a frame.
@@ -54,6 +57,8 @@ pub(crate) enum Outcome {
     Nothing,
     /// Send this back.
     Send(Frame),
+    /// Send this answer again.
+    Again(Outgoing),
     /// Hand this over.
     Request(Request),
     /// The frame has no place here: count it.
@@ -63,119 +68,193 @@ pub(crate) enum Outcome {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    connection: u64,
+    session: u64,
     peer: ClientId,
     lane: Lane,
+    /// Counts the chunks that wait to be sent.
     account: Arc<Account>,
-    waiting: HashMap<u64, Waiting>,
-    serving: HashMap<u64, Serving>,
-    /// The payloads of all in `serving`.
+    attached: bool,
+    calls: Arc<Calls>,
+    /// The highest number that was sent.
+    sent: u64,
+    waiting: BTreeMap<u64, Pending>,
+    streams: HashMap<u64, Pieces>,
+    window: Window<Serving, Outgoing>,
+    /// The payloads of all in progress.
     payloads: usize,
 }
 
 impl Exchange {
-    pub(crate) fn new(connection: u64, peer: ClientId, lane: Lane, account: Arc<Account>) -> Self {
-        let (waiting, serving) = (HashMap::new(), HashMap::new());
-        Self { connection, peer, lane, account, waiting, serving, payloads: 0 }
+    /// Not attached yet. `calls` numbers the requests to the peer.
+    pub(crate) fn new(session: u64, peer: ClientId, lane: Lane, calls: Arc<Calls>) -> Self {
+        Self {
+            session,
+            peer,
+            lane,
+            account: Arc::default(),
+            attached: false,
+            calls,
+            sent: 0,
+            waiting: BTreeMap::new(),
+            streams: HashMap::new(),
+            window: Window::default(),
+            payloads: 0,
+        }
     }
 
-    /// The peer is called otherwise in requests from here on.
-    pub(crate) fn rename(&mut self, peer: ClientId) {
-        self.peer = peer;
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
+    /// What numbers the requests to the peer.
+    pub(crate) fn calls(&self) -> Arc<Calls> {
+        Arc::clone(&self.calls)
+    }
+
+    /// All requests that were sent up to this one have ended.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.calls.acknowledged()
     }
 
     /// Whether no request of the peer is in progress.
     pub(crate) fn is_idle(&self) -> bool {
-        self.serving.is_empty()
+        self.window.is_empty()
+    }
+
+    /// The session goes on over a connection with this account. Gives the
+    /// requests to send again, in order.
+    pub(crate) fn attach(&mut self, account: Arc<Account>) -> Vec<Outgoing> {
+        self.account = account;
+        self.attached = true;
+        self.waiting.values().map(|pending| pending.message.clone()).collect()
+    }
+
+    /// The connection is lost, and the streams with it.
+    pub(crate) fn detach(&mut self) {
+        self.attached = false;
+        for (_, pieces) in self.streams.drain() {
+            // A full stream shows its reader that it was broken off.
+            drop(pieces.try_send(Piece::End(Err(broken()))));
+        }
+        let streams: Vec<u64> = self
+            .window
+            .all_running()
+            .filter_map(|(id, serving)| serving.streams.then_some(id))
+            .collect();
+        for id in streams {
+            self.finish(id);
+        }
     }
 
     /// A request is being sent.
     pub(crate) fn expect(&mut self, id: u64, pending: Pending) {
-        self.waiting.insert(id, Waiting::Answer(pending));
+        self.sent = self.sent.max(id);
+        self.waiting.insert(id, pending);
     }
 
     /// Takes back a request whose answer has not begun.
     pub(crate) fn take(&mut self, id: u64) -> Option<Pending> {
-        match self.waiting.remove(&id)? {
-            Waiting::Answer(pending) => Some(pending),
-            chunks @ Waiting::Chunks(_) => {
-                self.waiting.insert(id, chunks);
-                None
-            }
-        }
+        let pending = self.waiting.remove(&id)?;
+        self.acknowledge_all();
+        Some(pending)
+    }
+
+    fn acknowledge_all(&self) {
+        let first = self.waiting.first_key_value();
+        self.calls.acknowledge(first.map_or(self.sent, |(first, _)| first - 1));
     }
 
     /// Nobody waits for the answer any more.
     pub(crate) fn cancel(&mut self, id: u64) -> Option<Frame> {
-        self.waiting.remove(&id).map(|_| Frame::Cancel { id })
+        let streamed = self.streams.remove(&id).is_some();
+        (streamed || self.take(id).is_some()).then_some(Frame::Cancel { id })
+    }
+
+    /// The time of a request is over.
+    pub(crate) fn expire(&mut self, id: u64, time: Duration) -> Option<Frame> {
+        let pending = self.take(id)?;
+        // The caller may have left.
+        drop(pending.asker.send(Err(late(time))));
+        Some(Frame::Cancel { id })
     }
 
     /// Chunks were consumed.
     pub(crate) fn consumed(&self, id: u64, chunks: u32) -> Option<Frame> {
-        self.waiting.contains_key(&id).then_some(Frame::Credit { id, chunks })
+        self.streams.contains_key(&id).then_some(Frame::Credit { id, chunks })
     }
 
-    /// Whether a part of an answer is still wanted; the last one ends it.
-    pub(crate) fn answer(&mut self, id: u64, last: bool) -> bool {
-        if last {
-            return self.finish(id);
+    /// An answer, or the beginning of a streamed one; gives it back if it is to
+    /// be sent now. One that is not waits for the request to come again.
+    pub(crate) fn answer(&mut self, id: u64, message: Outgoing, streams: bool) -> Option<Outgoing> {
+        if streams {
+            let serving = self.window.running(id)?;
+            self.payloads -= std::mem::take(&mut serving.payload);
+            serving.streams = true;
+            if !self.attached {
+                // It ends with the connection that it did not see.
+                self.finish(id);
+                return None;
+            }
+            return Some(message);
         }
-        let Some(serving) = self.serving.get_mut(&id) else { return false };
-        self.payloads -= std::mem::take(&mut serving.payload);
-        true
+        let serving = self.window.finish(id, message.clone(), message.cost())?;
+        self.payloads -= serving.payload;
+        self.attached.then_some(message)
     }
 
-    /// A request of the peer is not in progress any more; whether it was.
+    /// Whether a chunk of an answer is still wanted; the last one ends it.
+    pub(crate) fn answer_chunk(&mut self, id: u64, last: bool) -> bool {
+        if last { self.finish(id) } else { self.window.running(id).is_some() }
+    }
+
+    /// A request of the peer is not in progress any more, and its answer is for
+    /// nobody; whether it was.
     fn finish(&mut self, id: u64) -> bool {
-        let serving = self.serving.remove(&id);
+        let serving = self.window.cancel(id);
         self.payloads -= serving.as_ref().map_or(0, |serving| serving.payload);
         serving.is_some()
     }
 
+    /// The peer's requests up to this one have ended for it.
+    pub(crate) fn acknowledge(&mut self, id: u64) {
+        self.window.acknowledge(id);
+    }
+
+    /// Who waits gets the error.
+    pub(crate) fn give_up(&mut self, error: &NetworkError) {
+        for (_, pending) in std::mem::take(&mut self.waiting) {
+            // A caller that left meanwhile needs no error.
+            drop(pending.asker.send(Err(error.clone())));
+        }
+        self.acknowledge_all();
+    }
+
     /// Everything ends: who waits gets the error, who works is cancelled.
     pub(crate) fn end(&mut self, error: &NetworkError) {
-        self.serving.clear();
+        self.detach();
+        self.window = Window::default();
         self.payloads = 0;
-        for (_, waiting) in self.waiting.drain() {
-            match waiting {
-                // A caller that left meanwhile needs no error.
-                Waiting::Answer(pending) => drop(pending.asker.send(Err(error.clone()))),
-                Waiting::Chunks(pieces) => drop(pieces.try_send(Piece::End(Err(error.clone())))),
-            }
-        }
+        self.give_up(error);
+    }
+
+    /// Ends, and begins another session with the peer.
+    pub(crate) fn renew(&mut self, peer: ClientId, error: &NetworkError) {
+        self.end(error);
+        self.peer = peer;
+        self.session += 1;
     }
 
     /// A frame of the peer.
     pub(crate) fn receive(&mut self, frame: Frame, payload: Bytes, now: Instant) -> Outcome {
         match frame {
-            Frame::Request { id, deadline_ms, call } => {
-                if self.serving.contains_key(&id) {
-                    return Outcome::Misplaced;
-                }
-                if self.serving.len() >= IN_PROGRESS || self.payloads + payload.len() > PAYLOADS {
-                    let result = Err(busy("too many requests of this peer are in progress"));
-                    return Outcome::Send(Frame::Response { id, result });
-                }
-                let signal = Arc::new(Signal::new());
-                let interest = Interest(Arc::clone(&signal));
-                self.payloads += payload.len();
-                self.serving.insert(id, Serving { interest, payload: payload.len() });
-                let way = Way {
-                    connection: self.connection,
-                    id,
-                    lane: self.lane.clone(),
-                    account: Arc::clone(&self.account),
-                    signal,
-                };
-                let deadline = now + Duration::from_millis(u64::from(deadline_ms));
-                let responder = Responder::new(way, deadline);
-                let peer = self.peer.clone();
-                Outcome::Request(Request { peer, call, payload, responder })
+            Frame::Request { id, acknowledged, deadline_ms, call } => {
+                self.window.acknowledge(acknowledged);
+                self.request(id, call, payload, now + Duration::from_millis(deadline_ms.into()))
             }
             Frame::Response { id, result } => self.response(id, result, payload),
             Frame::Chunk { id, end } => self.chunk(id, end, payload),
             Frame::Credit { id, chunks } => {
-                if let Some(serving) = self.serving.get(&id) {
+                if let Some(serving) = self.window.running(id) {
                     serving.interest.0.grant(chunks);
                 }
                 Outcome::Nothing
@@ -188,6 +267,29 @@ impl Exchange {
         }
     }
 
+    fn request(&mut self, id: u64, call: Call, payload: Bytes, deadline: Instant) -> Outcome {
+        match self.window.arrival(id) {
+            Arrival::New => {}
+            Arrival::Joined => return Outcome::Nothing,
+            Arrival::Finished(answer) => return Outcome::Again(answer.clone()),
+            Arrival::Forgotten => {
+                return Outcome::Send(Frame::Response { id, result: Err(forgotten()) });
+            }
+        }
+        if self.window.len() >= IN_PROGRESS || self.payloads + payload.len() > PAYLOADS {
+            let result = Err(busy("too many requests of this peer are in progress"));
+            return Outcome::Send(Frame::Response { id, result });
+        }
+        let signal = Arc::new(Signal::new());
+        let interest = Interest(Arc::clone(&signal));
+        self.payloads += payload.len();
+        self.window.begin(id, Serving { interest, payload: payload.len(), streams: false });
+        let (lane, account) = (self.lane.clone(), Arc::clone(&self.account));
+        let way = Way { session: self.session, id, lane, account, signal };
+        let responder = Responder::new(way, deadline);
+        Outcome::Request(Request { peer: self.peer.clone(), call, payload, responder })
+    }
+
     fn response(
         &mut self,
         id: u64,
@@ -198,8 +300,8 @@ impl Exchange {
         let Some(pending) = self.take(id) else { return Outcome::Nothing };
         let response = match result {
             Ok(Reply::Stream) => {
-                let (pieces, chunks) = ChunkReceiver::new(self.connection, id, self.lane.clone());
-                self.waiting.insert(id, Waiting::Chunks(pieces));
+                let (pieces, chunks) = ChunkReceiver::new(self.session, id, self.lane.clone());
+                self.streams.insert(id, pieces);
                 Ok(Response { reply: Reply::Stream, body: Body::Stream(chunks) })
             }
             Ok(reply) => Ok(Response { reply, body: Body::Payload(payload) }),
@@ -212,19 +314,30 @@ impl Exchange {
     }
 
     fn chunk(&mut self, id: u64, end: Option<Result<(), NetworkError>>, chunk: Bytes) -> Outcome {
-        let Some(Waiting::Chunks(pieces)) = self.waiting.get(&id) else { return Outcome::Nothing };
+        let Some(pieces) = self.streams.get(&id) else { return Outcome::Nothing };
         let last = end.is_some();
         let sent = pieces.try_send(end.map_or(Piece::Chunk(chunk), Piece::End));
         if last {
-            self.waiting.remove(&id);
+            self.streams.remove(&id);
         } else if sent.is_err() {
             // The reader is gone, or the sender ignores its credit; the reader
             // then finds the stream broken off.
-            self.waiting.remove(&id);
+            self.streams.remove(&id);
             return Outcome::Send(Frame::Cancel { id });
         }
         Outcome::Nothing
     }
+}
+
+fn broken() -> NetworkError {
+    let why = "the connection was lost before the stream ended";
+    NetworkError::maybe_processed(ErrorKind::Unavailable, why)
+}
+
+/// The answer to a request that came again too late.
+fn forgotten() -> NetworkError {
+    let why = "the connection was lost, and the answer was not kept until the request came again";
+    NetworkError::maybe_processed(ErrorKind::Unavailable, why)
 }
 
 /// The refusal of a request that found a queue full.

@@ -18,8 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{response::Response, wire::Outgoing};
 
-/// In place of the name of a connection: the current one of a peer, or the
-/// next. Connections are named from 1.
+/// In place of the name of a connection or session: the one that a peer has, or
+/// the next. They are named from 1.
 pub(crate) const ANY: u64 = 0;
 
 /// Who waits for the answer to a request.
@@ -28,19 +28,24 @@ pub(crate) type Asker = oneshot::Sender<Result<Response, NetworkError>>;
 /// The sending end of a lane.
 pub(crate) type Lane = mpsc::UnboundedSender<Command>;
 
-/// What a handle asks of the task that owns the socket. `connection` names the
-/// connection it is meant for; on another one it has no effect.
+/// What a handle asks of the task that owns the socket. `session` names what
+/// it belongs to; in another one it has no effect.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Send a request. A peer takes [`ANY`] connection, too.
-    Call { connection: u64, id: u64, message: Outgoing, asker: Asker },
+    /// Send a request on the connection `to`; a peer takes [`ANY`], too, and
+    /// whatever session it has.
+    Call { to: u64, session: u64, id: u64, message: Outgoing, asker: Asker },
+    /// The time of a request is over: end it, if it was not answered.
+    Expire { session: u64, id: u64, time: Duration },
     /// Nobody waits for the answer, or reads the stream, any more.
-    Cancel { connection: u64, id: u64 },
-    /// Send an answer, or a part of it.
-    Answer { connection: u64, id: u64, message: Outgoing, last: bool },
+    Cancel { session: u64, id: u64 },
+    /// Send an answer, or the beginning of a streamed one.
+    Answer { session: u64, id: u64, message: Outgoing, streams: bool },
+    /// Send a chunk of a streamed answer.
+    Chunk { session: u64, id: u64, message: Outgoing, last: bool },
     /// Chunks of a streamed answer were consumed.
-    Credit { connection: u64, id: u64, chunks: u32 },
-    /// Send an event.
+    Credit { session: u64, id: u64, chunks: u32 },
+    /// Send an event on a connection; a peer sends it on its own.
     Event { connection: u64, message: Outgoing },
     /// Forget a session.
     Forget(ClientId),

@@ -5,28 +5,37 @@
 //! to their owners over bounded channels. No send to a socket is ever awaited,
 //! because the crate holds a lock while it waits.
 //!
-//! Both sides may ask. All requests belong to one connection: when it is lost,
-//! the waiting ones end with an error and those in progress are cancelled. The
-//! session outlives it: identity comes from hello, never from the socket.
+//! Both sides may ask. Requests belong to a session, which outlives its
+//! connections: identity comes from hello, never from the socket. When a
+//! connection is lost, those in progress go on, and those that wait are sent
+//! again over the next one; none runs twice. They end with an error when the
+//! session does, and when there was no connection for as long as a session
+//! lasts in silence. Streams end with their connection.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `bus` | the thread |
 //! | `door` | stands in front of every listening socket; hostile input ends there |
 //! | `server` | a ROUTER's sessions and its task |
-//! | `peer` | a DEALER and the supervisor that connects it again and again |
-//! | `exchange` | the requests of one connection, both directions, pure |
+//! | `peer` | a DEALER of one connection and the supervisor that makes it again and again |
+//! | `exchange` | the requests of one session, both directions, pure |
+//! | `calls` | the numbers of requests |
 //! | `window` | what a receiver of requests remembers, so that none runs twice, pure |
 //! | `ask`, `response` | the calling side of a request |
 //! | `request`, `signal` | the answering side |
 //! | `lane`, `outbox`, `account` | the queues: their bounds and what happens when they are full |
+//! | `bucket`, `counters` | how much of a nuisance is borne, and how much there was |
 //! | `wire` | messages to frames and back |
+//! | `zmtp` | the transport below, where the `zeromq` crate is not to be trusted with it |
 
 mod account;
 mod address;
 mod ask;
+mod bucket;
 mod bus;
+mod calls;
 mod config;
+mod counters;
 mod door;
 mod error;
 mod exchange;
@@ -39,12 +48,14 @@ mod server;
 mod signal;
 mod window;
 mod wire;
+mod zmtp;
 
 pub use bus::Bus;
 pub use config::{DoorConfig, PeerConfig, ServerConfig};
+pub use counters::Dropped;
 pub use error::BusError;
 pub use peer::{Peer, PeerEvent};
 pub use request::{ChunkSender, Request, Responder};
 pub use response::{Body, ChunkReceiver, Response};
-pub use server::{Dropped, Incoming, Server};
+pub use server::{Incoming, Server};
 pub use window::{Arrival, WINDOW_ANSWERS, WINDOW_BYTES, Window};

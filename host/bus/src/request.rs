@@ -33,7 +33,7 @@ pub struct Request {
 /// The way back to the caller of one request.
 #[derive(Debug)]
 pub(crate) struct Way {
-    pub(crate) connection: u64,
+    pub(crate) session: u64,
     pub(crate) id: u64,
     pub(crate) lane: Lane,
     pub(crate) account: Arc<Account>,
@@ -41,28 +41,34 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    fn send(&self, message: Outgoing, last: bool) {
+    fn chunk(&self, message: Outgoing, last: bool) {
         if self.signal.is_gone() {
             return;
         }
-        self.account.add(message.cost());
-        let command = Command::Answer { connection: self.connection, id: self.id, message, last };
+        let command = Command::Chunk { session: self.session, id: self.id, message, last };
         // A closed lane means that the socket is gone, and the caller with it.
         let _gone = self.lane.send(command);
     }
 
     fn respond(&self, result: Result<(Reply, Bytes), NetworkError>) {
+        if self.signal.is_gone() {
+            return;
+        }
         let (result, payload) = match result {
             Ok((reply, payload)) => (Ok(reply), payload),
             Err(error) => (Err(error), Bytes::new()),
         };
-        let last = !matches!(result, Ok(Reply::Stream));
+        let streams = matches!(result, Ok(Reply::Stream));
         let message =
             Outgoing::new(&Frame::Response { id: self.id, result }, payload).or_else(|error| {
                 Outgoing::new(&Frame::Response { id: self.id, result: Err(error) }, Bytes::new())
             });
         match message {
-            Ok(message) => self.send(message, last),
+            Ok(message) => {
+                let Self { session, id, .. } = *self;
+                // A closed lane means that the socket is gone.
+                let _gone = self.lane.send(Command::Answer { session, id, message, streams });
+            }
             Err(error) => tracing::error!(%error, "an answer cannot be encoded"),
         }
     }
@@ -165,7 +171,7 @@ impl ChunkSender {
                 () = way.signal.gone() => return Err(gone()),
                 () = way.account.room() => {}
             }
-            way.send(message, false);
+            way.chunk(message, false);
         }
         Ok(())
     }
@@ -185,7 +191,7 @@ impl ChunkSender {
     fn end(&mut self, end: Result<(), NetworkError>) {
         let Some(way) = self.way.take() else { return };
         match Outgoing::new(&Frame::Chunk { id: way.id, end: Some(end) }, Bytes::new()) {
-            Ok(message) => way.send(message, true),
+            Ok(message) => way.chunk(message, true),
             Err(error) => tracing::error!(%error, "the end of a stream cannot be encoded"),
         }
     }

@@ -41,7 +41,7 @@ pub(crate) type Pieces = mpsc::Sender<Piece>;
 /// At most [`INITIAL_CREDIT`] chunks wait here; reading grants more.
 #[derive(Debug)]
 pub struct ChunkReceiver {
-    connection: u64,
+    session: u64,
     id: u64,
     lane: Lane,
     pieces: mpsc::Receiver<Piece>,
@@ -50,10 +50,10 @@ pub struct ChunkReceiver {
 }
 
 impl ChunkReceiver {
-    pub(crate) fn new(connection: u64, id: u64, lane: Lane) -> (Pieces, Self) {
+    pub(crate) fn new(session: u64, id: u64, lane: Lane) -> (Pieces, Self) {
         // One more than the credit: the end of a stream needs none.
         let (sender, pieces) = mpsc::channel(INITIAL_CREDIT as usize + 1);
-        (sender, Self { connection, id, lane, pieces, consumed: 0, ended: false })
+        (sender, Self { session, id, lane, pieces, consumed: 0, ended: false })
     }
 
     /// The next chunk; `None` after a clean end; an error ends the stream.
@@ -84,9 +84,9 @@ impl ChunkReceiver {
         self.consumed += 1;
         if self.consumed == PORTION {
             self.consumed = 0;
-            let (connection, id) = (self.connection, self.id);
+            let (session, id) = (self.session, self.id);
             // A closed lane has no stream to grant credit to; reading tells.
-            let _gone = self.lane.send(Command::Credit { connection, id, chunks: PORTION });
+            let _gone = self.lane.send(Command::Credit { session, id, chunks: PORTION });
         }
     }
 }
@@ -94,9 +94,9 @@ impl ChunkReceiver {
 impl Drop for ChunkReceiver {
     fn drop(&mut self) {
         if !self.ended {
-            let (connection, id) = (self.connection, self.id);
+            let (session, id) = (self.session, self.id);
             // A closed lane has nothing left to cancel.
-            let _gone = self.lane.send(Command::Cancel { connection, id });
+            let _gone = self.lane.send(Command::Cancel { session, id });
         }
     }
 }

@@ -1,8 +1,10 @@
 //! ZeroMQ messages to frames and back.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hulynet_protocol::{
-    ErrorKind, Frame, FrameError, NetworkError,
+    Call, ErrorKind, Frame, FrameError, NetworkError,
     frame::{MAGIC, VERSION, check_payload},
 };
 use zeromq::ZmqMessage;
@@ -16,6 +18,39 @@ pub(crate) struct Outgoing {
     payload: Bytes,
 }
 
+/// An encoded request that has no number yet.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    header: Vec<u8>,
+    payload: Bytes,
+}
+
+impl Draft {
+    /// Encodes; refuses what is over a limit. `left` is sent in whole
+    /// milliseconds, rounded up: the other side gives up after its caller.
+    pub(crate) fn new(call: Call, payload: Bytes, left: Duration) -> Result<Self, NetworkError> {
+        check_payload(&payload).map_err(refuse)?;
+        let deadline_ms = left.as_nanos().div_ceil(1_000_000).max(1);
+        let deadline_ms = u32::try_from(deadline_ms).unwrap_or(u32::MAX);
+        let frame = Frame::Request { id: 0, acknowledged: 0, deadline_ms, call };
+        Ok(Self { header: frame.encode_mut().map_err(refuse)?, payload })
+    }
+
+    pub(crate) fn cost(&self) -> usize {
+        cost(self.header.len(), self.payload.len())
+    }
+
+    pub(crate) fn number(mut self, id: u64, acknowledged: u64) -> Outgoing {
+        Frame::number(&mut self.header, id, acknowledged);
+        Outgoing { header: self.header.into(), payload: self.payload }
+    }
+}
+
+fn cost(header: usize, payload: usize) -> usize {
+    let payload = if payload == 0 { 0 } else { on_the_wire(payload) };
+    on_the_wire(header) + payload + account::MESSAGE
+}
+
 impl Outgoing {
     /// Encodes; refuses what is over a limit.
     pub(crate) fn new(frame: &Frame, payload: Bytes) -> Result<Self, NetworkError> {
@@ -25,20 +60,22 @@ impl Outgoing {
 
     /// What it costs in the queues; the door counts the same from the wire.
     pub(crate) fn cost(&self) -> usize {
-        let payload = if self.payload.is_empty() { 0 } else { on_the_wire(self.payload.len()) };
-        on_the_wire(self.header.len()) + payload + account::MESSAGE
+        cost(self.header.len(), self.payload.len())
     }
 
-    /// The message for a DEALER, or for a ROUTER with the peer's routing id.
-    pub(crate) fn into_message(self, route: Option<Bytes>) -> ZmqMessage {
+    /// The message for a ROUTER, with the peer's routing id.
+    pub(crate) fn into_message(self, route: Bytes) -> ZmqMessage {
         let mut message = ZmqMessage::from(self.header);
         if !self.payload.is_empty() {
             message.push_back(self.payload);
         }
-        if let Some(route) = route {
-            message.push_front(route);
-        }
+        message.push_front(route);
         message
+    }
+
+    /// Its header and payload.
+    pub(crate) fn into_frames(self) -> (Bytes, Bytes) {
+        (self.header, self.payload)
     }
 }
 
@@ -110,9 +147,9 @@ mod tests {
 
     #[test]
     fn the_first_byte_tells_the_language() {
-        let native = Frame::Ping.encode().unwrap();
+        let native = Frame::AskHello.encode().unwrap();
         let read = |frames: Vec<Bytes>| read(frames.into_iter());
-        assert!(matches!(read(vec![native.clone()]), Ok(Language::Native(Frame::Ping, _))));
+        assert!(matches!(read(vec![native.clone()]), Ok(Language::Native(Frame::AskHello, _))));
         assert!(matches!(read(vec![Bytes::from_static(b"5")]), Ok(Language::Original)));
         assert!(matches!(read(vec![Bytes::from_static(b"x")]), Err(FrameError::Language(b'x'))));
         assert!(matches!(read(vec![Bytes::new()]), Err(FrameError::Empty)));

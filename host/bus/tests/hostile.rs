@@ -87,6 +87,25 @@ fn message(header: &[u8]) -> Vec<u8> {
     [&[0, u8::try_from(header.len()).unwrap()], header].concat()
 }
 
+fn hello(name: &str) -> Vec<u8> {
+    let (client, role) = (client(name), Role::Client);
+    let (version, features) = (VERSION, feature::ALL);
+    let hello = Hello { version, features, client, run: 1, role, alive_timeout_ms: 10_000 };
+    message(&Frame::Hello(hello).encode().unwrap())
+}
+
+/// A connection whose peer said hello and was welcomed.
+async fn guest(server: &Server, name: &str) -> TcpStream {
+    let mut stream = connect(server, &[&greeting()[..], READY, &hello(name)].concat()).await;
+    admitted(&mut stream).await;
+    let mut header = [0; 2];
+    soon(stream.read_exact(&mut header)).await.unwrap();
+    let mut welcome = vec![0; header[1].into()];
+    soon(stream.read_exact(&mut welcome)).await.unwrap();
+    assert!(matches!(Frame::decode(&welcome), Ok(Frame::Welcome(_))));
+    stream
+}
+
 #[tokio::test]
 async fn a_frame_header_that_announces_64_gib_costs_only_its_connection() {
     let (_bus, server, peer) = house(DoorConfig::default()).await;
@@ -101,16 +120,20 @@ async fn a_frame_header_that_announces_64_gib_costs_only_its_connection() {
 #[tokio::test]
 async fn silent_and_foreign_connections_are_closed() {
     let (_bus, server, peer) = house(impatient()).await;
+    let mut curve = greeting();
+    curve[12..17].copy_from_slice(b"CURVE");
+    let curve = connect(&server, &curve).await;
     let silent = connect(&server, b"").await;
     let half = connect(&server, &greeting()[..20]).await;
     let unready = connect(&server, &greeting()).await;
     let foreign = connect(&server, b"GET / HTTP/1.1\r\n\r\n").await;
     let router = b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06ROUTER";
     let router = connect(&server, &[&greeting()[..], router].concat()).await;
-    for connection in [silent, half, unready, foreign, router] {
+    for connection in [curve, silent, half, unready, foreign, router] {
         closed(connection).await;
     }
     works(&peer).await;
+    assert_eq!(server.dropped().connections, 6);
 }
 
 #[tokio::test]
@@ -171,7 +194,7 @@ async fn the_originals_language_and_malformed_messages_are_counted() {
     let bytes = [&greeting()[..], READY, &message(b"5"), &message(b"\xa1\xff"), &message(b"x")];
     let mut stream = connect(&server, &bytes.concat()).await;
     admitted(&mut stream).await;
-    let ping = Frame::Ping.encode().unwrap();
+    let ping = Frame::Ping { acknowledged: 0 }.encode().unwrap();
     stream.write_all(&message(&ping)).await.unwrap();
     let ask = message(&Frame::AskHello.encode().unwrap());
     let mut answer = vec![0; ask.len()];
@@ -183,18 +206,121 @@ async fn the_originals_language_and_malformed_messages_are_counted() {
 }
 
 #[tokio::test]
+async fn who_does_not_say_hello_in_time_is_closed() {
+    let door = DoorConfig { hello: Duration::from_millis(100), ..DoorConfig::default() };
+    let (_bus, server, peer) = house(door).await;
+    let mut stranger = connect(&server, &[&greeting()[..], READY].concat()).await;
+    admitted(&mut stranger).await;
+    closed(stranger).await;
+    works(&peer).await;
+}
+
+#[tokio::test]
+async fn many_silent_connections_keep_nobody_out_and_only_some_are_kept() {
+    const KEPT: usize = 16;
+    let (bus, server, peer) = house(DoorConfig { strangers: KEPT, ..DoorConfig::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(connect(&server, b"").await);
+    }
+    let (other, mut events) = join(&bus, &server, "bob").await;
+    joined(&mut events).await;
+    works(&other).await;
+    works(&peer).await;
+    let early = silent.drain(..200 - KEPT);
+    for connection in early {
+        closed(connection).await;
+    }
+    // One made room for the peer that joined.
+    assert_eq!(server.dropped().connections, 200 - KEPT as u64 + 1);
+}
+
+#[tokio::test]
+async fn a_large_frame_before_hello_costs_its_connection() {
+    let (_bus, server, peer) = house(DoorConfig::default()).await;
+    let large = [&[2][..], &(65_537u64).to_be_bytes()].concat();
+    closed(connect(&server, &[&greeting()[..], READY, &large].concat()).await).await;
+    let mut guest = guest(&server, "carl").await;
+    guest.write_all(&large).await.unwrap();
+    guest.write_all(&vec![0; 65_537]).await.unwrap();
+    // It is malformed, and no more than that.
+    soon(async {
+        while server.dropped().malformed == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    works(&peer).await;
+}
+
+#[tokio::test]
+async fn messages_that_never_end_are_bounded_together() {
+    let door = DoorConfig { unfinished: 1 << 20, ..DoorConfig::default() };
+    let (_bus, server, peer) = house(door).await;
+    let begun = [&[2][..], &(16u64 << 20).to_be_bytes()].concat();
+    let mut guests = Vec::new();
+    for name in ["a", "b", "c"] {
+        let mut guest = guest(&server, name).await;
+        guest.write_all(&begun).await.unwrap();
+        // The door may close it in the middle.
+        let _closed = guest.write_all(&vec![0; 600_000]).await;
+        guests.push(guest);
+    }
+    soon(async {
+        while server.dropped().connections == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    works(&peer).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_hellos_ends_its_connection_and_disturbs_nobody() {
+    let (_bus, server, peer) = house(DoorConfig::default()).await;
+    let mut flood = guest(&server, "flood").await;
+    let hellos = hello("flood").repeat(1000);
+    let _closed = flood.write_all(&hellos).await;
+    works(&peer).await;
+    closed(flood).await;
+    assert_eq!(server.dropped().connections, 1);
+}
+
+#[tokio::test]
+async fn a_flood_of_malformed_messages_ends_its_connection() {
+    let (_bus, server, peer) = house(DoorConfig::default()).await;
+    let mut flood = guest(&server, "flood").await;
+    let _closed = flood.write_all(&message(b"\xa1\xff").repeat(1000)).await;
+    closed(flood).await;
+    works(&peer).await;
+    assert!(server.dropped().malformed >= 128);
+}
+
+#[tokio::test]
+async fn a_quiet_peer_is_served_beside_a_flooder() {
+    let (_bus, server, peer) = house(DoorConfig::default()).await;
+    let mut flood = guest(&server, "flood").await;
+    let flooding = tokio::spawn(async move {
+        let pings = message(&Frame::Ping { acknowledged: 0 }.encode().unwrap()).repeat(500);
+        let mut pongs = vec![0; 64 * 1024];
+        let (mut read, mut write) = flood.split();
+        let answers = async { while matches!(read.read(&mut pongs).await, Ok(1..)) {} };
+        let asks = async { while write.write_all(&pings).await.is_ok() {} };
+        tokio::join!(answers, asks);
+    });
+    for _ in 0..20 {
+        works(&peer).await;
+    }
+    assert!(!flooding.is_finished());
+    flooding.abort();
+}
+
+#[tokio::test]
 async fn a_peer_that_takes_nothing_gets_busy_then_is_disconnected_while_others_work() {
     let (_bus, server, peer) = house(impatient()).await;
-    let (client, role) = (client("slow"), Role::Client);
-    let features = feature::ALL;
-    let hello = Hello { version: VERSION, features, client, role, alive_timeout_ms: 10_000 };
-    let hello = message(&Frame::Hello(hello).encode().unwrap());
-    let mut slow = connect(&server, &[&greeting()[..], READY, &hello].concat()).await;
-    admitted(&mut slow).await;
-    let mut welcome = [0; 2];
-    soon(slow.read_exact(&mut welcome)).await.unwrap();
+    let _slow = guest(&server, "slow").await;
 
-    let slow_client = common::client("slow");
+    let slow_client = client("slow");
     let send = || {
         let connection = ConnectionId::new("c").unwrap();
         let event = Event::Container { connection, epoch: Epoch::default() };

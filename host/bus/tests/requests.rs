@@ -151,7 +151,8 @@ async fn a_request_past_its_deadline_ends_and_its_server_hears_of_it() {
     assert_eq!((error.kind, error.retry), (ErrorKind::DeadlineExceeded, Retry::MaybeProcessed));
     let mut request = pair.asked().await;
     soon(request.responder.cancelled()).await;
-    assert_eq!(request.responder.remaining(), Duration::ZERO);
+    // What is left goes over the wire in whole milliseconds.
+    assert!(request.responder.remaining() <= Duration::from_millis(1));
 }
 
 #[tokio::test]

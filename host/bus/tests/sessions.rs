@@ -46,14 +46,14 @@ impl Raw {
     async fn hello(&mut self, version: u16, alive_timeout_ms: u32) -> Frame {
         let (client, role) = (client("raw"), Role::Client);
         let features = feature::ALL;
-        let hello = Hello { version, features, client, role, alive_timeout_ms };
+        let hello = Hello { version, features, client, run: 1, role, alive_timeout_ms };
         self.send(&Frame::Hello(hello)).await;
         self.receive().await
     }
 }
 
 fn request(id: u64) -> Frame {
-    Frame::Request { id, deadline_ms: 10_000, call: Call::Kinds }
+    Frame::Request { id, acknowledged: 0, deadline_ms: 10_000, call: Call::Kinds }
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_silent_peer_is_lost_and_its_calls_end() {
     assert!(error.message.starts_with("raw was lost"), "{error}");
     assert!(left(&mut incoming).await);
     assert!(matches!(raw.receive().await, Frame::Request { .. }));
-    raw.send(&Frame::Ping).await;
+    raw.send(&Frame::Ping { acknowledged: 0 }).await;
     assert_eq!(raw.receive().await, Frame::AskHello);
 }
 
@@ -103,21 +103,31 @@ async fn a_lost_server_ends_pending_requests_and_a_restarted_one_is_joined_again
 }
 
 #[tokio::test]
-async fn a_lost_peer_ends_the_requests_that_it_was_asked() {
-    let mut pair = Pair::new().await;
+async fn a_peer_that_went_away_cannot_be_asked_and_its_end_ends_what_it_was_asked() {
+    let mut pair = Pair::with_lease(Duration::from_millis(300)).await;
     let asking = tokio::spawn({
         let server = pair.server.clone();
         async move { server.call(&client("ann"), call("x"), Bytes::new(), LONG).await }
     });
     let Some(PeerEvent::Request(mut request)) = soon(pair.events.recv()).await else { panic!() };
     drop(pair.peer);
+    soon(request.responder.cancelled()).await;
+    // Its session outlives the connection, until the lease ends.
+    let error = soon(async {
+        loop {
+            let time = Duration::from_millis(1);
+            let asked = pair.server.call(&client("ann"), call("y"), Bytes::new(), time).await;
+            match asked.unwrap_err() {
+                late if late.kind == ErrorKind::DeadlineExceeded => {}
+                error => break error,
+            }
+        }
+    })
+    .await;
+    assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::NotProcessed));
+    assert!(left(&mut pair.incoming).await);
     let error = soon(asking).await.unwrap().unwrap_err();
     assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::MaybeProcessed));
-    soon(request.responder.cancelled()).await;
-    let error = pair.server.call(&client("ann"), call("y"), Bytes::new(), LONG).await.unwrap_err();
-    assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::NotProcessed));
-    // Its session outlives the connection, until the lease ends.
-    assert!(pair.incoming.try_recv().is_err());
 }
 
 #[tokio::test]
@@ -219,7 +229,7 @@ async fn a_request_that_cannot_be_decoded_is_answered() {
 }
 
 #[tokio::test]
-async fn a_second_hello_changes_nothing_and_a_request_id_in_progress_is_ignored() {
+async fn a_second_hello_changes_nothing_and_a_duplicate_does_not_run_twice() {
     let bus = Bus::start("test").unwrap();
     let (server, mut incoming) = serve(&bus, "127.0.0.1:0").await;
     let mut raw = Raw::new(&server).await;
@@ -231,32 +241,58 @@ async fn a_second_hello_changes_nothing_and_a_request_id_in_progress_is_ignored(
     raw.send(&request(1)).await;
     raw.send(&request(2)).await;
     let second = asked(&mut incoming).await;
-    assert_eq!(server.dropped().misplaced, 1);
+    assert!(matches!(second.responder.remaining(), left if left > Duration::ZERO));
+    assert!(incoming.try_recv().is_err());
     first.responder.reply(Ok((hulynet_protocol::Reply::Done, Bytes::new())));
     assert!(matches!(raw.receive().await, Frame::Response { id: 1, result: Ok(_) }));
     drop(second);
 }
 
 #[tokio::test]
-async fn a_session_moves_to_the_newest_connection_of_its_client() {
+async fn a_session_moves_to_the_newest_connection_of_its_client_with_its_requests() {
     let bus = Bus::start("test").unwrap();
     let (server, mut incoming) = serve(&bus, "127.0.0.1:0").await;
     let (mut old, mut new) = (Raw::new(&server).await, Raw::new(&server).await);
-    old.hello(VERSION, 3000).await;
+    old.hello(VERSION, 10_000).await;
     old.send(&request(1)).await;
-    let mut request = asked(&mut incoming).await;
-    let Frame::Welcome(welcome) = new.hello(VERSION, 3000).await else { panic!("refused") };
+    let first = asked(&mut incoming).await;
+    let asking = tokio::spawn({
+        let server = server.clone();
+        async move { server.call(&client("raw"), call("x"), Bytes::new(), LONG).await }
+    });
+    let Frame::Request { id: asked_on_old, .. } = old.receive().await else { panic!("none") };
+    // Another routing id, the same client.
+    let Frame::Welcome(welcome) = new.hello(VERSION, 10_000).await else { panic!("refused") };
     assert!(welcome.resumed);
-    soon(request.responder.cancelled()).await;
-    let again = soon(incoming.recv()).await;
-    assert!(matches!(again, Some(Incoming::Joined { resumed: true, .. })));
-    let asking =
-        tokio::spawn(
-            async move { server.call(&client("raw"), call("x"), Bytes::new(), LONG).await },
-        );
-    let Frame::Request { id, .. } = new.receive().await else { panic!("no request") };
+    let Frame::Request { id, .. } = new.receive().await else { panic!("it was not asked again") };
+    assert_eq!(id, asked_on_old);
     new.send(&Frame::Response { id, result: Ok(hulynet_protocol::Reply::Done) }).await;
     soon(asking).await.unwrap().unwrap();
+    new.send(&request(1)).await;
+    first.responder.reply(Ok((hulynet_protocol::Reply::Done, Bytes::new())));
+    assert!(matches!(new.receive().await, Frame::Response { id: 1, result: Ok(_) }));
+    assert!(!matches!(incoming.try_recv(), Ok(Incoming::Request(_))));
+}
+
+#[tokio::test]
+async fn a_duplicate_is_answered_from_memory_until_it_is_acknowledged() {
+    let bus = Bus::start("test").unwrap();
+    let (server, mut incoming) = serve(&bus, "127.0.0.1:0").await;
+    let mut raw = Raw::new(&server).await;
+    raw.hello(VERSION, 10_000).await;
+    raw.send(&request(1)).await;
+    let first = asked(&mut incoming).await;
+    first.responder.reply(Ok((hulynet_protocol::Reply::Done, Bytes::new())));
+    let answer = raw.receive().await;
+    raw.send(&request(1)).await;
+    assert_eq!(raw.receive().await, answer);
+    raw.send(&Frame::Ping { acknowledged: 1 }).await;
+    assert!(matches!(raw.receive().await, Frame::Pong { .. }));
+    raw.send(&request(1)).await;
+    let Frame::Response { id: 1, result: Err(error) } = raw.receive().await else { panic!() };
+    assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::MaybeProcessed));
+    let again = |incoming| matches!(incoming, Incoming::Request(_));
+    assert!(!std::iter::from_fn(|| incoming.try_recv().ok()).any(again));
 }
 
 #[tokio::test]
@@ -332,7 +368,7 @@ async fn a_request_that_is_given_up_at_its_deadline_says_so() {
     let (server, mut incoming) = serve(&bus, "127.0.0.1:0").await;
     let mut raw = Raw::new(&server).await;
     raw.hello(VERSION, 10_000).await;
-    raw.send(&Frame::Request { id: 1, deadline_ms: 1, call: Call::Kinds }).await;
+    raw.send(&Frame::Request { id: 1, acknowledged: 0, deadline_ms: 1, call: Call::Kinds }).await;
     let mut request = asked(&mut incoming).await;
     soon(request.responder.cancelled()).await;
     drop(request);

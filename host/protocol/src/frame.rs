@@ -43,7 +43,7 @@ mod kept {
     pub(super) const HELLO: u8 = 0;
     /// [`super::Frame::Welcome`], then the version.
     pub(super) const WELCOME: u8 = 1;
-    /// [`super::Frame::Request`], then its id.
+    /// [`super::Frame::Request`], then its id in eight bytes.
     pub(super) const REQUEST: u8 = 6;
 }
 
@@ -79,6 +79,9 @@ pub struct Hello {
     pub features: u64,
     /// Who it is, also after a reconnect.
     pub client: ClientId,
+    /// Tells its runs apart: the ids of its requests count within one, and
+    /// another run of the same client knows nothing of the former's requests.
+    pub run: u64,
     /// What it is.
     pub role: Role,
     /// It counts as lost after this many milliseconds without a message.
@@ -95,8 +98,13 @@ pub struct Welcome {
     /// This run of the server; another one than before means that it forgot
     /// everything.
     pub server: ServerId,
-    /// Whether the server still knew the client: its session goes on.
+    /// Whether the server still knew the client: what it holds is still held.
     pub resumed: bool,
+    /// The session, a name within this run of the server. In the same one as
+    /// before, both sides send their unanswered requests again, in order and
+    /// under the same ids, before new ones; none runs twice. In another one
+    /// they must not be sent again: they may have been processed.
+    pub session: u64,
 }
 
 /// The header of one message.
@@ -112,13 +120,25 @@ pub enum Frame {
     /// Server to peer: your hello is refused.
     Refused(NetworkError),
     /// Peer to server, every ping interval.
-    Ping,
-    /// Server to peer.
-    Pong,
+    Ping {
+        /// As in [`Frame::Request`].
+        acknowledged: u64,
+    },
+    /// Server to peer, after it took everything that was sent before the ping.
+    Pong {
+        /// As in [`Frame::Request`].
+        acknowledged: u64,
+    },
     /// A request; a payload may be beside it.
     Request {
-        /// Names it within the session and direction.
+        /// Names it within the session and direction; each one is higher than
+        /// all before, from 1 on.
+        #[serde(with = "postcard::fixint::le")]
         id: u64,
+        /// All of the sender's requests up to this id have ended for it: their
+        /// answers need not be remembered.
+        #[serde(with = "postcard::fixint::le")]
+        acknowledged: u64,
         /// Milliseconds left until the answer must have begun. A stream goes
         /// on after it: the caller ends that with [`Frame::Cancel`] when its
         /// own deadline for the whole has passed.
@@ -204,6 +224,14 @@ impl Frame {
     /// [`FrameError::HeaderTooLarge`] when it is over
     /// [`limits::HEADER_BYTES`].
     pub fn encode(&self) -> Result<Bytes, FrameError> {
+        self.encode_mut().map(Bytes::from)
+    }
+
+    /// Like [`Self::encode`], for bytes that are still changed.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_mut(&self) -> Result<Vec<u8>, FrameError> {
         // Room for a usual request, so that it is made in one allocation.
         let mut header = Vec::with_capacity(192);
         header.push(MAGIC);
@@ -212,7 +240,21 @@ impl Frame {
         if header.len() > limits::HEADER_BYTES {
             return Err(FrameError::HeaderTooLarge(header.len()));
         }
-        Ok(Bytes::from(header))
+        Ok(header)
+    }
+
+    /// Gives an encoded [`Frame::Request`] its id and acknowledgement: ids are
+    /// given in the order of sending, after the work of encoding is done.
+    /// Other bytes are left alone.
+    pub fn number(header: &mut [u8], id: u64, acknowledged: u64) {
+        // They have fixed places, after the magic and the variant.
+        if let Some(([MAGIC, kept::REQUEST], rest)) = header.split_first_chunk_mut()
+            && let Some((place, rest)) = rest.split_first_chunk_mut()
+            && let Some((next, _)) = rest.split_first_chunk_mut()
+        {
+            *place = id.to_le_bytes();
+            *next = acknowledged.to_le_bytes();
+        }
     }
 
     /// Reads a header from bytes that nobody has checked.
@@ -241,13 +283,15 @@ impl Frame {
 /// keep.
 fn unreadable(body: &[u8], problem: String) -> FrameError {
     let (&number, rest) = body.split_first().unwrap_or((&u8::MAX, &[]));
-    let first = || postcard::take_from_bytes::<u64>(rest).ok().map(|(first, _)| first);
-    match (number, first()) {
-        (kept::HELLO | kept::WELCOME, Some(version)) => match u16::try_from(version) {
-            Ok(version) => FrameError::Introduction { version, problem },
+    match number {
+        kept::HELLO | kept::WELCOME => match postcard::take_from_bytes(rest) {
+            Ok((version, _)) => FrameError::Introduction { version, problem },
             Err(_) => FrameError::Malformed(problem),
         },
-        (kept::REQUEST, Some(id)) => FrameError::Request { id, problem },
+        kept::REQUEST => match rest.first_chunk() {
+            Some(id) => FrameError::Request { id: u64::from_le_bytes(*id), problem },
+            None => FrameError::Malformed(problem),
+        },
         _ => FrameError::Malformed(problem),
     }
 }

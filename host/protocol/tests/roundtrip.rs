@@ -320,33 +320,27 @@ fn result<T: std::fmt::Debug>(
 }
 
 fn frame() -> impl Strategy<Value = Frame> {
-    let hello = (any::<(u16, u64, u32)>(), client_id(), role());
-    let welcome = (any::<(u16, u64, bool)>(), server_id());
+    let hello = (any::<(u16, u64, u64, u32)>(), client_id(), role());
+    let welcome = (any::<(u16, u64, u64, bool)>(), server_id());
     prop_oneof![
-        hello.prop_map(|((version, features, alive_timeout_ms), client, role)| {
-            Frame::Hello(Hello { version, features, client, role, alive_timeout_ms })
+        hello.prop_map(|((version, features, run, alive_timeout_ms), client, role)| {
+            Frame::Hello(Hello { version, features, client, run, role, alive_timeout_ms })
         }),
-        welcome.prop_map(|((version, features, resumed), server)| {
-            Frame::Welcome(Welcome { version, features, server, resumed })
+        welcome.prop_map(|((version, features, session, resumed), server)| {
+            Frame::Welcome(Welcome { version, features, server, resumed, session })
         }),
         error().prop_map(Frame::Refused),
-        (any::<(u64, u32)>(), call()).prop_map(|((id, deadline_ms), call)| Frame::Request {
-            id,
-            deadline_ms,
-            call
+        (any::<(u64, u64, u32)>(), call()).prop_map(|((id, acknowledged, deadline_ms), call)| {
+            Frame::Request { id, acknowledged, deadline_ms, call }
         }),
+        any::<u64>().prop_map(|acknowledged| Frame::Ping { acknowledged }),
+        any::<u64>().prop_map(|acknowledged| Frame::Pong { acknowledged }),
         (any::<u64>(), result(reply())).prop_map(|(id, result)| Frame::Response { id, result }),
         (any::<u64>(), option::of(result(Just(())))).prop_map(|(id, end)| Frame::Chunk { id, end }),
         any::<(u64, u32)>().prop_map(|(id, chunks)| Frame::Credit { id, chunks }),
         any::<u64>().prop_map(|id| Frame::Cancel { id }),
         event().prop_map(Frame::Event),
-        prop::sample::select(vec![
-            Frame::AskHello,
-            Frame::Ping,
-            Frame::Pong,
-            Frame::Close,
-            Frame::Closed,
-        ]),
+        prop::sample::select(vec![Frame::AskHello, Frame::Close, Frame::Closed,]),
     ]
 }
 
@@ -356,6 +350,22 @@ proptest! {
         let bytes = frame.encode().unwrap();
         prop_assert_eq!(bytes[0], MAGIC);
         prop_assert_eq!(Frame::decode(&bytes), Ok(frame));
+    }
+
+    #[test]
+    fn a_request_may_be_numbered_after_it_was_encoded(
+        call in call(),
+        (id, acknowledged, deadline_ms) in any::<(u64, u64, u32)>(),
+    ) {
+        let draft = Frame::Request { id: 0, acknowledged: 0, deadline_ms, call: call.clone() };
+        let mut header = draft.encode_mut().unwrap();
+        Frame::number(&mut header, id, acknowledged);
+        let numbered = Frame::Request { id, acknowledged, deadline_ms, call };
+        prop_assert_eq!(Frame::decode(&header), Ok(numbered));
+        let other = Frame::Ping { acknowledged: 7 }.encode_mut().unwrap();
+        let mut same = other.clone();
+        Frame::number(&mut same, id, acknowledged);
+        prop_assert_eq!(same, other);
     }
 
     #[test]
@@ -424,6 +434,7 @@ fn who_introduces_itself_in_another_version_can_be_told_so() {
                 features: 0,
                 server: ServerId::random(),
                 resumed: false,
+                session: 1,
             }),
         ),
     ] {
@@ -441,12 +452,13 @@ fn who_introduces_itself_in_another_version_can_be_told_so() {
 
 fn hello() -> Hello {
     let (client, role) = (ClientId::random(), Role::Client);
-    Hello { version: 7, features: 0, client, role, alive_timeout_ms: 1 }
+    Hello { version: 7, features: 0, client, run: 1, role, alive_timeout_ms: 1 }
 }
 
 #[test]
 fn a_request_that_cannot_be_decoded_keeps_its_id() {
-    let request = Frame::Request { id: 300, deadline_ms: 1, call: Call::Kinds };
+    let (id, acknowledged, deadline_ms) = (300, 0, 1);
+    let request = Frame::Request { id, acknowledged, deadline_ms, call: Call::Kinds };
     let mut bytes = request.encode().unwrap().to_vec();
     *bytes.last_mut().unwrap() = 0x7f;
     assert!(matches!(Frame::decode(&bytes), Err(FrameError::Request { id: 300, .. })));

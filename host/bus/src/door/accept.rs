@@ -1,10 +1,12 @@
 //! Lets connections in.
 
 use std::{
+    fmt::Display,
     fs::File,
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,16 +16,19 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
     sync::oneshot,
     task::{JoinHandle, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
-    handshake::{GREETING, HandshakeError, greeting, shake},
     link::{Link, Links},
-    relay::{Patience, relay},
-    scan::Limits,
+    relay::{End, Rules, relay},
 };
-use crate::config::DoorConfig;
+use crate::{
+    bucket::Quiet,
+    config::DoorConfig,
+    counters::Counters,
+    zmtp::{GREETING, HandshakeError, Limits, greeting, shake},
+};
 
 /// The pause after the first failed accept; it doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(10);
@@ -39,10 +44,29 @@ pub(crate) struct Door {
 
 impl Door {
     /// Accepts from `listener` for the ROUTER at the unix socket `router`.
-    pub(crate) fn open(listener: TcpListener, router: PathBuf, config: DoorConfig) -> Self {
+    pub(crate) fn open(
+        listener: TcpListener,
+        router: PathBuf,
+        config: DoorConfig,
+        counters: Arc<Counters>,
+    ) -> Self {
         let links = Arc::new(Links::default());
         let (stop, stopped) = oneshot::channel();
-        let hall = Arc::new(Hall { links: Arc::clone(&links), router, config });
+        let guests = Limits {
+            first_frame: config.first_frame as u64,
+            frame: config.frame as u64,
+            frames: config.frames,
+        };
+        let before = config.before_hello as u64;
+        let strangers = Limits {
+            first_frame: before.min(guests.first_frame),
+            frame: before.min(guests.frame),
+            ..guests
+        };
+        let rules = Rules::new(strangers, guests, config.unfinished);
+        let log = Mutex::default();
+        let hall = Hall { links: Arc::clone(&links), router, config, rules, counters, log };
+        let hall = Arc::new(hall);
         let task = tokio::spawn(accept(listener, hall, stopped));
         Self { links, stop: Some(stop), task }
     }
@@ -76,23 +100,25 @@ struct Hall {
     links: Arc<Links>,
     router: PathBuf,
     config: DoorConfig,
+    rules: Arc<Rules>,
+    counters: Arc<Counters>,
+    log: Mutex<Quiet>,
 }
 
 async fn accept(listener: TcpListener, hall: Arc<Hall>, mut stopped: oneshot::Receiver<()>) {
     let mut connections = JoinSet::new();
     let mut pause = PAUSE;
-    let mut number = 0;
+    let mut sweep = interval(hall.config.beat());
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((peer, from)) => {
                     pause = PAUSE;
-                    if connections.len() >= hall.config.connections {
-                        tracing::warn!(%from, "too many connections; this one is closed");
-                        continue;
+                    match hall.links.begin(from, &hall.config) {
+                        Some(link) => drop(connections.spawn(Arc::clone(&hall).serve(peer, link))),
+                        None => hall.refused(from, "there are too many connections"),
                     }
-                    number += 1;
-                    connections.spawn(Arc::clone(&hall).serve(peer, Link::new(number, from)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection; trying again");
@@ -101,31 +127,49 @@ async fn accept(listener: TcpListener, hall: Arc<Hall>, mut stopped: oneshot::Re
                 }
             },
             Some(_ended) = connections.join_next() => {}
+            _ = sweep.tick() => hall.links.sweep(&hall.config),
             _stop = &mut stopped => break,
         }
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    loop {
+        tokio::select! {
+            ended = connections.join_next() => if ended.is_none() { break },
+            _ = sweep.tick() => hall.links.sweep(&hall.config),
+        }
+    }
     // The owner of the door ends this task.
     std::future::pending().await
 }
 
 impl Hall {
-    async fn serve(self: Arc<Self>, peer: TcpStream, link: Link) {
-        let (number, from) = (link.number, link.from);
-        match timeout(self.config.handshake, self.admit(peer, &link)).await {
+    async fn serve(self: Arc<Self>, peer: TcpStream, link: Arc<Link>) {
+        let from = link.from;
+        let _registered = Registered { links: &self.links, number: link.number };
+        let admitted = tokio::select! {
+            admitted = timeout(self.config.handshake, self.admit(peer, &link)) => admitted,
+            why = link.kicked() => return self.refused(from, why),
+        };
+        match admitted {
             Ok(Ok((peer, router, input))) => {
-                let link = Arc::new(link);
-                self.links.insert(Arc::clone(&link));
-                let _registered = Registered { links: &self.links, number };
-                let DoorConfig { first_frame, frame, frames, idle, stall, .. } = self.config;
-                let limits =
-                    Limits { first_frame: first_frame as u64, frame: frame as u64, frames };
-                let end = relay(peer, router, input, &link, limits, Patience { idle, stall }).await;
-                tracing::debug!(%from, connection = number, %end, "a connection ended");
+                match relay(peer, router, input, &link, &self.rules).await {
+                    end @ (End::Closed | End::Io(_)) => {
+                        tracing::debug!(%from, %end, "a connection ended");
+                    }
+                    end => self.refused(from, end),
+                }
             }
-            Ok(Err(error)) => tracing::debug!(%from, %error, "a connection was refused"),
-            Err(_elapsed) => tracing::debug!(%from, "a connection did not finish its handshake"),
+            Ok(Err(error)) => self.refused(from, error),
+            Err(_elapsed) => self.refused(from, "it did not finish its handshake"),
+        }
+    }
+
+    /// Counts a connection that was closed for what it did or did not do.
+    fn refused(&self, from: SocketAddr, why: impl Display) {
+        self.counters.refused();
+        let line = self.log.lock().unwrap_or_else(PoisonError::into_inner).line(Instant::now());
+        if let Some(unsaid) = line {
+            tracing::warn!(%from, %why, unsaid, "a connection was closed");
         }
     }
 

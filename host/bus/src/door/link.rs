@@ -1,15 +1,23 @@
 //! The connections behind a door.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
-use crate::account::Account;
+use crate::{account::Account, bucket::Bucket, config::DoorConfig};
+
+/// Frames without effect that a connection may send at once, and how long it
+/// takes until it may send one more.
+const STRIKES: (u32, Duration) = (128, Duration::from_millis(100));
 
 /// One connection.
 #[derive(Debug)]
@@ -22,29 +30,107 @@ pub(crate) struct Link {
     pub(crate) from: SocketAddr,
     /// What waits to be sent to it.
     pub(crate) account: Arc<Account>,
-    pub(super) kicked: Notify,
+    began: Instant,
+    /// Its peer said hello.
+    greeted: AtomicBool,
+    /// When it sent something last, in milliseconds since it began.
+    heard: AtomicU64,
+    /// Since when it takes nothing, in milliseconds since it began, from 1 on.
+    stalled: AtomicU64,
+    strikes: Mutex<Bucket>,
+    why: OnceLock<&'static str>,
+    kicked: Notify,
 }
 
 /// Marks the routing ids of the door.
 const MARK: u8 = b'#';
 
 impl Link {
-    pub(super) fn new(number: u64, from: SocketAddr) -> Self {
+    fn new(number: u64, from: SocketAddr) -> Self {
         let mut route = vec![MARK];
         route.extend_from_slice(&number.to_be_bytes());
-        let (route, account) = (Bytes::from(route), Arc::default());
-        Self { number, route, from, account, kicked: Notify::new() }
+        Self {
+            number,
+            route: Bytes::from(route),
+            from,
+            account: Arc::default(),
+            began: Instant::now(),
+            greeted: AtomicBool::new(false),
+            heard: AtomicU64::new(0),
+            stalled: AtomicU64::new(0),
+            strikes: Mutex::new(Bucket::new(STRIKES.0, STRIKES.1)),
+            why: OnceLock::new(),
+            kicked: Notify::new(),
+        }
     }
 
     /// Ends the connection.
-    pub(crate) fn kick(&self) {
+    pub(crate) fn kick(&self, why: &'static str) {
+        // The first reason counts.
+        let _known = self.why.set(why);
         self.kicked.notify_one();
+    }
+
+    /// It sent a frame without effect: too many end it.
+    pub(crate) fn strike(&self, now: Instant) {
+        let mut strikes = self.strikes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !strikes.take(now) {
+            self.kick("it sent too many frames without effect");
+        }
+    }
+
+    /// Ends when it is to end; why.
+    pub(super) async fn kicked(&self) -> &'static str {
+        self.kicked.notified().await;
+        self.why.get().copied().unwrap_or_default()
+    }
+
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.greeted.load(Ordering::Acquire)
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// It sent something.
+    pub(super) fn hear(&self) {
+        self.heard.store(self.age(), Ordering::Relaxed);
+    }
+
+    /// It takes nothing now, or again.
+    pub(super) fn stalls(&self, stalls: bool) {
+        self.stalled.store(if stalls { self.age().max(1) } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Why it may not stay any longer, if so.
+    fn overdue(&self, config: &DoorConfig) -> Option<&'static str> {
+        let age = self.age();
+        let since = |then: u64| Duration::from_millis(age.saturating_sub(then));
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        if !self.is_greeted() && since(0) > config.hello {
+            Some("it did not say hello in time")
+        } else if since(self.heard.load(Ordering::Relaxed)) > config.idle {
+            Some("it sent nothing for too long")
+        } else if stalled > 0 && since(stalled) > config.stall {
+            Some("it took nothing for too long")
+        } else {
+            None
+        }
     }
 }
 
-/// All connections that passed the handshake.
+/// All connections.
 #[derive(Debug, Default)]
-pub(crate) struct Links(Mutex<HashMap<u64, Arc<Link>>>);
+pub(crate) struct Links(Mutex<Lists>);
+
+#[derive(Debug, Default)]
+struct Lists {
+    latest: u64,
+    all: HashMap<u64, Arc<Link>>,
+    /// Those that did not say hello yet, the oldest first.
+    strangers: BTreeMap<u64, Arc<Link>>,
+}
 
 impl Links {
     /// The number that a routing id carries.
@@ -54,24 +140,56 @@ impl Links {
     }
 
     pub(crate) fn get(&self, number: u64) -> Option<Arc<Link>> {
-        self.lock().get(&number).cloned()
+        self.lock().all.get(&number).cloned()
+    }
+
+    /// The peer of a connection said hello.
+    pub(crate) fn greet(&self, link: &Link) {
+        self.lock().strangers.remove(&link.number);
+        link.greeted.store(true, Ordering::Release);
     }
 
     /// Whether all that was queued has left.
     pub(crate) fn are_drained(&self) -> bool {
-        self.lock().values().all(|link| link.account.is_empty())
+        self.lock().all.values().all(|link| link.account.is_empty())
     }
 
-    pub(super) fn insert(&self, link: Arc<Link>) {
-        self.lock().insert(link.number, link);
+    /// A new connection, unless there are too many. Of strangers the oldest
+    /// makes room: who says hello at once always gets in.
+    pub(super) fn begin(&self, from: SocketAddr, config: &DoorConfig) -> Option<Arc<Link>> {
+        let mut lists = self.lock();
+        if lists.strangers.len() >= config.strangers
+            && let Some((_, oldest)) = lists.strangers.pop_first()
+        {
+            oldest.kick("it did not say hello before too many others came");
+        }
+        if lists.all.len() >= config.connections {
+            return None;
+        }
+        lists.latest += 1;
+        let link = Arc::new(Link::new(lists.latest, from));
+        lists.all.insert(link.number, Arc::clone(&link));
+        lists.strangers.insert(link.number, Arc::clone(&link));
+        Some(link)
     }
 
     pub(super) fn remove(&self, number: u64) {
-        self.lock().remove(&number);
+        let mut lists = self.lock();
+        lists.all.remove(&number);
+        lists.strangers.remove(&number);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Link>>> {
-        // Nothing panics while it is held, and a map is always whole.
+    /// Ends the connections that may not stay any longer.
+    pub(super) fn sweep(&self, config: &DoorConfig) {
+        for link in self.lock().all.values() {
+            if let Some(why) = link.overdue(config) {
+                link.kick(why);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lists> {
+        // Nothing panics while it is held, and lists are always whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

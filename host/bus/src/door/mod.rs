@@ -13,10 +13,8 @@
 //! the crate hides (see [`crate::account`]).
 
 mod accept;
-mod handshake;
 mod link;
 mod relay;
-mod scan;
 
 pub(crate) use accept::Door;
 pub(crate) use link::{Link, Links};

@@ -8,17 +8,27 @@ use crate::lane::Command;
 fn exchange() -> (Exchange, mpsc::UnboundedReceiver<Command>) {
     let (lane, commands) = mpsc::unbounded_channel();
     let peer = ClientId::new("peer").unwrap();
-    (Exchange::new(7, peer, lane, Arc::default()), commands)
+    let mut exchange = Exchange::new(7, peer, lane, Arc::default());
+    assert!(exchange.attach(Arc::default()).is_empty());
+    (exchange, commands)
+}
+
+fn outgoing(frame: &Frame) -> Outgoing {
+    Outgoing::new(frame, Bytes::new()).unwrap()
+}
+
+fn done(id: u64) -> Outgoing {
+    outgoing(&Frame::Response { id, result: Ok(Reply::Done) })
 }
 
 fn ask(exchange: &mut Exchange, id: u64) -> oneshot::Receiver<Result<Response, NetworkError>> {
     let (asker, answer) = oneshot::channel();
-    exchange.expect(id, Pending { asker, message: None });
+    exchange.expect(id, Pending { asker, message: done(id) });
     answer
 }
 
 fn request(exchange: &mut Exchange, id: u64) -> Outcome {
-    let frame = Frame::Request { id, deadline_ms: 1000, call: Call::Kinds };
+    let frame = Frame::Request { id, acknowledged: 0, deadline_ms: 1000, call: Call::Kinds };
     exchange.receive(frame, Bytes::new(), Instant::now())
 }
 
@@ -49,19 +59,66 @@ async fn the_end_reaches_everybody() {
 }
 
 #[test]
-fn a_request_in_progress_is_not_begun_twice() {
+fn a_request_executed_twice_after_a_reconnect() {
+    let (mut exchange, mut commands) = exchange();
+    let Outcome::Request(first) = request(&mut exchange, 1) else { panic!("no request") };
+    let Outcome::Request(second) = request(&mut exchange, 2) else { panic!("no request") };
+    exchange.detach();
+    // Answered while there is no connection; then both come again.
+    first.responder.reply(Ok((Reply::Done, Bytes::new())));
+    let Ok(Command::Answer { id: 1, message, .. }) = commands.try_recv() else { panic!() };
+    assert!(exchange.answer(1, message, false).is_none());
+    assert!(exchange.attach(Arc::default()).is_empty());
+    assert!(matches!(request(&mut exchange, 1), Outcome::Again(_)));
+    assert!(matches!(request(&mut exchange, 2), Outcome::Nothing));
+    assert!(exchange.answer(2, done(2), false).is_some());
+    assert!(exchange.answer(2, done(2), false).is_none());
+    exchange.acknowledge(2);
+    let late = request(&mut exchange, 1);
+    let Outcome::Send(Frame::Response { id: 1, result: Err(error) }) = late else { panic!() };
+    assert_eq!(error.retry, hulynet_protocol::Retry::MaybeProcessed);
+    drop(second);
+}
+
+#[test]
+fn what_was_not_answered_is_sent_again_in_order_and_the_rest_is_acknowledged() {
     let (mut exchange, _commands) = exchange();
-    let first = request(&mut exchange, 1);
-    assert!(matches!(first, Outcome::Request(_)));
-    assert!(matches!(request(&mut exchange, 1), Outcome::Misplaced));
-    assert!(exchange.answer(1, true));
-    assert!(!exchange.answer(1, true));
+    let answers: Vec<_> = (1..=4).map(|id| ask(&mut exchange, id)).collect();
+    receive(&mut exchange, Frame::Response { id: 1, result: Ok(Reply::Done) });
+    receive(&mut exchange, Frame::Response { id: 3, result: Ok(Reply::Done) });
+    assert_eq!(exchange.acknowledged(), 1);
+    exchange.detach();
+    assert_eq!(exchange.attach(Arc::default()).len(), 2);
+    receive(&mut exchange, Frame::Response { id: 2, result: Ok(Reply::Done) });
+    assert_eq!(exchange.acknowledged(), 3);
+    exchange.give_up(&busy("over"));
+    assert_eq!(exchange.acknowledged(), 4);
+    drop(answers);
+}
+
+#[tokio::test]
+async fn streams_end_with_their_connection() {
+    let (mut exchange, _commands) = exchange();
+    let mut answer = ask(&mut exchange, 1);
+    receive(&mut exchange, Frame::Response { id: 1, result: Ok(Reply::Stream) });
+    let Body::Stream(mut chunks) = answer.try_recv().unwrap().unwrap().body else { panic!() };
+    let Outcome::Request(asked) = request(&mut exchange, 1) else { panic!("no request") };
+    let mut sender = asked.responder.stream();
+    assert!(exchange.answer(1, done(1), true).is_some());
+    exchange.detach();
+    assert!(chunks.next().now_or_never().unwrap().unwrap().is_err());
+    assert!(sender.cancelled().now_or_never().is_some());
+    assert!(!exchange.answer_chunk(1, false));
+    // One that begins without a connection has nobody to read it either.
+    let Outcome::Request(asked) = request(&mut exchange, 2) else { panic!("no request") };
+    assert!(exchange.answer(2, done(2), true).is_none());
+    assert!(asked.responder.stream().cancelled().now_or_never().is_some());
 }
 
 #[test]
 fn too_many_requests_in_progress_are_refused() {
     let (mut exchange, _commands) = exchange();
-    let progress: Vec<_> = (0..IN_PROGRESS as u64).map(|id| request(&mut exchange, id)).collect();
+    let progress: Vec<_> = (1..=IN_PROGRESS as u64).map(|id| request(&mut exchange, id)).collect();
     assert!(progress.iter().all(|outcome| matches!(outcome, Outcome::Request(_))));
     let refused = request(&mut exchange, u64::MAX);
     assert!(matches!(
@@ -94,7 +151,7 @@ fn a_stream_that_nobody_reads_is_cancelled() {
     let (mut exchange, mut commands) = exchange();
     drop(ask(&mut exchange, 1));
     receive(&mut exchange, Frame::Response { id: 1, result: Ok(Reply::Stream) });
-    assert!(matches!(commands.try_recv(), Ok(Command::Cancel { connection: 7, id: 1 })));
+    assert!(matches!(commands.try_recv(), Ok(Command::Cancel { session: 7, id: 1 })));
     assert!(matches!(exchange.cancel(1), Some(Frame::Cancel { id: 1 })));
 }
 
@@ -103,18 +160,19 @@ fn the_payloads_of_requests_in_progress_are_bounded() {
     let (mut exchange, _commands) = exchange();
     let payload = Bytes::from(vec![0; PAYLOADS / 4]);
     let request = |exchange: &mut Exchange, id| {
-        let frame = Frame::Request { id, deadline_ms: 1000, call: Call::Kinds };
+        let frame = Frame::Request { id, acknowledged: 0, deadline_ms: 1000, call: Call::Kinds };
         exchange.receive(frame, payload.clone(), Instant::now())
     };
-    let _begun: Vec<_> = (0..4).map(|id| request(&mut exchange, id)).collect();
-    let refused = request(&mut exchange, 4);
+    let _begun: Vec<_> = (1..5).map(|id| request(&mut exchange, id)).collect();
+    let refused = request(&mut exchange, 5);
     let Outcome::Send(Frame::Response { result: Err(error), .. }) = refused else { panic!() };
     assert_eq!(error.kind, ErrorKind::Busy);
-    assert!(exchange.answer(0, false));
-    assert!(matches!(request(&mut exchange, 4), Outcome::Request(_)));
-    assert!(exchange.answer(0, true) && exchange.answer(1, true));
+    assert!(exchange.answer(1, done(1), true).is_some());
     assert!(matches!(request(&mut exchange, 5), Outcome::Request(_)));
-    receive(&mut exchange, Frame::Cancel { id: 2 });
+    assert!(exchange.answer_chunk(1, true));
+    assert!(exchange.answer(2, done(2), false).is_some());
     assert!(matches!(request(&mut exchange, 6), Outcome::Request(_)));
-    assert!(matches!(request(&mut exchange, 7), Outcome::Send(_)));
+    receive(&mut exchange, Frame::Cancel { id: 3 });
+    assert!(matches!(request(&mut exchange, 7), Outcome::Request(_)));
+    assert!(matches!(request(&mut exchange, 8), Outcome::Send(_)));
 }

@@ -3,14 +3,12 @@
 mod backoff;
 mod confirm;
 mod dial;
+mod line;
 mod online;
 mod supervisor;
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -22,13 +20,14 @@ pub(crate) use supervisor::Supervisor;
 
 use crate::{
     account::Account,
-    ask::{Ask, encode, late},
+    ask::{Ask, To},
     bus::Thread,
+    calls::Calls,
     exchange::busy,
     lane::{ANY, Command, Lane},
     request::Request,
     response::Response,
-    wire::Outgoing,
+    wire::{Draft, Outgoing},
 };
 
 /// What a peer hands to its owner. Requests that find the owner too slow get
@@ -58,8 +57,9 @@ pub enum PeerEvent {
     /// with this error. Told when the reason is a new one; the supervisor tries
     /// again.
     Refused(NetworkError),
-    /// The connection is lost; pending calls ended; the supervisor tries
-    /// again.
+    /// The connection is lost; the supervisor tries again. Pending calls wait
+    /// for the session to go on, at most for the alive timeout; streams have
+    /// ended.
     Lost {
         /// Why, for people.
         reason: String,
@@ -71,10 +71,12 @@ pub enum PeerEvent {
 pub(crate) struct Shared {
     pub(crate) address: String,
     pub(crate) account: Arc<Account>,
+    /// Numbers the requests to the server, in all sessions.
+    pub(crate) calls: Arc<Calls>,
     status: Mutex<Status>,
 }
 
-/// Whether calls are sent, for those that ran out of time.
+/// Whether calls are sent.
 #[derive(Debug)]
 enum Status {
     /// On the connection of this name.
@@ -94,15 +96,15 @@ impl Shared {
         *self.lock() = Status::Joined(connection);
     }
 
-    /// From here on calls are kept. All that were sent have ended before.
+    /// From here on calls are kept.
     fn apart(&self, why: impl Into<String>) {
         *self.lock() = Status::Apart(why.into());
     }
 
-    /// The error of a call that got no answer in time.
-    fn late(&self, time: Duration) -> NetworkError {
+    /// The error of a call that was never sent.
+    fn unsent(&self) -> NetworkError {
         match &*self.lock() {
-            Status::Joined(_) => late(time),
+            Status::Joined(_) => unreachable(&self.address, "it did not take the request in time"),
             Status::Apart(why) => unreachable(&self.address, why),
         }
     }
@@ -125,7 +127,6 @@ pub struct Peer(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     lane: Lane,
-    next_id: AtomicU64,
     /// Keeps the thread of the socket.
     _thread: Arc<Thread>,
 }
@@ -142,9 +143,10 @@ impl Peer {
         let shared = Arc::new(Shared {
             address: address.to_owned(),
             account: Arc::default(),
+            calls: Arc::default(),
             status: Mutex::new(Status::Apart("no connection was made yet".to_owned())),
         });
-        Self(Arc::new(Handle { shared, lane, next_id: AtomicU64::new(1), _thread: thread }))
+        Self(Arc::new(Handle { shared, lane, _thread: thread }))
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {
@@ -159,8 +161,8 @@ impl Peer {
     /// # Errors
     /// What the server answers; `Unavailable`, not processed, naming the
     /// address when there was no connection in time; `Unavailable`, maybe
-    /// processed, when it was lost after sending; `DeadlineExceeded`; `Busy`
-    /// and `TooLarge` before sending.
+    /// processed, when the session was lost after sending;
+    /// `DeadlineExceeded`; `Busy` and `TooLarge` before sending.
     pub async fn call(
         &self,
         call: Call,
@@ -196,12 +198,12 @@ impl Peer {
         payload: Bytes,
         timeout: Duration,
     ) -> Result<Response, NetworkError> {
-        let Handle { shared, lane, next_id, .. } = &*self.0;
-        let id = next_id.fetch_add(1, Ordering::Relaxed);
-        let message = encode(id, call, payload, timeout)?;
-        let cost = Cost::new(&shared.account, message.cost());
-        let ask = Ask::begin(lane, &shared.account, connection, id, message)?;
-        let answer = ask.end(timeout, || shared.late(timeout)).await;
+        let Handle { shared, lane, .. } = &*self.0;
+        let draft = Draft::new(call, payload, timeout)?;
+        let cost = Cost::new(&shared.account, draft.cost());
+        let to = To { to: connection, session: ANY };
+        let ask = Ask::begin(lane, &shared.account, &shared.calls, to, draft)?;
+        let answer = ask.end(timeout).await;
         drop(cost);
         answer
     }

@@ -1,9 +1,8 @@
 //! One connection of a peer, from hello to its end.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
 use hulynet_protocol::{
     ErrorKind, Frame, FrameError, Hello, NetworkError, Welcome,
     frame::{VERSION, feature},
@@ -12,15 +11,14 @@ use tokio::{
     task::yield_now,
     time::{Instant, sleep_until},
 };
-use zeromq::{DealerSendHalf, SocketEvent, SocketRecv, SocketSend, ZmqMessage};
 
-use super::{PeerEvent, confirm::Unconfirmed, dial::Dialed, supervisor::Supervisor};
+use super::{PeerEvent, confirm::Unconfirmed, line::Line, supervisor::Supervisor};
 use crate::{
-    account::Account,
-    exchange::{Exchange, Outcome, Pending, busy},
+    exchange::{Outcome, Pending, busy},
     lane::{ANY, Command},
     server::BATCH,
     wire::{Language, Outgoing, foreign, read},
+    zmtp::Frames,
 };
 
 /// How a connection ended.
@@ -55,14 +53,11 @@ enum Stage {
 /// The state of one connection.
 struct Online<'supervisor> {
     supervisor: &'supervisor mut Supervisor,
-    sender: DealerSendHalf,
-    exchange: Exchange,
+    line: Line,
     stage: Stage,
     heard: Instant,
     next_ping: Instant,
     close_by: Option<Instant>,
-    /// What waits to be sent in answers.
-    answers: Arc<Account>,
     events: Unconfirmed,
     /// Whether the owner was told that it joined.
     was_joined: bool,
@@ -70,50 +65,32 @@ struct Online<'supervisor> {
 
 impl Supervisor {
     /// Says hello and works until the connection ends.
-    pub(super) async fn online(&mut self, dialed: Dialed) -> End {
-        let Dialed { socket, mut monitor } = dialed;
-        let (sender, mut receiver) = socket.split();
+    pub(super) async fn online(&mut self, line: Line) -> End {
         let now = Instant::now();
-        let answers = Arc::<Account>::default();
-        // The server names itself in its welcome.
-        let (client, lane) = (self.config.client.clone(), self.lane.clone());
-        let exchange = Exchange::new(self.connection, client, lane, Arc::clone(&answers));
         let mut online = Online {
             supervisor: self,
-            sender,
-            exchange,
+            line,
             stage: Stage::Greeting { again: false },
             heard: now,
             next_ping: now,
             close_by: None,
-            answers,
             events: Unconfirmed::default(),
             was_joined: false,
         };
         let mut batch = Vec::with_capacity(BATCH);
         let mut step = online.greet();
         while step.is_continue() {
+            // What a round made leaves together.
+            if let Err(error) = online.line.flush() {
+                step = lost(error.to_string());
+                break;
+            }
             let timeout = online.next_timeout();
             step = tokio::select! {
-                message = receiver.recv() => {
-                    let now = Instant::now();
-                    let (mut next, mut left) = (Some(message), BATCH);
-                    let mut step = ControlFlow::Continue(());
-                    while let Some(message) = next.take() {
-                        step = match message {
-                            Ok(message) => online.message(now, message),
-                            Err(error) => lost(format!("the connection broke: {error}")),
-                        };
-                        left -= 1;
-                        if step.is_continue() && left > 0 {
-                            next = receiver.recv().now_or_never();
-                        }
-                    }
-                    if left == 0 {
-                        yield_now().await;
-                    }
-                    step
-                }
+                received = online.line.receive() => match received {
+                    Ok(()) => online.messages(),
+                    Err(error) => lost(error.to_string()),
+                },
                 count = online.supervisor.commands.recv_many(&mut batch, BATCH) => {
                     let step = online.commands(batch.drain(..));
                     if count == BATCH {
@@ -121,14 +98,13 @@ impl Supervisor {
                     }
                     step
                 }
-                Some(event) = monitor.next() => match event {
-                    SocketEvent::Disconnected(_) => lost("the connection was closed"),
-                    _ => ControlFlow::Continue(()),
-                },
                 () = online.supervisor.outbox.flush() => ControlFlow::Continue(()),
                 () = sleep_until(timeout) => online.timeout(Instant::now()),
             };
         }
+        // The goodbye, if it is one; what does not fit is lost with the
+        // connection.
+        let _gone = online.line.flush();
         online.end(step)
     }
 }
@@ -142,12 +118,18 @@ impl Online<'_> {
         let config = &self.supervisor.config;
         let alive_timeout_ms = u32::try_from(config.alive_timeout.as_millis()).unwrap_or(u32::MAX);
         let (client, role) = (config.client.clone(), config.role);
-        let (version, features) = (VERSION, feature::ALL);
-        self.send(&Frame::Hello(Hello { version, features, client, role, alive_timeout_ms }))
+        let (version, features, run) = (VERSION, feature::ALL, self.supervisor.run);
+        self.send(&Frame::Hello(Hello { version, features, client, run, role, alive_timeout_ms }))
+    }
+
+    /// How long the server may be silent: not quite the alive timeout, so that
+    /// a half-open connection is replaced while its session still lives.
+    fn patience(&self) -> Duration {
+        self.supervisor.config.alive_timeout * 2 / 3
     }
 
     fn next_timeout(&self) -> Instant {
-        let silent = self.heard + self.supervisor.config.alive_timeout;
+        let silent = self.heard + self.patience();
         let ping = (self.stage == Stage::Joined).then_some(self.next_ping);
         [ping, self.close_by].into_iter().flatten().fold(silent, Instant::min)
     }
@@ -156,12 +138,11 @@ impl Online<'_> {
         if self.close_by.is_some_and(|by| by <= now) {
             return ControlFlow::Break(Leave::Closed);
         }
-        let config = &self.supervisor.config;
-        if self.heard + config.alive_timeout <= now {
-            return lost(format!("it was silent for {:?}", config.alive_timeout));
+        if self.heard + self.patience() <= now {
+            return lost(format!("it was silent for {:?}", self.patience()));
         }
         if self.stage == Stage::Joined && self.next_ping <= now {
-            self.next_ping = now + config.ping_interval;
+            self.next_ping = now + self.supervisor.config.ping_interval;
             return self.ping();
         }
         ControlFlow::Continue(())
@@ -169,12 +150,25 @@ impl Online<'_> {
 
     fn ping(&mut self) -> ControlFlow<Leave> {
         self.events.ping();
-        self.send(&Frame::Ping)
+        let acknowledged = self.supervisor.exchange.acknowledged();
+        self.send(&Frame::Ping { acknowledged })
     }
 
-    fn message(&mut self, now: Instant, message: ZmqMessage) -> ControlFlow<Leave> {
+    /// Takes what has come.
+    fn messages(&mut self) -> ControlFlow<Leave> {
+        let now = Instant::now();
+        loop {
+            match self.line.next() {
+                Ok(Some(frames)) => self.message(now, frames)?,
+                Ok(None) => return ControlFlow::Continue(()),
+                Err(error) => return lost(error.to_string()),
+            }
+        }
+    }
+
+    fn message(&mut self, now: Instant, frames: Frames) -> ControlFlow<Leave> {
         self.heard = now;
-        match read(message.into_vecdeque().into_iter()) {
+        match read(frames.into_iter()) {
             Ok(Language::Native(frame, payload)) => self.frame(now, frame, payload),
             Ok(Language::Original) => {
                 lost("it answers in the language of the original, which is not spoken here")
@@ -192,7 +186,10 @@ impl Online<'_> {
 
     fn frame(&mut self, now: Instant, frame: Frame, payload: Bytes) -> ControlFlow<Leave> {
         match (frame, &self.stage) {
-            (Frame::Pong, _) => self.supervisor.shared.account.sub(self.events.pong()),
+            (Frame::Pong { acknowledged }, _) => {
+                self.supervisor.exchange.acknowledge(acknowledged);
+                self.supervisor.shared.account.sub(self.events.pong());
+            }
             (Frame::Welcome(welcome), Stage::Greeting { .. }) => return self.join(now, welcome),
             (Frame::Refused(error), _) => return ControlFlow::Break(Leave::Refused(error)),
             (Frame::AskHello, Stage::Joined) => {
@@ -203,7 +200,7 @@ impl Online<'_> {
             // Between being asked for hello and the welcome every answer is a
             // refusal: it was not processed, so it is kept and sent again.
             (Frame::Response { id, result: Err(_) }, Stage::Greeting { again: true }) => {
-                if let Some(pending) = self.exchange.take(id) {
+                if let Some(pending) = self.supervisor.exchange.take(id) {
                     self.supervisor.kept.insert(id, pending);
                 }
             }
@@ -214,9 +211,10 @@ impl Online<'_> {
                 }
             }
             (frame, Stage::Joined | Stage::Leaving) => {
-                match self.exchange.receive(frame, payload, now) {
+                match self.supervisor.exchange.receive(frame, payload, now) {
                     Outcome::Nothing => {}
                     Outcome::Send(frame) => return self.send(&frame),
+                    Outcome::Again(answer) => return self.post(answer),
                     Outcome::Request(request) => self.request(PeerEvent::Request(request)),
                     Outcome::Misplaced => tracing::debug!("a frame without place was dropped"),
                 }
@@ -238,18 +236,11 @@ impl Online<'_> {
     }
 
     fn join(&mut self, now: Instant, welcome: Welcome) -> ControlFlow<Leave> {
-        let Welcome { version, server, resumed, .. } = welcome;
+        let Welcome { version, server, resumed, session, .. } = welcome;
         if version != VERSION {
             return self.foreign(version, None);
         }
-        // What is left was sent in a session that the server forgot.
-        self.exchange.end(&NetworkError::maybe_processed(
-            ErrorKind::Unavailable,
-            format!("{} forgot this session", self.supervisor.shared.address),
-        ));
-        if let Ok(peer) = hulynet_protocol::ClientId::new(server.as_str()) {
-            self.exchange.rename(peer);
-        }
+        self.supervisor.welcomed(&server, session);
         self.supervisor.shared.joined(self.supervisor.connection);
         self.supervisor.backoff.reset();
         self.supervisor.refusal = None;
@@ -257,16 +248,19 @@ impl Online<'_> {
         self.next_ping = now + self.supervisor.config.ping_interval;
         self.was_joined = true;
         self.supervisor.outbox.deliver(PeerEvent::Joined { server, resumed });
+        for message in self.supervisor.exchange.attach(Arc::default()) {
+            self.post(message)?;
+        }
         while let Some((id, pending)) = self.supervisor.kept.pop_first() {
             self.call(id, pending)?;
         }
         ControlFlow::Continue(())
     }
 
-    /// Sends a request and keeps it, in case that the server forgot us.
+    /// Sends a request and keeps it, to be sent again.
     fn call(&mut self, id: u64, pending: Pending) -> ControlFlow<Leave> {
-        let Some(message) = pending.message.clone() else { return ControlFlow::Continue(()) };
-        self.exchange.expect(id, pending);
+        let message = pending.message.clone();
+        self.supervisor.exchange.expect(id, pending);
         self.post(message)
     }
 
@@ -281,27 +275,33 @@ impl Online<'_> {
 
     fn command(&mut self, command: Command) -> ControlFlow<Leave> {
         match command {
-            Command::Call { connection, id, message, asker } => {
-                let pending = Pending { asker, message: Some(message) };
-                if self.stage == Stage::Joined && (connection == ANY || self.is(connection)) {
+            Command::Call { to, id, message, asker, .. } => {
+                let pending = Pending { asker, message };
+                if self.stage == Stage::Joined && (to == ANY || to == self.supervisor.connection) {
                     return self.call(id, pending);
                 }
-                self.supervisor.keep_call(connection, id, pending);
+                self.supervisor.keep_call(to, id, pending);
             }
             Command::Cancel { id, .. } => {
                 self.supervisor.kept.remove(&id);
-                if let Some(frame) = self.exchange.cancel(id) {
-                    return self.send(&frame);
+                let frame = self.supervisor.exchange.cancel(id);
+                return self.tell(frame);
+            }
+            Command::Expire { id, time, .. } => {
+                let frame = self.supervisor.expire(id, time);
+                return self.tell(frame);
+            }
+            Command::Credit { id, chunks, .. } => {
+                let frame = self.supervisor.exchange.consumed(id, chunks);
+                return self.tell(frame);
+            }
+            Command::Answer { session, id, message, streams } if self.is(session) => {
+                if let Some(message) = self.supervisor.exchange.answer(id, message, streams) {
+                    return self.post(message);
                 }
             }
-            Command::Credit { connection, id, chunks } if self.is(connection) => {
-                if let Some(frame) = self.exchange.consumed(id, chunks) {
-                    return self.send(&frame);
-                }
-            }
-            Command::Answer { connection, id, message, last } if self.is(connection) => {
-                self.answers.sub(message.cost());
-                if self.exchange.answer(id, last) {
+            Command::Chunk { session, id, message, last } if self.is(session) => {
+                if self.supervisor.exchange.answer_chunk(id, last) {
                     return self.post(message);
                 }
             }
@@ -327,14 +327,22 @@ impl Online<'_> {
             }
             // An event without session is lost like the session.
             Command::Event { message, .. } => self.supervisor.shared.account.sub(message.cost()),
-            // About a former connection, or not for peers.
-            Command::Answer { .. } | Command::Credit { .. } | Command::Forget(_) => {}
+            // About a former session, or not for peers.
+            Command::Answer { .. } | Command::Chunk { .. } | Command::Forget(_) => {}
         }
         ControlFlow::Continue(())
     }
 
-    fn is(&self, connection: u64) -> bool {
-        self.supervisor.connection == connection
+    fn is(&self, session: u64) -> bool {
+        self.supervisor.exchange.session() == session
+    }
+
+    /// Sends a frame about a request, unless nobody knows of it there.
+    fn tell(&mut self, frame: Option<Frame>) -> ControlFlow<Leave> {
+        match frame {
+            Some(frame) if self.stage == Stage::Joined => self.send(&frame),
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     fn send(&mut self, frame: &Frame) -> ControlFlow<Leave> {
@@ -345,17 +353,16 @@ impl Online<'_> {
     }
 
     fn post(&mut self, message: Outgoing) -> ControlFlow<Leave> {
-        // A send that would wait means that the server takes nothing.
-        match self.sender.send(message.into_message(None)).now_or_never() {
-            Some(Ok(())) => ControlFlow::Continue(()),
-            Some(Err(error)) => lost(format!("the connection broke: {error}")),
-            None => lost("it takes nothing any more"),
+        match self.line.post(message) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => lost(error.to_string()),
         }
     }
 
-    fn end(mut self, step: ControlFlow<Leave>) -> End {
-        let address = &self.supervisor.shared.address;
-        self.supervisor.shared.account.sub(self.events.rest());
+    fn end(self, step: ControlFlow<Leave>) -> End {
+        let supervisor = self.supervisor;
+        supervisor.shared.account.sub(self.events.rest());
+        supervisor.exchange.detach();
         let (reason, refusal) = match step {
             ControlFlow::Break(Leave::Lost(reason)) if self.stage != Stage::Leaving => {
                 (reason, None)
@@ -364,19 +371,20 @@ impl Online<'_> {
                 (error.message.clone(), Some(error))
             }
             _ => {
-                self.exchange.end(&crate::ask::closed());
+                supervisor.exchange.end(&crate::ask::closed());
                 return End::Closed;
             }
         };
-        let error = format!("the connection to {address} was lost: {reason}");
-        tracing::debug!("{error}");
-        self.exchange.end(&NetworkError::maybe_processed(ErrorKind::Unavailable, error));
-        self.supervisor.shared.apart(&*reason);
+        tracing::debug!(address = %supervisor.shared.address, %reason, "connection lost");
+        supervisor.shared.apart(&*reason);
         if self.was_joined {
-            self.supervisor.outbox.deliver(PeerEvent::Lost { reason });
+            // By then the server has forgotten the session: it cannot have
+            // heard of us after this moment.
+            supervisor.give_up_at = Some(Instant::now() + supervisor.config.alive_timeout);
+            supervisor.outbox.deliver(PeerEvent::Lost { reason });
         }
         if let Some(error) = refusal {
-            self.supervisor.refused(error);
+            supervisor.refused(error);
         }
         End::Lost
     }

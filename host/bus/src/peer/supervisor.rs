@@ -1,17 +1,30 @@
 //! The task of a peer: connects, and connects again.
 
-use std::{collections::BTreeMap, future::Future, ops::ControlFlow, pin::pin, sync::Arc};
-
-use hulynet_protocol::NetworkError;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::sleep,
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    hash::{BuildHasher, RandomState},
+    ops::ControlFlow,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
 };
 
-use super::{PeerEvent, Shared, backoff::Backoff, dial::dial, online::End};
+use hulynet_protocol::{ClientId, ErrorKind, Frame, NetworkError, ServerId};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    PeerEvent, Shared,
+    backoff::Backoff,
+    dial::{DialError, dial},
+    online::End,
+};
 use crate::{
     config::PeerConfig,
-    exchange::Pending,
+    exchange::{Exchange, Pending},
     lane::{ANY, Command, Lane},
     outbox::Outbox,
 };
@@ -21,9 +34,16 @@ use crate::{
 pub(crate) struct Supervisor {
     pub(super) shared: Arc<Shared>,
     pub(super) config: PeerConfig,
-    pub(super) lane: Lane,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) outbox: Outbox<PeerEvent>,
+    /// The requests of the session, in both directions.
+    pub(super) exchange: Exchange,
+    /// The session, by its server's name and its own.
+    pub(super) session: Option<(ServerId, u64)>,
+    /// Tells this peer from others of the same client.
+    pub(super) run: u64,
+    /// When what was sent is given up, if the session does not go on before.
+    pub(super) give_up_at: Option<Instant>,
     /// Calls to send once there is a session, by id: in order.
     pub(super) kept: BTreeMap<u64, Pending>,
     /// Names connections.
@@ -43,9 +63,24 @@ impl Supervisor {
         commands: mpsc::UnboundedReceiver<Command>,
         outbox: Outbox<PeerEvent>,
     ) -> Self {
-        let (kept, connection, backoff) = (BTreeMap::new(), 0, Backoff::new());
-        let (refusal, closing) = (None, Vec::new());
-        Self { shared, config, lane, commands, outbox, kept, connection, backoff, refusal, closing }
+        // The server names itself in its welcome.
+        let (client, calls) = (config.client.clone(), Arc::clone(&shared.calls));
+        Self {
+            exchange: Exchange::new(1, client, lane, calls),
+            session: None,
+            // Randomly keyed, so different for each peer.
+            run: RandomState::new().hash_one(()),
+            give_up_at: None,
+            kept: BTreeMap::new(),
+            connection: 0,
+            backoff: Backoff::new(),
+            refusal: None,
+            closing: Vec::new(),
+            shared,
+            config,
+            commands,
+            outbox,
+        }
     }
 
     /// Runs until closed, or until the last handle is gone.
@@ -59,6 +94,7 @@ impl Supervisor {
             let _end = self.keep(command);
         }
         self.end_kept(&super::unreachable(&self.shared.address, why));
+        self.exchange.end(&crate::ask::closed());
         for done in self.closing {
             // Nobody may be waiting any more.
             let _gone = done.send(());
@@ -69,15 +105,19 @@ impl Supervisor {
     async fn round(&mut self) -> ControlFlow<()> {
         let shared = Arc::clone(&self.shared);
         match self.offline(dial(&shared.address)).await? {
-            Ok(dialed) => {
+            Ok(line) => {
                 self.connection += 1;
-                match Box::pin(self.online(dialed)).await {
+                match Box::pin(self.online(line)).await {
                     End::Closed => return ControlFlow::Break(()),
                     End::Lost => {}
                 }
             }
-            Err(why) => {
+            Err(DialError { why, refused }) => {
                 tracing::debug!(address = %shared.address, %why, "cannot connect");
+                if refused {
+                    // Nobody listens: who had the session is gone.
+                    self.give_up(&why);
+                }
                 shared.apart(why);
             }
         }
@@ -89,8 +129,11 @@ impl Supervisor {
     async fn offline<T>(&mut self, event: impl Future<Output = T>) -> ControlFlow<(), T> {
         let mut event = pin!(event);
         loop {
+            let give_up_at = self.give_up_at;
             tokio::select! {
                 happened = &mut event => return ControlFlow::Continue(happened),
+                () = sleep_until(give_up_at.unwrap_or_else(Instant::now)),
+                    if give_up_at.is_some() => self.give_up("it did not come back in time"),
                 () = self.outbox.flush() => {}
                 command = self.commands.recv() => match command {
                     Some(command) => self.keep(command)?,
@@ -100,23 +143,61 @@ impl Supervisor {
         }
     }
 
+    /// The session goes on, or another one begins: then what was sent and not
+    /// answered ends, because it may have been processed in the former.
+    pub(super) fn welcomed(&mut self, server: &ServerId, session: u64) {
+        self.give_up_at = None;
+        let joined = (server.clone(), session);
+        if self.session.as_ref() == Some(&joined) {
+            return;
+        }
+        let why = format!("{} forgot this session", self.shared.address);
+        let error = NetworkError::maybe_processed(ErrorKind::Unavailable, why);
+        let peer = ClientId::new(server.as_str()).unwrap_or_else(|_| self.config.client.clone());
+        self.exchange.renew(peer, &error);
+        self.session = Some(joined);
+    }
+
+    /// Ends the calls that were sent and cannot be sent again.
+    pub(super) fn give_up(&mut self, why: &str) {
+        self.give_up_at = None;
+        let error = format!("the connection to {} was lost: {why}", self.shared.address);
+        self.exchange.give_up(&NetworkError::maybe_processed(ErrorKind::Unavailable, error));
+    }
+
     /// A command while nothing can be sent.
     pub(super) fn keep(&mut self, command: Command) -> ControlFlow<()> {
         match command {
-            Command::Call { connection, id, message, asker } => {
-                self.keep_call(connection, id, Pending { asker, message: Some(message) });
+            Command::Call { to, id, message, asker, .. } => {
+                self.keep_call(to, id, Pending { asker, message });
             }
-            Command::Cancel { id, .. } => drop(self.kept.remove(&id)),
+            // Nobody can be told, and the requests that were cancelled are not
+            // sent again.
+            Command::Cancel { id, .. } => drop((self.kept.remove(&id), self.exchange.cancel(id))),
+            Command::Expire { id, time, .. } => drop(self.expire(id, time)),
+            Command::Answer { session, id, message, streams } => {
+                if session == self.exchange.session() {
+                    drop(self.exchange.answer(id, message, streams));
+                }
+            }
             Command::Close { done, .. } => {
                 self.closing.push(done);
                 return ControlFlow::Break(());
             }
             Command::End => return ControlFlow::Break(()),
             Command::Event { message, .. } => self.shared.account.sub(message.cost()),
-            // They are about a connection that is gone.
-            Command::Answer { .. } | Command::Credit { .. } | Command::Forget(_) => {}
+            // Streams have ended with their connection.
+            Command::Chunk { .. } | Command::Credit { .. } | Command::Forget(_) => {}
         }
         ControlFlow::Continue(())
+    }
+
+    /// The time of a call is over.
+    pub(super) fn expire(&mut self, id: u64, time: Duration) -> Option<Frame> {
+        let Some(pending) = self.kept.remove(&id) else { return self.exchange.expire(id, time) };
+        // The caller may have left.
+        drop(pending.asker.send(Err(self.shared.unsent())));
+        None
     }
 
     /// Keeps a call that any connection will do for; ends one that was meant
@@ -135,6 +216,7 @@ impl Supervisor {
     /// waits for that. It is tried again all the same.
     pub(super) fn refused(&mut self, error: NetworkError) {
         self.end_kept(&error);
+        self.give_up(&error.message);
         if self.refusal.as_ref() != Some(&error) {
             self.outbox.deliver(PeerEvent::Refused(error.clone()));
             self.refusal = Some(error);

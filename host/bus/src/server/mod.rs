@@ -1,15 +1,14 @@
 //! The listening side: a ROUTER behind its door.
 
+mod commands;
+mod frames;
 mod service;
 mod sessions;
 
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,14 +19,16 @@ use tokio::sync::oneshot;
 pub(crate) use service::{BATCH, Service};
 
 use crate::{
-    ask::{Ask, encode, late},
+    ask::{Ask, To},
     bus::Thread,
+    calls::Calls,
+    counters::{Counters, Dropped},
     door::Link,
     exchange::busy,
     lane::{Command, Lane},
     request::Request,
     response::Response,
-    wire::Outgoing,
+    wire::{Draft, Outgoing},
 };
 
 /// What a server hands to its service, in the order in which a peer sent it.
@@ -71,37 +72,26 @@ pub enum Incoming {
     },
 }
 
-/// Messages that had no effect, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
-    /// They could not be read.
-    pub malformed: u64,
-    /// They were in the language of the original.
-    pub original: u64,
-    /// They were well-formed and out of place: a request id in progress, or a
-    /// frame that only a server sends.
-    pub misplaced: u64,
+/// How a client is reached now.
+#[derive(Debug)]
+struct Contact {
+    session: u64,
+    link: Arc<Link>,
+    /// Numbers the requests of its session.
+    calls: Arc<Calls>,
 }
 
-/// Counts [`Dropped`] messages.
+/// The clients that are connected now.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
-    malformed: AtomicU64,
-    original: AtomicU64,
-    misplaced: AtomicU64,
-}
-
-/// Which connection each client has now.
-#[derive(Debug, Default)]
-pub(crate) struct Directory(Mutex<HashMap<ClientId, Arc<Link>>>);
+pub(crate) struct Directory(Mutex<HashMap<ClientId, Arc<Contact>>>);
 
 impl Directory {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClientId, Arc<Link>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientId, Arc<Contact>>> {
         // Nothing panics while it is held, and a map is always whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, peer: &ClientId) -> Result<Arc<Link>, NetworkError> {
+    fn get(&self, peer: &ClientId) -> Result<Arc<Contact>, NetworkError> {
         self.lock().get(peer).cloned().ok_or_else(|| {
             NetworkError::not_processed(ErrorKind::Unavailable, format!("{peer} is not connected"))
         })
@@ -119,7 +109,6 @@ struct Handle {
     lane: Lane,
     directory: Arc<Directory>,
     counters: Arc<Counters>,
-    next_id: AtomicU64,
     /// Keeps the thread of the socket.
     _thread: Arc<Thread>,
 }
@@ -139,8 +128,7 @@ impl Server {
         counters: Arc<Counters>,
         thread: Arc<Thread>,
     ) -> Self {
-        let next_id = AtomicU64::new(1);
-        Self(Arc::new(Handle { address, lane, directory, counters, next_id, _thread: thread }))
+        Self(Arc::new(Handle { address, lane, directory, counters, _thread: thread }))
     }
 
     /// Where it listens.
@@ -149,15 +137,10 @@ impl Server {
         self.0.address
     }
 
-    /// Messages that had no effect so far.
+    /// What had no effect so far.
     #[must_use]
     pub fn dropped(&self) -> Dropped {
-        let counters = &self.0.counters;
-        Dropped {
-            malformed: counters.malformed.load(Ordering::Relaxed),
-            original: counters.original.load(Ordering::Relaxed),
-            misplaced: counters.misplaced.load(Ordering::Relaxed),
-        }
+        self.0.counters.read()
     }
 
     /// Asks a peer that said hello; ends with the answer, its loss, or the
@@ -165,8 +148,8 @@ impl Server {
     /// of an answer; a stream goes on after it.
     ///
     /// # Errors
-    /// What the peer answers; `Unavailable` when it is unknown, reconnecting
-    /// or lost; `DeadlineExceeded`; `Busy` and `TooLarge` before sending.
+    /// What the peer answers; `Unavailable` when it is unknown or reconnecting
+    /// now, and, maybe processed, when its session ended meanwhile; `DeadlineExceeded`; `Busy` and `TooLarge` before sending.
     pub async fn call(
         &self,
         peer: &ClientId,
@@ -174,16 +157,17 @@ impl Server {
         payload: Bytes,
         timeout: Duration,
     ) -> Result<Response, NetworkError> {
-        let link = self.0.directory.get(peer)?;
-        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
-        let message = encode(id, call, payload, timeout)?;
-        let cost = message.cost();
+        let contact = self.0.directory.get(peer)?;
+        let Contact { session, link, calls } = &*contact;
+        let draft = Draft::new(call, payload, timeout)?;
+        let cost = draft.cost();
         // Before the door can have written it: what is taken off an account
         // first and put on it later would stay there for ever.
         link.account.add(cost);
-        let ask = Ask::begin(&self.0.lane, &link.account, link.number, id, message)
+        let to = To { to: link.number, session: *session };
+        let ask = Ask::begin(&self.0.lane, &link.account, calls, to, draft)
             .inspect_err(|_| link.account.sub(cost))?;
-        ask.end(timeout, || late(timeout)).await
+        ask.end(timeout).await
     }
 
     /// Sends an event; never waits.
@@ -192,7 +176,7 @@ impl Server {
     /// `Busy` when too much waits to be sent to the peer, `Unavailable` when
     /// it is unknown or reconnecting, `TooLarge`.
     pub fn event(&self, peer: &ClientId, event: Event, payload: Bytes) -> Result<(), NetworkError> {
-        let link = self.0.directory.get(peer)?;
+        let link = &self.0.directory.get(peer)?.link;
         if !link.account.takes_events() {
             return Err(busy("too much waits to be sent to this peer"));
         }

@@ -10,6 +10,8 @@
     reason = "tests fail by panicking, and each uses a part of this"
 )]
 
+pub mod line;
+
 use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
@@ -81,9 +83,15 @@ pub struct Pair {
 
 impl Pair {
     pub async fn new() -> Self {
+        Self::with_lease(Duration::from_secs(3)).await
+    }
+
+    pub async fn with_lease(alive_timeout: Duration) -> Self {
         let bus = Bus::start("test").unwrap();
         let (server, mut incoming) = serve(&bus, "127.0.0.1:0").await;
-        let (peer, mut events) = join(&bus, &server, "ann").await;
+        let mut config = PeerConfig::new(client("ann"), Role::Client);
+        (config.alive_timeout, config.ping_interval) = (alive_timeout, alive_timeout / 3);
+        let (peer, mut events) = bus.connect(&server.local_addr().to_string(), config);
         assert!(!joined(&mut events).await);
         assert!(matches!(soon(incoming.recv()).await, Some(Incoming::Joined { .. })));
         Self { bus, server, incoming, peer, events }

@@ -1,4 +1,4 @@
-//! The beginning of a ZMTP connection, checked before the crate sees it.
+//! The beginning of a ZMTP connection, checked from both sides.
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -6,11 +6,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::scan::{Header, Violation, command};
 
 /// The length of a greeting.
-pub(super) const GREETING: usize = 64;
+pub(crate) const GREETING: usize = 64;
 
 /// Why a handshake fails.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HandshakeError {
+pub(crate) enum HandshakeError {
     #[error("the connection broke: {0}")]
     Io(#[from] std::io::Error),
     #[error("it was closed before its handshake was complete")]
@@ -21,10 +21,12 @@ pub(super) enum HandshakeError {
     Frame(#[from] Violation),
     #[error("it begins with a frame that is not a well-formed READY of a DEALER")]
     Ready,
+    #[error("it is no ROUTER")]
+    Server,
 }
 
 /// Our greeting: ZMTP 3.1, mechanism NULL, not a server in its sense.
-pub(super) fn greeting() -> [u8; GREETING] {
+pub(crate) fn greeting() -> [u8; GREETING] {
     let mut greeting = [0; GREETING];
     let fields = [(0, &b"\xff"[..]), (9, &b"\x7f\x03\x01NULL"[..])];
     for (at, bytes) in fields {
@@ -35,14 +37,41 @@ pub(super) fn greeting() -> [u8; GREETING] {
     greeting
 }
 
-/// Exchanges greetings and reads the peer's READY. Gives the READY with
-/// `identity` in it; what the peer sent after it stays in `input`.
-pub(super) async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
+/// Exchanges greetings with a peer and reads its READY, that of a DEALER.
+/// Gives the READY with `identity` in it; what the peer sent after it stays in
+/// `input`.
+pub(crate) async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
     peer: &mut S,
     input: &mut BytesMut,
     identity: &[u8],
 ) -> Result<Vec<u8>, HandshakeError> {
     peer.write_all(&greeting()).await?;
+    let body = read_ready(peer, input).await?;
+    ready(&body, identity).ok_or(HandshakeError::Ready)
+}
+
+/// The same from the connecting side: we are the DEALER.
+pub(crate) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
+    server: &mut S,
+    input: &mut BytesMut,
+) -> Result<(), HandshakeError> {
+    let mut ready = b"\x05READY".to_vec();
+    property(&mut ready, b"Socket-Type", b"DEALER").ok_or(HandshakeError::Ready)?;
+    property(&mut ready, b"Identity", b"").ok_or(HandshakeError::Ready)?;
+    server.write_all(&[&greeting()[..], &command(&ready)].concat()).await?;
+    let body = read_ready(server, input).await?;
+    let ours = properties(&body).ok_or(HandshakeError::Server)?;
+    let is_router = |(name, value): &(Bytes, Bytes)| {
+        name.eq_ignore_ascii_case(b"socket-type") && (value == "ROUTER" || value == "DEALER")
+    };
+    if ours.iter().any(is_router) { Ok(()) } else { Err(HandshakeError::Server) }
+}
+
+/// Reads a greeting, and the body of the READY after it.
+async fn read_ready<S: AsyncRead + Unpin>(
+    peer: &mut S,
+    input: &mut BytesMut,
+) -> Result<Bytes, HandshakeError> {
     while input.len() < GREETING {
         read(peer, input).await?;
         check_greeting(input)?;
@@ -54,10 +83,9 @@ pub(super) async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
                 return Err(HandshakeError::Ready);
             }
             if let Some(body) = header.body(input)? {
-                let ready = ready(body, identity).ok_or(HandshakeError::Ready)?;
-                let used = header.size + body.len();
-                input.advance(used);
-                return Ok(ready);
+                let (size, length) = (header.size, body.len());
+                input.advance(size);
+                return Ok(input.split_to(length).freeze());
             }
         }
         read(peer, input).await?;
@@ -91,14 +119,9 @@ fn check_greeting(input: &[u8]) -> Result<(), HandshakeError> {
 
 /// The READY of a DEALER, with another identity.
 fn ready(body: &[u8], identity: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = Bytes::copy_from_slice(body.strip_prefix(b"\x05READY")?);
     let mut ready = b"\x05READY".to_vec();
     let mut is_dealer = false;
-    while !rest.is_empty() {
-        let length = usize::from(rest.try_get_u8().ok()?);
-        let name = take(&mut rest, length)?;
-        let length = usize::try_from(rest.try_get_u32().ok()?).ok()?;
-        let value = take(&mut rest, length)?;
+    for (name, value) in properties(body)? {
         if name.eq_ignore_ascii_case(b"identity") {
             continue;
         }
@@ -107,6 +130,19 @@ fn ready(body: &[u8], identity: &[u8]) -> Option<Vec<u8>> {
     }
     property(&mut ready, b"Identity", identity)?;
     is_dealer.then(|| command(&ready))
+}
+
+/// The properties in a READY.
+fn properties(body: &[u8]) -> Option<Vec<(Bytes, Bytes)>> {
+    let mut rest = Bytes::copy_from_slice(body.strip_prefix(b"\x05READY")?);
+    let mut properties = Vec::new();
+    while !rest.is_empty() {
+        let length = usize::from(rest.try_get_u8().ok()?);
+        let name = take(&mut rest, length)?;
+        let length = usize::try_from(rest.try_get_u32().ok()?).ok()?;
+        properties.push((name, take(&mut rest, length)?));
+    }
+    Some(properties)
 }
 
 fn take(from: &mut Bytes, length: usize) -> Option<Bytes> {

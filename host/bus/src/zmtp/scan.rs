@@ -1,6 +1,4 @@
-//! Reads ZMTP 3 framing as it streams by, without buffering frames.
-//!
-//! Framing: <https://rfc.zeromq.org/spec/23/>. A frame is a byte of flags, a
+//! Reads ZMTP 3 framing as it streams by, without buffering frames. A frame is a byte of flags, a
 //! length of one byte or eight, and its body.
 
 use bytes::Bytes;
@@ -15,21 +13,21 @@ const IS_COMMAND: u8 = 0b100;
 
 /// What a peer may send.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) first_frame: u64,
-    pub(super) frame: u64,
-    pub(super) frames: usize,
+pub(crate) struct Limits {
+    pub(crate) first_frame: u64,
+    pub(crate) frame: u64,
+    pub(crate) frames: usize,
 }
 
 impl Limits {
     /// For what our own socket sends.
-    pub(super) const NONE: Self =
+    pub(crate) const NONE: Self =
         Self { first_frame: u64::MAX, frame: u64::MAX, frames: usize::MAX };
 }
 
 /// Why a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Violation {
+pub(crate) enum Violation {
     #[error("a frame header with the unknown flags {0:#010b}")]
     Flags(u8),
     #[error("a frame of {length} bytes is announced; at most {limit} are allowed")]
@@ -44,7 +42,7 @@ pub(super) enum Violation {
 
 /// What the front of the input is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// So many bytes may pass as they are.
     Pass(usize),
     /// A whole command of so many bytes with its body.
@@ -55,7 +53,7 @@ pub(super) enum Step {
 
 /// A command between messages.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Command {
+pub(crate) enum Command {
     /// The peer wants this echoed.
     Ping(Bytes),
     /// Any other.
@@ -65,33 +63,45 @@ pub(super) enum Command {
 /// The place in a stream of frames. Feed [`Self::step`] with the input from
 /// where the former step ended.
 #[derive(Debug)]
-pub(super) struct Scanner {
+pub(crate) struct Scanner {
     limits: Limits,
     /// What is left of the current body.
     body: u64,
     /// Frames of the current message so far.
     frames: usize,
     more: bool,
+    /// Bytes of the current message so far.
+    passed: usize,
     /// Messages whose last frame has begun.
     messages: usize,
 }
 
 impl Scanner {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, body: 0, frames: 0, more: false, messages: 0 }
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, body: 0, frames: 0, more: false, passed: 0, messages: 0 }
     }
 
     /// Whether a command may be put in here.
-    pub(super) fn is_between_messages(&self) -> bool {
+    pub(crate) fn is_between_messages(&self) -> bool {
         self.body == 0 && !self.more
     }
 
+    /// Other limits from here on.
+    pub(crate) fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Bytes of the message that has not ended.
+    pub(crate) fn unfinished(&self) -> usize {
+        if self.is_between_messages() { 0 } else { self.passed }
+    }
+
     /// How many messages passed since the last time that this was asked.
-    pub(super) fn take_messages(&mut self) -> usize {
+    pub(crate) fn take_messages(&mut self) -> usize {
         std::mem::take(&mut self.messages)
     }
 
-    pub(super) fn step(&mut self, input: &[u8]) -> Result<Step, Violation> {
+    pub(crate) fn step(&mut self, input: &[u8]) -> Result<Step, Violation> {
         if self.body > 0 {
             return Ok(match self.pass_body(input.len()) {
                 0 => Step::Starved,
@@ -100,13 +110,16 @@ impl Scanner {
         }
         let Some(header) = Header::read(input)? else { return Ok(Step::Starved) };
         if header.is_command {
-            return self.command(input, &header);
+            let command = header.command(input, self.more)?;
+            return Ok(
+                command.map_or(Step::Starved, |(size, command)| Step::Command(size, command))
+            );
         }
-        let limit = if self.more { self.limits.frame } else { self.limits.first_frame };
-        if header.length > limit {
-            return Err(Violation::Length { length: header.length, limit });
+        header.check(self.more, &self.limits)?;
+        if !self.more {
+            (self.frames, self.passed) = (0, 0);
         }
-        self.frames = if self.more { self.frames + 1 } else { 1 };
+        self.frames += 1;
         if self.frames > self.limits.frames {
             return Err(Violation::Frames(self.limits.frames));
         }
@@ -119,35 +132,23 @@ impl Scanner {
     fn pass_body(&mut self, available: usize) -> usize {
         let passed = usize::try_from(self.body).map_or(available, |body| body.min(available));
         self.body -= passed as u64;
+        self.passed += passed;
         passed
-    }
-
-    fn command(&self, input: &[u8], header: &Header) -> Result<Step, Violation> {
-        if self.more || header.more {
-            return Err(Violation::Misplaced);
-        }
-        let Some(body) = header.body(input)? else { return Ok(Step::Starved) };
-        let command = match body.strip_prefix(b"\x04PING") {
-            // The context follows a time to live of two bytes.
-            Some(rest) => match rest.get(2..) {
-                Some(context) if context.len() <= 16 => {
-                    Command::Ping(Bytes::copy_from_slice(context))
-                }
-                _ => return Err(Violation::Command),
-            },
-            None => Command::Other,
-        };
-        Ok(Step::Command(header.size + body.len(), command))
     }
 }
 
 /// The PONG that answers a PING.
-pub(super) fn pong(context: &[u8]) -> Vec<u8> {
+pub(crate) fn pong(context: &[u8]) -> Vec<u8> {
     command(&[b"\x04PONG", context].concat())
 }
 
+/// The flags of a frame whose length takes eight bytes.
+pub(crate) fn long(flags: u8) -> u8 {
+    flags | LONG
+}
+
 /// A command frame around a body.
-pub(super) fn command(body: &[u8]) -> Vec<u8> {
+pub(crate) fn command(body: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(body.len() + 9);
     match u8::try_from(body.len()) {
         Ok(length) => frame.extend([IS_COMMAND, length]),
@@ -162,18 +163,18 @@ pub(super) fn command(body: &[u8]) -> Vec<u8> {
 
 /// The header of one frame.
 #[derive(Debug)]
-pub(super) struct Header {
+pub(crate) struct Header {
     /// Its own size in bytes.
-    pub(super) size: usize,
+    pub(crate) size: usize,
     /// The length of the body.
-    pub(super) length: u64,
-    pub(super) is_command: bool,
-    more: bool,
+    pub(crate) length: u64,
+    pub(crate) is_command: bool,
+    pub(crate) more: bool,
 }
 
 impl Header {
     /// `None` when it is not there as a whole.
-    pub(super) fn read(input: &[u8]) -> Result<Option<Self>, Violation> {
+    pub(crate) fn read(input: &[u8]) -> Result<Option<Self>, Violation> {
         let Some((&flags, rest)) = input.split_first() else { return Ok(None) };
         if flags & !(MORE | LONG | IS_COMMAND) != 0 {
             return Err(Violation::Flags(flags));
@@ -189,8 +190,42 @@ impl Header {
         Ok(Some(Self { size, length, is_command, more }))
     }
 
+    /// The length of a message's frame, checked.
+    pub(crate) fn check(&self, within: bool, limits: &Limits) -> Result<usize, Violation> {
+        let limit = if within { limits.frame } else { limits.first_frame };
+        let refused = Violation::Length { length: self.length, limit };
+        if self.length > limit {
+            return Err(refused);
+        }
+        usize::try_from(self.length).map_err(|_| refused)
+    }
+
+    /// The command that the input begins with and its size, `None` when it is
+    /// not there as a whole.
+    pub(crate) fn command(
+        &self,
+        input: &[u8],
+        within: bool,
+    ) -> Result<Option<(usize, Command)>, Violation> {
+        if within || self.more {
+            return Err(Violation::Misplaced);
+        }
+        let Some(body) = self.body(input)? else { return Ok(None) };
+        let command = match body.strip_prefix(b"\x04PING") {
+            // The context follows a time to live of two bytes.
+            Some(rest) => match rest.get(2..) {
+                Some(context) if context.len() <= 16 => {
+                    Command::Ping(Bytes::copy_from_slice(context))
+                }
+                _ => return Err(Violation::Command),
+            },
+            None => Command::Other,
+        };
+        Ok(Some((self.size + body.len(), command)))
+    }
+
     /// The body of a command, `None` when it is not there as a whole.
-    pub(super) fn body<'input>(
+    pub(crate) fn body<'input>(
         &self,
         input: &'input [u8],
     ) -> Result<Option<&'input [u8]>, Violation> {

@@ -1,0 +1,146 @@
+//! The connection of a peer: a DEALER's end of ZMTP over TCP.
+//!
+//! The server is as little trusted as a client is: lengths that it announces
+//! are checked before anything is reserved for them. The `zeromq` crate
+//! believes them, so it is not used on this side; and since a peer has exactly
+//! one connection, all that a DEALER needs is to read and write frames in
+//! order.
+
+use std::{
+    io::{self, IoSlice},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use hulynet_protocol::limits;
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::dial::DialError;
+use crate::{
+    account,
+    wire::Outgoing,
+    zmtp::{Command, Decoded, Decoder, Encoder, Frames, HandshakeError, Limits, Violation, greet},
+};
+
+/// Longer than a handshake takes, shorter than people wait.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much is read at once.
+const BUFFER: usize = 64 * 1024;
+
+/// Pieces that leave in one system call.
+const PIECES: usize = 64;
+
+/// A server that takes nothing for so long is lost.
+const STALL: Duration = Duration::from_secs(10);
+
+/// What a server may send: native messages have two frames, those of the
+/// original four.
+const LIMITS: Limits = Limits {
+    first_frame: limits::HEADER_BYTES as u64,
+    frame: limits::PAYLOAD_BYTES as u64,
+    frames: 4,
+};
+
+/// Why a connection is over.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LineError {
+    #[error("the connection was closed")]
+    Closed,
+    #[error("the connection broke: {0}")]
+    Io(#[from] io::Error),
+    #[error("it sent {0}")]
+    Hostile(#[from] Violation),
+    #[error("it takes nothing any more")]
+    Stalled,
+}
+
+/// An open connection after its handshake.
+#[derive(Debug)]
+pub(super) struct Line {
+    stream: TcpStream,
+    input: BytesMut,
+    decoder: Decoder,
+    output: Encoder,
+    /// When the server took something last, or had nothing to take.
+    taken: Instant,
+}
+
+impl Line {
+    /// Does the handshake on a new connection.
+    pub(super) async fn open(mut stream: TcpStream) -> Result<Self, DialError> {
+        stream.set_nodelay(true)?;
+        let mut input = BytesMut::with_capacity(BUFFER);
+        let greeted = timeout(TIMEOUT, greet(&mut stream, &mut input)).await;
+        let greeted =
+            greeted.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
+        greeted.map_err(|error: HandshakeError| DialError {
+            why: format!("it does not answer as a server: {error}"),
+            refused: false,
+        })?;
+        let (decoder, output) = (Decoder::new(LIMITS), Encoder::default());
+        Ok(Self { stream, input, decoder, output, taken: Instant::now() })
+    }
+
+    /// Ends when something was read, or when there is room for what waits to be
+    /// written; safe to drop.
+    pub(super) async fn receive(&mut self) -> Result<(), LineError> {
+        if self.input.capacity() - self.input.len() < BUFFER / 4 {
+            self.input.reserve(BUFFER);
+        }
+        let waits = self.output.len() > 0;
+        let stalled = self.taken + STALL;
+        let (mut read, write) = self.stream.split();
+        tokio::select! {
+            read = read.read_buf(&mut self.input) => match read? {
+                0 => Err(LineError::Closed),
+                _ => Ok(()),
+            },
+            writable = write.writable(), if waits => Ok(writable?),
+            () = sleep_until(stalled), if waits => Err(LineError::Stalled),
+        }
+    }
+
+    /// The next message that was read.
+    pub(super) fn next(&mut self) -> Result<Option<Frames>, LineError> {
+        while let Some(decoded) = self.decoder.next(&mut self.input)? {
+            match decoded {
+                Decoded::Message(frames) => return Ok(Some(frames)),
+                Decoded::Command(Command::Ping(context)) => self.output.pong(&context),
+                Decoded::Command(Command::Other) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Queues a message; [`Self::flush`] sends it.
+    pub(super) fn post(&mut self, message: Outgoing) -> Result<(), LineError> {
+        if self.output.len() == 0 {
+            self.taken = Instant::now();
+        }
+        let (header, payload) = message.into_frames();
+        self.output.message(header, payload);
+        if self.output.len() > account::DISCONNECT { Err(LineError::Stalled) } else { Ok(()) }
+    }
+
+    /// Writes as much as the connection takes now.
+    pub(super) fn flush(&mut self) -> Result<(), LineError> {
+        while self.output.len() > 0 {
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            let count = self.output.slices(&mut slices);
+            match self.stream.try_write_vectored(slices.get(..count).unwrap_or_default()) {
+                Ok(written) => {
+                    self.output.written(written);
+                    self.taken = Instant::now();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}

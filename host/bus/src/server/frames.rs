@@ -1,0 +1,261 @@
+//! What peers send to a server.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hulynet_protocol::{
+    ClientId, ErrorKind, Frame, FrameError, Hello, NetworkError, Welcome,
+    frame::{VERSION, feature},
+};
+use tokio::time::Instant;
+use zeromq::{SocketEvent, ZmqMessage};
+
+use super::{
+    Contact, Incoming,
+    service::{Member, State},
+    sessions::{Greeted, Greeting},
+};
+use crate::{
+    calls::Calls,
+    door::{Link, Links},
+    exchange::{Exchange, Outcome, busy},
+    wire::{Language, foreign, read},
+};
+
+/// Alive timeouts that peers may choose.
+const ALIVE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(600));
+
+impl State {
+    /// A message from a connection that the door let in.
+    pub(super) fn message(&mut self, now: Instant, message: ZmqMessage) {
+        let mut frames = message.into_vecdeque().into_iter();
+        let Some(number) = frames.next().and_then(|route| Links::number(&route)) else { return };
+        match read(frames) {
+            Ok(Language::Native(frame, payload)) => self.frame(now, number, frame, payload),
+            Ok(Language::Original) => {
+                self.counters.original();
+            }
+            Err(error) => {
+                self.counters.malformed();
+                self.strike(now, number);
+                tracing::debug!(connection = number, %error, "a message was dropped");
+                self.unreadable(number, error);
+            }
+        }
+    }
+
+    /// Who waits for an answer is told why there is none.
+    fn unreadable(&mut self, number: u64, error: FrameError) {
+        match error {
+            FrameError::Introduction { version, problem } => {
+                self.refuse_version(number, version, Some(&problem));
+            }
+            FrameError::Request { id, .. } if self.sessions.is_attached(number) => {
+                let result = Err(NetworkError::refused(ErrorKind::Protocol, error.to_string()));
+                self.reply(number, &Frame::Response { id, result });
+            }
+            _ => {}
+        }
+    }
+
+    fn frame(&mut self, now: Instant, number: u64, frame: Frame, payload: Bytes) {
+        if let Frame::Hello(hello) = frame {
+            return self.hello(now, number, hello);
+        }
+        let heard = self.sessions.heard(now, number);
+        let Some((session, member)) =
+            heard.and_then(|session| Some((session, self.members.get_mut(&session)?)))
+        else {
+            return self.stranger(now, number, &frame);
+        };
+        match frame {
+            Frame::Ping { acknowledged } => {
+                member.exchange.acknowledge(acknowledged);
+                let acknowledged = member.exchange.acknowledged();
+                // An owner that is too slow hears the next one.
+                let _full = self.outbox.offer(Incoming::Alive(member.client.clone()));
+                self.reply(number, &Frame::Pong { acknowledged });
+            }
+            Frame::Close => {
+                self.reply(number, &Frame::Closed);
+                self.leave(session, false);
+            }
+            Frame::Event(event) => {
+                let peer = member.client.clone();
+                if self.outbox.offer(Incoming::Event { peer, event, payload }).is_err()
+                    && let Some(link) = &member.link
+                {
+                    link.kick("its events came faster than they were taken");
+                }
+            }
+            frame => match member.exchange.receive(frame, payload, now) {
+                Outcome::Nothing => {}
+                Outcome::Send(frame) => self.reply(number, &frame),
+                Outcome::Again(answer) => {
+                    if let Some(link) = self.door.links().get(number) {
+                        self.send(&link, answer);
+                    }
+                }
+                Outcome::Request(request) if self.closing.is_some() => {
+                    request.responder.reply(Err(NetworkError::not_processed(
+                        ErrorKind::Unavailable,
+                        "the server is closing",
+                    )));
+                }
+                Outcome::Request(request) => {
+                    if let Err(Incoming::Request(request)) =
+                        self.outbox.offer(Incoming::Request(request))
+                    {
+                        request.responder.reply(Err(busy("the server is too busy; try again")));
+                    }
+                }
+                Outcome::Misplaced => {
+                    self.counters.misplaced();
+                    self.strike(now, number);
+                }
+            },
+        }
+    }
+
+    /// A connection sent a frame without effect.
+    fn strike(&self, now: Instant, number: u64) {
+        if let Some(link) = self.door.links().get(number) {
+            link.strike(now);
+        }
+    }
+
+    /// A frame from a connection without session: nothing is processed.
+    fn stranger(&mut self, now: Instant, number: u64, frame: &Frame) {
+        // A peer whose session ended meanwhile may have sent many.
+        if let Some(link) = self.door.links().get(number).filter(|link| !link.is_greeted()) {
+            link.strike(now);
+        }
+        match frame {
+            Frame::Close => return self.reply(number, &Frame::Closed),
+            // The answers to what an ended session was asked.
+            Frame::Response { .. } | Frame::Chunk { .. } | Frame::Cancel { .. } => return,
+            _ => self.reply(number, &Frame::AskHello),
+        }
+        if let &Frame::Request { id, .. } = frame {
+            let result =
+                Err(NetworkError::not_processed(ErrorKind::Unavailable, "say hello first"));
+            self.reply(number, &Frame::Response { id, result });
+        }
+    }
+
+    fn hello(&mut self, now: Instant, number: u64, hello: Hello) {
+        let Some(link) = self.door.links().get(number) else { return };
+        if hello.version != VERSION {
+            link.strike(now);
+            return self.refuse_version(number, hello.version, None);
+        }
+        let alive_timeout = Duration::from_millis(u64::from(hello.alive_timeout_ms));
+        let alive_timeout = alive_timeout.clamp(ALIVE.0, ALIVE.1);
+        let (client, run) = (hello.client, hello.run);
+        let greeting = Greeting { connection: number, client: &client, run, alive_timeout };
+        let (session, resumed) = match self.sessions.hello(now, greeting) {
+            Greeted::Taken => return self.refuse(&link, "this connection has another client"),
+            Greeted::Full => return self.refuse(&link, "there are too many sessions"),
+            Greeted::Repeated(session) => {
+                link.strike(now);
+                return self.welcome(&link, session, true);
+            }
+            Greeted::Moved(session) => (session, true),
+            Greeted::New(session) => (session, false),
+            Greeted::Replaced { session, ended } => {
+                self.end_member(ended, "it began anew");
+                (session, true)
+            }
+        };
+        self.door.links().greet(&link);
+        tracing::debug!(%client, from = %link.from, resumed, "a peer joined");
+        self.welcome(&link, session, resumed);
+        self.attach(session, &client, link);
+        let role = hello.role;
+        self.outbox.deliver(Incoming::Joined { peer: client, role, alive_timeout, resumed });
+    }
+
+    fn welcome(&mut self, link: &Link, session: u64, resumed: bool) {
+        let server = self.config.id.clone();
+        let (version, features) = (VERSION, feature::ALL);
+        self.reply_on(
+            link,
+            &Frame::Welcome(Welcome { version, features, server, resumed, session }),
+        );
+    }
+
+    /// A session goes on, or begins, over a connection.
+    fn attach(&mut self, session: u64, client: &ClientId, link: Arc<Link>) {
+        let member = self.members.entry(session).or_insert_with(|| {
+            let (lane, calls) = (self.lane.clone(), Arc::<Calls>::default());
+            let exchange = Exchange::new(session, client.clone(), lane, calls);
+            Member { client: client.clone(), link: None, exchange }
+        });
+        if let Some(before) = member.link.replace(Arc::clone(&link)) {
+            member.exchange.detach();
+            before.kick("its client came back on another one");
+        }
+        let unanswered = member.exchange.attach(Arc::clone(&link.account));
+        let calls = member.exchange.calls();
+        let contact = Contact { session, link: Arc::clone(&link), calls };
+        self.directory.lock().insert(client.clone(), Arc::new(contact));
+        for message in unanswered {
+            self.send(&link, message);
+        }
+    }
+
+    fn refuse(&mut self, link: &Link, why: &str) {
+        let why = format!("the {} refuses hello: {why}", self.config.role.as_str());
+        let error = NetworkError::refused(ErrorKind::Protocol, why);
+        self.reply_on(link, &Frame::Refused(error));
+    }
+
+    fn refuse_version(&mut self, number: u64, version: u16, problem: Option<&str>) {
+        let Some(link) = self.door.links().get(number) else { return };
+        let ours = format!("the {}", self.config.role.as_str());
+        let error = foreign(&ours, "this program", version, problem);
+        if let Some(unsaid) = self.log.line(Instant::now()) {
+            tracing::warn!(from = %link.from, version, unsaid, "a peer of another version is refused");
+        }
+        self.reply_on(&link, &Frame::Refused(error));
+    }
+
+    /// A session ends, and its owner is told.
+    fn leave(&mut self, session: u64, lost: bool) {
+        let Some(client) = self.sessions.remove(session) else { return };
+        // Told before its calls end, so that nobody asks it again in between.
+        self.outbox.deliver(Incoming::Left { peer: client, lost });
+        self.end_member(session, "its session ended");
+    }
+
+    /// What belongs to a session that is over ends.
+    pub(super) fn end_member(&mut self, session: u64, why: &str) {
+        if let Some(mut member) = self.members.remove(&session) {
+            self.directory.lock().remove(&member.client);
+            member.exchange.end(&lost(&member.client, why));
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some(session) = self.sessions.silent(now) {
+            tracing::debug!(session, "a peer was silent for too long");
+            self.leave(session, true);
+        }
+    }
+
+    pub(super) fn monitored(&mut self, event: SocketEvent) {
+        if let SocketEvent::Disconnected(route) = event
+            && let Some(number) = Links::number(&route)
+            && let Some(session) = self.sessions.disconnected(number)
+            && let Some(member) = self.members.get_mut(&session)
+        {
+            self.directory.lock().remove(&member.client);
+            member.link = None;
+            member.exchange.detach();
+        }
+    }
+}
+
+fn lost(client: &ClientId, why: &str) -> NetworkError {
+    NetworkError::maybe_processed(ErrorKind::Unavailable, format!("{client} was lost: {why}"))
+}
