@@ -12,16 +12,55 @@ use serde::Serialize;
 use crate::send::BoxStream;
 use crate::{Answer, Caller, ContainerId, Error, Labels, MaybeSend, Result, Transport, host};
 
-/// Which container is wanted. Without uuid and labels any of the kind serves.
+/// Which container is wanted. Without uuid, labels and conditions any of the
+/// kind serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GetOptions {
     /// This one, started if it is not live.
     pub uuid: Option<String>,
     /// One whose labels contain all of these, started with them if there is
-    /// none. A container may name the label `account` only with its own.
+    /// none. A container may name the label `account` only with its own, here
+    /// and in the conditions.
     pub labels: Labels,
+    /// One whose labels meet all of these, at most 32. If there is none, one is
+    /// started with the labels that they determine, which are those with
+    /// exactly one allowed value; where they leave a choice, `labels` must make
+    /// it.
+    pub select: Vec<(String, Condition)>,
     /// Handed to the container if it is started; at most 64 KiB.
     pub extra: Vec<u8>,
+    /// If it must be started: rather on an agent that carries more of these
+    /// labels. A preference, because a container that runs far away is better
+    /// than one that does not run.
+    pub near: Labels,
+    /// If it must be started: rather on an agent that carries none of these
+    /// labels. Weighs more than `near`.
+    pub avoid: Labels,
+}
+
+/// What a label must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// One of these values, at most 32.
+    OneOf(Vec<String>),
+    /// None of these values, at most 32, or absent.
+    NoneOf(Vec<String>),
+    /// There, with any value.
+    Present,
+    /// Not there.
+    Absent,
+}
+
+impl Condition {
+    /// One of these values, at most 32.
+    pub fn one_of<V: Into<String>>(values: impl IntoIterator<Item = V>) -> Self {
+        Self::OneOf(values.into_iter().map(Into::into).collect())
+    }
+
+    /// None of these values, at most 32, or absent.
+    pub fn none_of<V: Into<String>>(values: impl IntoIterator<Item = V>) -> Self {
+        Self::NoneOf(values.into_iter().map(Into::into).collect())
+    }
 }
 
 impl GetOptions {
@@ -38,6 +77,27 @@ impl GetOptions {
         self
     }
 
+    /// With a label that meets this condition.
+    #[must_use]
+    pub fn select(mut self, key: impl Into<String>, condition: Condition) -> Self {
+        self.select.push((key.into(), condition));
+        self
+    }
+
+    /// Rather on an agent with this label, if it must be started.
+    #[must_use]
+    pub fn near(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.near.insert(key.into(), value.into());
+        self
+    }
+
+    /// Rather on an agent without this label, if it must be started.
+    #[must_use]
+    pub fn avoid(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.avoid.insert(key.into(), value.into());
+        self
+    }
+
     /// Handing this over if the container is started.
     #[must_use]
     pub fn extra(mut self, extra: impl Into<Vec<u8>>) -> Self {
@@ -49,7 +109,8 @@ impl GetOptions {
 /// Finds or starts a container and holds it.
 ///
 /// # Errors
-/// `unknown-kind`, `start-failed`, `busy`, `permission-denied`, `unavailable`.
+/// `unknown-kind`, `start-failed`, `busy`, `permission-denied`, `unavailable`,
+/// and `invalid-arguments` when the conditions leave a choice for a new one.
 pub async fn get(kind: &str, options: GetOptions) -> Result<Reference> {
     host::get(kind, options).await.map(|reference| Reference(Arc::new(reference)))
 }

@@ -64,7 +64,7 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
 
 /// What most kinds need.
 pub mod prelude {
-    pub use crate::containers::{GetOptions, Reference};
+    pub use crate::containers::{Condition, GetOptions, Reference};
     pub use crate::identity::identity;
     pub use crate::{
         Caller, Chunks, Connection, Context, Error, Items, Raw, Result, Termination, Transport,

@@ -209,6 +209,20 @@ async fn a_request_to_another_container_carries_who_asks() {
 }
 
 #[tokio::test]
+async fn a_container_says_which_other_one_it_wants_and_where() {
+    let world = World::new().await;
+    world.start("a").await;
+    let wanted = r#"["other", {"labels": {"tier": "web"}, "one_of": {"zone": ["2", "1"]},
+        "none_of": {"env": ["test"]}, "present": ["gpu"], "absent": ["spot"],
+        "near": {"region": "europe"}, "avoid": {"disk": "slow"}}]"#;
+    let asked = r#"{"tier": "web"} with zone in (1,2),env!=test,gpu,!spot near {"region": "europe"} avoiding {"disk": "slow"}"#;
+    assert_eq!(world.request("a", "find", wanted).await.unwrap(), asked);
+    let eve = r#"["other", {"one_of": {"account": ["eve"]}}]"#;
+    let error = world.request("a", "find", eve).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::PermissionDenied);
+}
+
+#[tokio::test]
 async fn what_another_container_broadcasts_is_passed_on() {
     let mut world = World::new().await;
     world.start("a").await;

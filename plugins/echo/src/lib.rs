@@ -2,10 +2,12 @@
 //! and fails as asked. Tests and benchmarks drive the network through it, and
 //! authors can read it as an example of every form that an operation has.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hulynet_sdk::Labels;
 use hulynet_sdk::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 /// What the container knows of itself and of who asks.
@@ -15,9 +17,34 @@ struct Who {
     uuid: String,
     epoch: (u64, u64),
     agent: String,
-    labels: hulynet_sdk::Labels,
+    labels: Labels,
     caller_account: Option<String>,
     caller_uuid: Option<String>,
+}
+
+/// What a container that is to be found must be.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Wanted {
+    labels: Labels,
+    one_of: BTreeMap<String, Vec<String>>,
+    none_of: BTreeMap<String, Vec<String>>,
+    present: Vec<String>,
+    absent: Vec<String>,
+    near: Labels,
+    avoid: Labels,
+}
+
+impl From<Wanted> for GetOptions {
+    fn from(wanted: Wanted) -> Self {
+        let Wanted { labels, one_of, none_of, present, absent, near, avoid } = wanted;
+        let one_of = one_of.into_iter().map(|(key, values)| (key, Condition::OneOf(values)));
+        let none_of = none_of.into_iter().map(|(key, values)| (key, Condition::NoneOf(values)));
+        let present = present.into_iter().map(|key| (key, Condition::Present));
+        let absent = absent.into_iter().map(|key| (key, Condition::Absent));
+        let select = one_of.chain(none_of).chain(present).chain(absent).collect();
+        Self { labels, select, near, avoid, ..Self::default() }
+    }
 }
 
 /// The state: a count, and the requests that wait.
@@ -106,6 +133,13 @@ impl Echo {
             reference.on_behalf_of(&context.caller).with_timeout(Duration::from_millis(timeout));
         let answer = call.request(&operation, b"\"forwarded\"".to_vec()).await?;
         answer.bytes().await.map(Raw)
+    }
+
+    /// Finds or starts another container of the kind that suits, and answers
+    /// what that one answers to `who`.
+    async fn find(&self, kind: String, wanted: Wanted) -> Result<Raw> {
+        let found = containers::get(&kind, wanted.into()).await?;
+        found.request("who", Vec::new()).await?.bytes().await.map(Raw)
     }
 
     /// Passes what another container broadcasts on to this one's connections,

@@ -84,10 +84,27 @@ impl From<identity::Identity> for crate::identity::Identity {
 
 impl From<crate::containers::GetOptions> for containers::GetOptions {
     fn from(options: crate::containers::GetOptions) -> Self {
+        let requirement = |(key, condition): (String, crate::containers::Condition)| {
+            containers::Requirement { key, condition: condition.into() }
+        };
         Self {
             uuid: options.uuid,
             labels: options.labels.into_iter().collect(),
+            select: options.select.into_iter().map(requirement).collect(),
             extra: options.extra,
+            near: options.near.into_iter().collect(),
+            avoid: options.avoid.into_iter().collect(),
+        }
+    }
+}
+
+impl From<crate::containers::Condition> for containers::Condition {
+    fn from(condition: crate::containers::Condition) -> Self {
+        match condition {
+            crate::containers::Condition::OneOf(values) => Self::OneOf(values),
+            crate::containers::Condition::NoneOf(values) => Self::NoneOf(values),
+            crate::containers::Condition::Present => Self::Present,
+            crate::containers::Condition::Absent => Self::Absent,
         }
     }
 }

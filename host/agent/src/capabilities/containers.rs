@@ -7,10 +7,12 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use hulynet_protocol::{Caller, ErrorKind, GetOptions, Kind, NetworkError, Uuid, limits};
+use hulynet_protocol::{Caller, ErrorKind, NetworkError, limits};
 use wasmtime::component::{Accessor, HasSelf, Resource, StreamReader};
 
-use super::{CallerHandle, Context, caller::container_id, labels, stream::Producer, to_guest};
+use super::{
+    CallerHandle, Context, caller::container_id, stream::Producer, to_guest, wanted::wanted,
+};
 use crate::{
     bindings::huly::network::{
         containers::{
@@ -38,7 +40,8 @@ impl HostWithStore<Context> for HasSelf<Context> {
     ) -> wasmtime::Result<Result<Resource<ReferenceHandle>, Error>> {
         let prepared = accessor.with(|mut access| {
             let context = access.get();
-            wanted(context, &kind, options).map(|wanted| (context.services.network.clone(), wanted))
+            wanted(&context.activation, &kind, options)
+                .map(|wanted| (context.services.network.clone(), wanted))
         });
         let (network, (kind, options)) = match prepared {
             Ok(prepared) => prepared,
@@ -121,39 +124,6 @@ impl HostReferenceWithStore<Context> for HasSelf<Context> {
             }
             Err(error) => Ok(Err(to_guest(error))),
         }
-    }
-}
-
-/// What a container's `get` asks for, checked.
-fn wanted(
-    context: &Context,
-    kind: &str,
-    options: GuestOptions,
-) -> Result<(Kind, GetOptions), NetworkError> {
-    let invalid = |error: hulynet_protocol::IdError| {
-        NetworkError::refused(ErrorKind::InvalidArguments, error.to_string())
-    };
-    let kind = Kind::new(kind).map_err(invalid)?;
-    let uuid = options.uuid.map(Uuid::new).transpose().map_err(invalid)?;
-    let labels = labels::from_guest(options.labels)?;
-    check_account(labels.get(labels::ACCOUNT), context)?;
-    Ok((kind, GetOptions { uuid, labels, extra: options.extra, ..GetOptions::default() }))
-}
-
-/// A container that is started with an account acts for it, so nobody may
-/// start one for somebody else.
-fn check_account(account: Option<&String>, context: &Context) -> Result<(), NetworkError> {
-    let own = context.activation.labels.get(labels::ACCOUNT);
-    match account {
-        Some(account) if own != Some(account) => Err(NetworkError::refused(
-            ErrorKind::PermissionDenied,
-            format!(
-                "the container {} may not ask for one with the label account={account}; it may only \
-                 name its own account",
-                context.activation.id
-            ),
-        )),
-        _ => Ok(()),
     }
 }
 

@@ -13,6 +13,7 @@ mod log;
 mod memory;
 mod output;
 mod stream;
+mod wanted;
 
 use wasmtime::{
     Engine,

@@ -9,7 +9,8 @@ use hulynet_protocol::{Caller, ContainerId, GetOptions, Kind, NetworkError, Uuid
 
 pub struct Others;
 
-struct Other(ContainerId);
+/// Which one, and how it was asked for.
+struct Other(ContainerId, String);
 
 #[async_trait]
 impl Network for Others {
@@ -19,8 +20,10 @@ impl Network for Others {
         options: GetOptions,
     ) -> Result<Arc<dyn Reference>, NetworkError> {
         assert_ne!(kind.as_str(), "defect", "a defect of the host, made by the test");
-        let uuid = options.uuid.unwrap_or_else(Uuid::random);
-        Ok(Arc::new(Other(ContainerId { kind, uuid })))
+        let GetOptions { uuid, labels, select, near, avoid, .. } = options;
+        let wanted = format!("{labels:?} with {select} near {near:?} avoiding {avoid:?}");
+        let uuid = uuid.unwrap_or_else(Uuid::random);
+        Ok(Arc::new(Other(ContainerId { kind, uuid }, wanted)))
     }
 }
 
@@ -44,6 +47,7 @@ impl Reference for Other {
                 let chunks = ["one ", "two ", "three"].map(|text| Ok(text.into()));
                 Ok(Answer::Chunks(Box::pin(stream::iter(chunks))))
             }
+            "who" => Ok(Answer::Payload(self.1.clone().into())),
             _ => Ok(Answer::Payload(text.into())),
         }
     }

@@ -1,0 +1,177 @@
+//! Which container another one asks for, checked.
+//!
+//! A container that is started with an account acts for it, so nobody may
+//! start one for somebody else, neither by a label nor by a condition that
+//! would give the label to a new container.
+
+use std::collections::BTreeSet;
+
+use hulynet_protocol::{
+    Activation, Condition, ErrorKind, GetOptions, Kind, NetworkError, Requirement, Selector, Uuid,
+};
+
+use super::labels;
+use crate::bindings::huly::network::containers;
+
+/// What the container `asking` asks for.
+///
+/// # Errors
+/// `InvalidArguments` for what no container can be, `PermissionDenied` for the
+/// account of somebody else.
+pub(super) fn wanted(
+    asking: &Activation,
+    kind: &str,
+    options: containers::GetOptions,
+) -> Result<(Kind, GetOptions), NetworkError> {
+    let kind = Kind::new(kind).map_err(invalid)?;
+    let uuid = options.uuid.map(Uuid::new).transpose().map_err(invalid)?;
+    let wanted = GetOptions {
+        uuid,
+        labels: labels::from_guest(options.labels)?,
+        select: selector(options.select)?,
+        extra: options.extra,
+        near: labels::from_guest(options.near)?,
+        avoid: labels::from_guest(options.avoid)?,
+    };
+    check_account(asking, &wanted)?;
+    Ok((kind, wanted))
+}
+
+fn selector(requirements: Vec<containers::Requirement>) -> Result<Selector, NetworkError> {
+    let requirement = |containers::Requirement { key, condition }| {
+        let condition = match condition {
+            containers::Condition::OneOf(values) => Condition::In(BTreeSet::from_iter(values)),
+            containers::Condition::NoneOf(values) => Condition::NotIn(BTreeSet::from_iter(values)),
+            containers::Condition::Present => Condition::Present,
+            containers::Condition::Absent => Condition::Absent,
+        };
+        Requirement { key, condition }
+    };
+    let selector = Selector(requirements.into_iter().map(requirement).collect());
+    selector.check().map_err(invalid)?;
+    Ok(selector)
+}
+
+/// See the module's documentation.
+fn check_account(asking: &Activation, wanted: &GetOptions) -> Result<(), NetworkError> {
+    let selected = wanted.select.0.iter().filter(|requirement| requirement.key == labels::ACCOUNT);
+    let selected = selected.filter_map(|requirement| match &requirement.condition {
+        Condition::In(accounts) => Some(accounts),
+        Condition::NotIn(_) | Condition::Present | Condition::Absent => None,
+    });
+    let own = asking.labels.get(labels::ACCOUNT);
+    let mut named = selected.flatten().chain(wanted.labels.get(labels::ACCOUNT));
+    match named.find(|account| own != Some(account)) {
+        Some(account) => Err(NetworkError::refused(
+            ErrorKind::PermissionDenied,
+            format!(
+                "the container {} may not ask for one with the label account={account}; it may only \
+                 name its own account",
+                asking.id
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn invalid(why: impl ToString) -> NetworkError {
+    NetworkError::refused(ErrorKind::InvalidArguments, why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use hulynet_protocol::{ContainerId, Epoch, Labels};
+
+    use super::*;
+
+    /// A container of anna's.
+    fn asking() -> Activation {
+        Activation {
+            id: ContainerId { kind: Kind::new("echo").unwrap(), uuid: Uuid::new("a").unwrap() },
+            epoch: Epoch::default(),
+            labels: Labels::from([("account".to_owned(), "anna".to_owned())]),
+        }
+    }
+
+    fn pairs(text: &[(&str, &str)]) -> Vec<(String, String)> {
+        text.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn any() -> containers::GetOptions {
+        containers::GetOptions {
+            uuid: None,
+            labels: vec![],
+            select: vec![],
+            extra: vec![],
+            near: vec![],
+            avoid: vec![],
+        }
+    }
+
+    fn one_of(key: &str, values: &[&str]) -> containers::Requirement {
+        let values = values.iter().map(|&value| value.to_owned()).collect();
+        containers::Requirement {
+            key: key.to_owned(),
+            condition: containers::Condition::OneOf(values),
+        }
+    }
+
+    fn selecting(requirement: containers::Requirement) -> Result<GetOptions, NetworkError> {
+        let options = containers::GetOptions { select: vec![requirement], ..any() };
+        wanted(&asking(), "echo", options).map(|(_, options)| options)
+    }
+
+    #[test]
+    fn every_option_is_passed_on() {
+        let absent = containers::Requirement {
+            key: "spot".to_owned(),
+            condition: containers::Condition::Absent,
+        };
+        let options = containers::GetOptions {
+            uuid: Some("b".to_owned()),
+            labels: pairs(&[("tier", "web")]),
+            select: vec![one_of("zone", &["2", "1"]), absent],
+            extra: vec![1],
+            near: pairs(&[("region", "europe")]),
+            avoid: pairs(&[("disk", "slow")]),
+        };
+        let (kind, wanted) = wanted(&asking(), "echo", options).unwrap();
+        assert_eq!(kind.as_str(), "echo");
+        assert_eq!(wanted.uuid.unwrap().as_str(), "b");
+        assert_eq!(wanted.labels["tier"], "web");
+        assert_eq!(wanted.select.to_string(), "zone in (1,2),!spot");
+        assert_eq!(wanted.extra, [1]);
+        assert_eq!(wanted.near["region"], "europe");
+        assert_eq!(wanted.avoid["disk"], "slow");
+    }
+
+    #[test]
+    fn another_account_is_refused_in_labels_and_in_conditions() {
+        let labels =
+            |account| containers::GetOptions { labels: pairs(&[("account", account)]), ..any() };
+        assert!(wanted(&asking(), "echo", labels("anna")).is_ok());
+        let error = wanted(&asking(), "echo", labels("eve")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::PermissionDenied);
+        assert!(selecting(one_of("account", &["anna"])).is_ok());
+        for accounts in [&["eve"][..], &["anna", "eve"]] {
+            let error = selecting(one_of("account", accounts)).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::PermissionDenied);
+            assert!(error.message.contains("account=eve"), "{error}");
+        }
+    }
+
+    #[test]
+    fn conditions_are_bounded_and_name_a_label() {
+        let many: Vec<String> = (0..33).map(|n| n.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        for (requirement, reason) in [
+            (one_of("zone", &many), "lists 33 values"),
+            (one_of("", &["1"]), "no key"),
+            (one_of("zone", &["x".repeat(257).as_str()]), "257 bytes"),
+        ] {
+            let error = selecting(requirement).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::InvalidArguments);
+            assert!(error.message.contains(reason), "{error}");
+        }
+    }
+}
