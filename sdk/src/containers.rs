@@ -14,6 +14,19 @@ use crate::{Answer, Caller, ContainerId, Error, Labels, MaybeSend, Result, Trans
 
 /// Which container is wanted. Without uuid, labels and conditions any of the
 /// kind serves.
+///
+/// ```
+/// use hulynet_sdk::prelude::*;
+///
+/// // A worker for mail that is not for tests. If there is none, one is started
+/// // with the label, in Europe if that is possible.
+/// let options = GetOptions::default()
+///     .label("queue", "mail")
+///     .select("stage", Condition::none_of(["test", "demo"]))
+///     .near("region", "europe")
+///     .avoid("spot", "yes");
+/// assert_eq!(options.near["region"], "europe");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GetOptions {
     /// This one, started if it is not live.
@@ -25,7 +38,7 @@ pub struct GetOptions {
     /// One whose labels meet all of these, at most 32. If there is none, one is
     /// started with the labels that they determine, which are those with
     /// exactly one allowed value; where they leave a choice, `labels` must make
-    /// it.
+    /// it. They add to `labels`: both hold.
     pub select: Vec<(String, Condition)>,
     /// Handed to the container if it is started; at most 64 KiB.
     pub extra: Vec<u8>,
@@ -110,7 +123,8 @@ impl GetOptions {
 ///
 /// # Errors
 /// `unknown-kind`, `start-failed`, `busy`, `permission-denied`, `unavailable`,
-/// and `invalid-arguments` when the conditions leave a choice for a new one.
+/// and `unknown-container` when there is none and the conditions leave a choice
+/// for a new one.
 pub async fn get(kind: &str, options: GetOptions) -> Result<Reference> {
     host::get(kind, options).await.map(|reference| Reference(Arc::new(reference)))
 }
