@@ -7,7 +7,7 @@ use clap::{
     Subcommand,
 };
 use clap_complete::Shell;
-use hulynet_protocol::{Kind, Selector as LabelSelector, Uuid, WorkspaceId};
+use hulynet_protocol::{AgentId, Kind, Selector as LabelSelector, Uuid, WorkspaceId};
 
 use crate::{
     config::{Scope, Setting, TABLE},
@@ -145,11 +145,21 @@ Examples:
         #[arg(value_name = "UUID|KIND/UUID")]
         container: Named,
     },
-    /// List agents.
+    /// List agents, or let one of them take no new containers.
     #[command(
-        after_help = "--json: an array of {\"agent\",\"address\",\"kinds\",\"containers\",\"intake\",\"used\",\"failing\",\"labels\"}"
+        args_conflicts_with_subcommands = true,
+        after_help = "\
+'intake' is open, full (no room until a container ends) or draining (it takes no new containers).
+--json: an array of {\"agent\",\"address\",\"kinds\",\"containers\",\"intake\",\"used\",\"failing\",\"labels\"}
+
+Examples:
+  hulynet agents
+  hulynet agents drain AGENT                    before it is stopped, when nobody is to be disturbed"
     )]
-    Agents,
+    Agents {
+        #[command(subcommand)]
+        command: Option<Agents>,
+    },
     /// List the kinds that can be asked for.
     #[command(after_help = "--json: an array of texts")]
     Kinds,
@@ -203,6 +213,26 @@ impl Command {
     pub(crate) fn serves(&self) -> bool {
         matches!(self, Self::Up | Self::Coordinator | Self::Agent)
     }
+}
+
+/// What is done to one agent.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agents {
+    /// Let an agent take no new containers.
+    #[command(after_help = "\
+Its containers end by themselves when nobody holds them, and stay as long as somebody does; 'hulynet agents' \
+shows how many are left. It lasts until 'undrain' or the end of the agent's process.
+--json: {\"agent\",\"address\",\"kinds\",\"containers\",\"intake\",\"used\",\"failing\",\"labels\"}")]
+    Drain {
+        /// Which one, as 'hulynet agents' names it.
+        agent: AgentId,
+    },
+    /// Let an agent take containers again.
+    #[command(after_help = "--json: as 'drain'")]
+    Undrain {
+        /// Which one, as 'hulynet agents' names it.
+        agent: AgentId,
+    },
 }
 
 /// Which container.

@@ -78,7 +78,10 @@ fn execute(command: &Command, layers: &Layers, settings: &Settings) -> Result<()
                 commands::list::containers(settings, kind.as_ref(), select.as_ref()).await
             }
             Command::Explain { container } => commands::explain::explain(settings, container).await,
-            Command::Agents => commands::list::agents(settings).await,
+            Command::Agents { command: None } => commands::list::agents(settings).await,
+            Command::Agents { command: Some(command) } => {
+                commands::drain::drain(settings, command).await
+            }
             Command::Kinds => commands::list::kinds(settings).await,
             Command::Terminate { container, force } => {
                 commands::ask::terminate(settings, &container.0, *force).await

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hulynet_protocol::{
-    AgentRecord, Call, ClientId, ContainerId, ContainerRecord, ErrorKind, Explanation, GetOptions,
-    Kind, Labels, NetworkError, Reply, Selector, Target, Uuid, limits,
+    AgentId, AgentRecord, Call, ClientId, ContainerId, ContainerRecord, ErrorKind, Explanation,
+    GetOptions, Kind, Labels, NetworkError, Reply, Selector, Target, Uuid, limits,
 };
 use tokio::{sync::oneshot, time::timeout};
 
@@ -163,6 +163,21 @@ impl Client {
         match self.ask(Call::Agents).await? {
             Reply::Agents(agents) => Ok(agents),
             other => Err(unexpected("a question for agents", &other)),
+        }
+    }
+
+    /// Lets an agent take no new containers, or take them again. What it runs
+    /// goes on: it ends when nobody holds it, and stays as long as somebody
+    /// does. Answers the agent as it is then. Lasts as long as the agent's
+    /// process, also over a restart of the coordinator.
+    ///
+    /// # Errors
+    /// `InvalidArguments` when there is no such agent, `Unavailable` when it
+    /// does not answer; else as [`Self::list`].
+    pub async fn drain(&self, agent: AgentId, drain: bool) -> Result<AgentRecord, NetworkError> {
+        match self.ask(Call::Drain { agent, drain }).await? {
+            Reply::Agent(agent) => Ok(agent),
+            other => Err(unexpected("a wish to drain", &other)),
         }
     }
 

@@ -210,6 +210,16 @@ pub enum Call {
         /// The connection.
         connection: ConnectionId,
     },
+    // To the coordinator from clients, and to an agent from the coordinator.
+    /// Let an agent take no new containers, or take them again. What it runs
+    /// goes on as long as it is wanted. Answer of the agent: [`Reply::Load`]; of
+    /// the coordinator: [`Reply::Agent`].
+    Drain {
+        /// The agent.
+        agent: AgentId,
+        /// `false` ends it.
+        drain: bool,
+    },
 }
 
 /// What a peer answers when a call succeeds.
@@ -237,6 +247,10 @@ pub enum Reply {
     Payload,
     /// To [`Call::Container`]: chunks follow.
     Stream,
+    /// To [`Call::Drain`], from an agent: what it takes from now on.
+    Load(Load),
+    /// To [`Call::Drain`], from the coordinator.
+    Agent(AgentRecord),
 }
 
 /// Where an event goes.

@@ -21,7 +21,7 @@ pub enum Intake {
     Open,
     /// It has no room until one of its containers ends.
     Full,
-    /// It finishes its work and leaves.
+    /// It finishes its work: an operator wants it so, or it leaves.
     Draining,
 }
 

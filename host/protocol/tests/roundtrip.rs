@@ -282,6 +282,7 @@ fn call() -> impl Strategy<Value = Call> {
         }),
         connection_id().prop_map(|connection| Call::Disconnect { connection }),
         connection_id().prop_map(|connection| Call::Disconnected { connection }),
+        (agent_id(), any::<bool>()).prop_map(|(agent, drain)| Call::Drain { agent, drain }),
     ]
 }
 
@@ -302,6 +303,8 @@ fn reply() -> impl Strategy<Value = Reply> {
         any::<bool>().prop_map(Reply::Terminated),
         Just(Reply::Payload),
         Just(Reply::Stream),
+        load().prop_map(Reply::Load),
+        agent_record().prop_map(Reply::Agent),
     ]
 }
 

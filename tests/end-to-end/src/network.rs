@@ -41,18 +41,27 @@ impl Network {
     /// When one does not become ready.
     #[must_use]
     pub fn start(agents: usize, kinds: &[&str]) -> Self {
-        let coordinator = start_coordinator("127.0.0.1:0");
-        let ready: Value = serde_json::from_str(&coordinator.line()).unwrap();
-        let mut network = Self {
-            address: ready["coordinator"].as_str().unwrap().to_owned(),
-            coordinator,
-            agents: Vec::new(),
-            directory: tempfile::tempdir().unwrap(),
-        };
+        let mut network = Self::coordinated(&[]);
         for _ in 0..agents {
             network.add_agent(kinds);
         }
         network
+    }
+
+    /// Starts a coordinator with these arguments, and no agent.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    pub fn coordinated(arguments: &[&str]) -> Self {
+        let coordinator = start_coordinator("127.0.0.1:0", arguments);
+        let ready: Value = serde_json::from_str(&coordinator.line()).unwrap();
+        Self {
+            address: ready["coordinator"].as_str().unwrap().to_owned(),
+            coordinator,
+            agents: Vec::new(),
+            directory: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// Starts one more agent and answers its place.
@@ -69,6 +78,14 @@ impl Network {
     /// # Panics
     /// When it does not become ready.
     pub fn add_agent_named(&mut self, name: &str, kinds: &[&str]) -> usize {
+        self.add_agent_with(name, kinds, &[])
+    }
+
+    /// Starts one more agent with these arguments and answers its place.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn add_agent_with(&mut self, name: &str, kinds: &[&str], arguments: &[&str]) -> usize {
         let place = self.agents.len();
         let plugins = self.path(name);
         fs::create_dir_all(&plugins).unwrap();
@@ -84,7 +101,8 @@ impl Network {
                 .arg("--cache")
                 .arg(self.path("cache"))
                 .arg("--data")
-                .arg(self.path("data")),
+                .arg(self.path("data"))
+                .args(arguments),
         );
         let ready: Value = serde_json::from_str(&process.line()).unwrap();
         // It listens; that the coordinator knows it is a second step.
@@ -102,7 +120,7 @@ impl Network {
     /// When it does not become ready.
     pub fn restart_coordinator(&mut self) {
         self.coordinator.kill();
-        self.coordinator = start_coordinator(&self.address);
+        self.coordinator = start_coordinator(&self.address, &[]);
         let _ready = self.coordinator.line();
     }
 
@@ -121,6 +139,15 @@ impl Network {
         command
     }
 
+    /// The name of the agent in this place.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn agent(&self, place: usize) -> &str {
+        self.agents[place].ready["agent"].as_str().unwrap()
+    }
+
     /// Runs the program against this network to its end.
     #[must_use]
     pub fn run(&self, arguments: &[&str]) -> Output {
@@ -133,8 +160,8 @@ impl Network {
     }
 }
 
-fn start_coordinator(listen: &str) -> Process {
-    Process::start(hulynet().args(["coordinator", "--json", "--listen", listen]))
+fn start_coordinator(listen: &str, arguments: &[&str]) -> Process {
+    Process::start(hulynet().args(["coordinator", "--json", "--listen", listen]).args(arguments))
 }
 
 /// Puts a built kind into a plugin directory.

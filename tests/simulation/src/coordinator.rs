@@ -313,6 +313,8 @@ impl World {
                 let target = Target { id: id.clone(), epoch: Some(epoch) };
                 self.order(&peer, agent, id, epoch, false, Call::Terminate { target, force });
             }
+            // The operators of this world drain nothing.
+            Action::Drain { .. } => {}
             Action::Notify { clients, events } => {
                 let connections: Vec<u64> = clients
                     .iter()

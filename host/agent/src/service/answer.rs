@@ -38,10 +38,14 @@ pub(super) async fn answer(core: Arc<Core>, route: Route, request: Request) {
             let ended = core.terminate(&target, force).await;
             responder.reply(Ok((Reply::Terminated(ended), Bytes::new())));
         }
-        (Call::Start(_) | Call::Terminate { .. }, Route::Direct(..)) => {
+        (Call::Drain { drain, .. }, Route::Coordinator(_)) => {
+            let load = core.drain(drain);
+            responder.reply(Ok((Reply::Load(load), Bytes::new())));
+        }
+        (Call::Start(_) | Call::Terminate { .. } | Call::Drain { .. }, Route::Direct(..)) => {
             responder.reply(Err(NetworkError::refused(
                 ErrorKind::PermissionDenied,
-                "only the coordinator starts and terminates containers; ask it",
+                "only the coordinator starts and terminates containers and drains agents; ask it",
             )));
         }
         _ => responder.reply(Err(NetworkError::refused(

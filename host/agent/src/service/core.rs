@@ -10,7 +10,7 @@ use futures::future::join_all;
 use hulynet_agent_table::{Decision, Table};
 use hulynet_bus::{Request, Server};
 use hulynet_protocol::{
-    Activation, ClientId, ContainerId, Endpoint, Epoch, ErrorKind, Kind, NetworkError,
+    Activation, ClientId, ContainerId, Endpoint, Epoch, ErrorKind, Kind, Load, NetworkError,
     StartContainer, Target,
 };
 use tokio::sync::mpsc;
@@ -172,8 +172,21 @@ impl Core {
         }
     }
 
+    /// Takes no new containers, or takes them again; answers what the
+    /// coordinator needs to know.
+    pub(super) fn drain(&self, drain: bool) -> Load {
+        let mut table = self.table();
+        table.drain(drain);
+        if drain {
+            tracing::info!("draining: taking no new containers");
+        } else {
+            tracing::info!("taking new containers again");
+        }
+        table.load()
+    }
+
     /// Refuses what comes and waits for what is in progress.
-    pub(super) async fn drain(&self, deadline: Duration) {
+    pub(super) async fn finish(&self, deadline: Duration) {
         self.table().close();
         self.requests.close();
         if tokio::time::timeout(deadline, self.requests.wait()).await.is_err() {

@@ -105,7 +105,7 @@ impl Agent {
     /// containers and leaves the network, all within about the deadline.
     pub async fn shutdown(self, deadline: Duration) {
         let part = deadline / 3;
-        self.core.drain(part).await;
+        self.core.finish(part).await;
         self.core.end_all(part).await;
         let peer = self.peer.borrow().clone();
         let left = hulynet_protocol::Call::Unregister(self.id().clone());

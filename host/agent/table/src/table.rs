@@ -28,6 +28,7 @@ pub struct Table<C> {
     term: u64,
     /// When the lease ends that allows to serve; `None` before the first.
     serves_until: Option<Instant>,
+    draining: bool,
     closed: bool,
 }
 
@@ -76,6 +77,7 @@ impl<C: Clone> Table<C> {
             capacity,
             term: 0,
             serves_until: None,
+            draining: false,
             closed: false,
         }
     }
@@ -84,8 +86,8 @@ impl<C: Clone> Table<C> {
     ///
     /// # Errors
     /// `StaleEpoch` for an order that is older than what runs or than the
-    /// coordinator that was obeyed last, `Busy` when there is no room,
-    /// `Unavailable` without a lease.
+    /// coordinator that was obeyed last, `Busy` when there is no room or the
+    /// agent drains, `Unavailable` without a lease.
     pub fn decide(
         &self,
         now: Instant,
@@ -104,6 +106,10 @@ impl<C: Clone> Table<C> {
                 Ok(Decision::Running(entry.container.clone()))
             }
             Some(entry) => Ok(Decision::Replace(entry.container.clone())),
+            None if self.draining => Err(NetworkError::not_processed(
+                ErrorKind::Busy,
+                "the agent is draining and takes no new containers",
+            )),
             None if self.containers.len() >= self.capacity => Err(NetworkError::not_processed(
                 ErrorKind::Busy,
                 format!("the agent runs {} containers and has no room for more", self.capacity),
@@ -254,6 +260,11 @@ impl<C: Clone> Table<C> {
         retired
     }
 
+    /// Takes no new containers, or takes them again; those that run go on.
+    pub fn drain(&mut self, drain: bool) {
+        self.draining = drain;
+    }
+
     /// Stops serving for good.
     pub fn close(&mut self) {
         self.closed = true;
@@ -286,7 +297,8 @@ impl<C: Clone> Table<C> {
     pub fn load(&self) -> Load {
         let count = self.containers.len() as u64;
         let used = count.saturating_mul(1_000_000) / (self.capacity.max(1) as u64);
-        let intake = match (self.closed, self.containers.len() >= self.capacity) {
+        let leaves = self.closed || self.draining;
+        let intake = match (leaves, self.containers.len() >= self.capacity) {
             (true, _) => Intake::Draining,
             (false, true) => Intake::Full,
             (false, false) => Intake::Open,

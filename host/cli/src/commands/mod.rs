@@ -4,6 +4,7 @@ pub(crate) mod argument;
 pub(crate) mod ask;
 pub(crate) mod config;
 pub(crate) mod connect;
+pub(crate) mod drain;
 pub(crate) mod explain;
 pub(crate) mod list;
 pub(crate) mod reach;

@@ -53,6 +53,20 @@ pub(crate) fn unknown_agent(agent: &AgentId) -> NetworkError {
     )
 }
 
+/// An operator named an agent that is not there. Names those that are, as far
+/// as they fit.
+pub(crate) fn no_such_agent<'a>(
+    agent: &AgentId,
+    known: impl Iterator<Item = &'a AgentId>,
+) -> NetworkError {
+    let names: Vec<&str> = known.map(AgentId::as_str).take(32).collect();
+    let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    NetworkError::refused(
+        ErrorKind::InvalidArguments,
+        format!("no agent {agent} is registered; agents registered now: {known}"),
+    )
+}
+
 pub(crate) fn undetermined(kind: &Kind, select: &Selector) -> NetworkError {
     NetworkError::refused(
         ErrorKind::UnknownContainer,

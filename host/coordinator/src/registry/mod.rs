@@ -14,6 +14,7 @@
 //! | `gets` | get, reclaim, release and terminate, as clients ask for them |
 //! | `demand` | what a container does next, given who wants it |
 //! | `starts`, `endings`, `strays` | the life of an activation |
+//! | `drains` | agents that take no new containers because an operator wants it so |
 //! | `registration` | agents that come, come back and go |
 //! | `events`, `records`, `explain` | what watchers, lists and operators are told |
 //! | `selection` | containers by their labels |
@@ -30,6 +31,7 @@ mod clients;
 mod config;
 mod containers;
 mod demand;
+mod drains;
 mod endings;
 mod errors;
 mod events;
@@ -63,8 +65,8 @@ use std::{
 };
 
 use hulynet_protocol::{
-    AgentId, Call, ClientId, ContainerId, Epoch, NetworkError, NetworkEvent, Reply, StartContainer,
-    Uuid,
+    AgentId, Call, ClientId, ContainerId, Epoch, Load, NetworkError, NetworkEvent, Reply,
+    StartContainer, Uuid,
 };
 
 pub use config::RegistryConfig;
@@ -136,6 +138,15 @@ pub enum Input {
         /// Whether it ended, or answered *not yet*.
         result: Result<bool, NetworkError>,
     },
+    /// What came of [`Action::Drain`].
+    Drained {
+        /// The request that wanted it.
+        token: Token,
+        /// The agent that was asked.
+        agent: AgentId,
+        /// What it takes from now on.
+        result: Result<Load, NetworkError>,
+    },
 }
 
 /// What the registry wants done.
@@ -169,6 +180,18 @@ pub enum Action {
         epoch: Epoch,
         /// It may not answer *not yet*.
         force: bool,
+    },
+    /// Ask an agent to take no new containers, or to take them again; report
+    /// [`Input::Drained`].
+    Drain {
+        /// The request that wants it.
+        token: Token,
+        /// The peer that is the agent.
+        peer: ClientId,
+        /// The agent.
+        agent: AgentId,
+        /// `false` ends it.
+        drain: bool,
     },
     /// Tell watchers what changed.
     Notify {
@@ -266,6 +289,7 @@ impl Registry {
             Input::Terminated { agent, id, epoch, result } => {
                 self.terminated(&agent, &id, epoch, result);
             }
+            Input::Drained { token, agent, result } => self.drained(token, &agent, result),
         }
         self.leave();
     }
@@ -322,6 +346,7 @@ impl Registry {
             Call::Reclaim { id, options } => self.reclaim(client, token, id, options),
             Call::Release(id) => self.release(&client, token, &id),
             Call::Terminate { target, force } => self.terminate(client, token, &target, force),
+            Call::Drain { agent, drain } => self.drain(token, agent, drain),
             Call::Agents => self.list_agents(token),
             Call::Kinds => self.list_kinds(token),
             Call::List { kind, select } => self.list_containers(token, kind.as_ref(), &select),

@@ -238,6 +238,18 @@ impl Driver {
                         Input::Terminated { agent, id, epoch, result }
                     });
                 }
+                Action::Drain { token, peer, agent, drain } => {
+                    tracing::info!(%agent, drain, "draining");
+                    let timeout = self.timings.terminate_timeout;
+                    let call = Call::Drain { agent: agent.clone(), drain };
+                    self.ask(peer, call, timeout, move |answer| {
+                        let result = answer.and_then(|reply| match reply {
+                            Reply::Load(load) => Ok(load),
+                            other => Err(unexpected(&other)),
+                        });
+                        Input::Drained { token, agent, result }
+                    });
+                }
                 Action::Notify { clients, events } => {
                     self.watchers.tell(&self.server, &clients, &events);
                 }

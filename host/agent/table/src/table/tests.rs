@@ -215,3 +215,19 @@ fn a_client_that_connects_again_gets_its_connection_anew() {
     assert!(table.attach(connection("c"), id("a").uuid, peer("p")).unwrap());
     assert!(table.attach(connection("c"), id("b").uuid, peer("p")).is_err());
 }
+
+#[test]
+fn a_draining_agent_takes_nothing_new_and_goes_on_with_what_it_runs() {
+    let now = Instant::now();
+    let mut table = table();
+    table.drain(true);
+    assert_eq!(table.load().intake, Intake::Draining);
+    let error = table.decide(now, &id("b"), epoch(4)).unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
+    assert!(error.message.contains("draining"), "{error}");
+    assert_eq!(table.locate(now, &target("a", None)).unwrap().container, 1);
+    assert_eq!(table.decide(now, &id("a"), epoch(3)), Ok(Decision::Running(1)), "an order again");
+    table.drain(false);
+    assert_eq!(table.load().intake, Intake::Open);
+    assert_eq!(table.decide(now, &id("b"), epoch(4)), Ok(Decision::Start));
+}

@@ -1,6 +1,7 @@
 //! A registry with agents and clients at its fingertips. Every step checks the
 //! invariants.
 
+mod drains;
 mod endings;
 mod events;
 mod explain;
@@ -78,6 +79,8 @@ struct Network {
     events: Vec<(Vec<ClientId>, Vec<NetworkEvent>)>,
     forgotten: Vec<ClientId>,
     last_start: Option<StartContainer>,
+    /// Wishes to drain that agents did not answer yet.
+    drains: Vec<(Token, AgentId, bool)>,
 }
 
 impl Network {
@@ -105,6 +108,7 @@ impl Network {
             events: Vec::new(),
             forgotten: Vec::new(),
             last_start: None,
+            drains: Vec::new(),
         }
     }
 
@@ -126,6 +130,9 @@ impl Network {
                 }
                 Action::Terminate { agent, id, epoch, force, .. } => {
                     self.asked.push(Asked { agent, id, epoch, force, start: false });
+                }
+                Action::Drain { token, agent, drain, .. } => {
+                    self.drains.push((token, agent, drain));
                 }
                 Action::Notify { clients, events } => self.events.push((clients, events)),
                 Action::Forget(client) => self.forgotten.push(client),
