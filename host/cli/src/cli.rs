@@ -353,6 +353,7 @@ fn value_name(setting: &Setting) -> &'static str {
         "placement" => "round-robin|least-loaded",
         "dir" | "plugins" | "cache" | "data" => "DIR",
         "container-memory" => "SIZE",
+        "containers" => "N",
         _ => "DURATION",
     }
 }

@@ -1,5 +1,5 @@
-//! Settings of the network's rules: how containers are placed, which are
-//! singletons.
+//! Settings of the network's rules: how containers are placed, how many an
+//! agent takes, which are singletons.
 
 use hulynet_coordinator::registry::Placement;
 use hulynet_protocol::ContainerId;
@@ -33,6 +33,25 @@ impl Typed for PlacementPolicy {
     }
 }
 
+/// How many, at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count(pub(crate) u32);
+
+impl Typed for Count {
+    const TAKES: &'static str = "a number, at least 1";
+
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        match text.parse() {
+            Ok(count @ 1..) => Ok(Self(count)),
+            _ => Err(Unreadable::default()),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
 /// The containers that an agent offers as singletons.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Singletons(pub(crate) Vec<ContainerId>);
@@ -62,6 +81,10 @@ mod tests {
             assert_eq!(PlacementPolicy::read(text).unwrap().show(), text);
         }
         assert!(PlacementPolicy::read("random").is_err());
+        assert_eq!(Count::read("16").unwrap().show(), "16");
+        for none in ["0", "-1", "1.5", ""] {
+            assert!(Count::read(none).is_err(), "{none:?}");
+        }
         assert_eq!(Singletons::read("a/1, b/2").unwrap().show(), "a/1,b/2");
         assert_eq!(Singletons::read("").unwrap(), Singletons::default());
         assert!(Singletons::read("a").unwrap_err().0.unwrap().contains("KIND/UUID"));

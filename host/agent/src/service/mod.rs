@@ -53,7 +53,8 @@ impl Agent {
         network: Arc<dyn Network>,
         documents: Arc<dyn Documents>,
     ) -> Result<Self, AgentError> {
-        let (engine, capacity) = engine::start(config.containers)?;
+        let (engine, room) = engine::start(config.containers)?;
+        let capacity = config.containers.map_or(room, |wanted| wanted.min(room));
         let linker = capabilities::linker(&engine)
             .map_err(|error| AgentError::Engine(format!("{error:#}")))?;
         let plugins =

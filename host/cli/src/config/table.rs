@@ -6,7 +6,7 @@ use hulynet_protocol::{AccountId, Labels};
 
 use super::{ConfigError, Layers, Origin};
 use crate::{
-    policy::{PlacementPolicy, Singletons},
+    policy::{Count, PlacementPolicy, Singletons},
     units::{Address, Addresses, ByteSize, Toml, Typed, Unreadable},
 };
 
@@ -131,6 +131,8 @@ settings! {
         "Labels of the agent, for placement";
     "singletons" singletons: Singletons = "", Agent,
         "Containers that are to run somewhere as long as an agent names them here: the first one runs it, the others stand by in order";
+    "containers" containers: Option<Count> = "", Agent,
+        "The most containers that run on the agent at a time; without it as many as the machine has room for, at most 10000";
     "dir" dir: PathBuf = ".hulynet", Agent,
         "The state directory; made when it is missing";
     "plugins" plugins: PathBuf = "DIR/plugins", Agent,

@@ -167,6 +167,7 @@ fn config(settings: &Settings, coordinators: Vec<String>) -> AgentConfig {
         coordinators,
         labels: settings.agent_labels.clone(),
         offers: settings.singletons.0.clone(),
+        containers: settings.containers.map(|count| count.0),
         limits: ContainerLimits {
             memory,
             start: settings.start_timeout,
