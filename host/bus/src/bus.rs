@@ -6,6 +6,7 @@ use tokio::{
     net::TcpListener,
     runtime::{Builder, Handle},
     sync::{mpsc, oneshot},
+    task::spawn_blocking,
 };
 use zeromq::{RouterSocket, Socket};
 
@@ -15,6 +16,7 @@ use crate::{
     config::DoorConfig,
     counters::Counters,
     door::Door,
+    home::Home,
     outbox::Outbox,
     peer::Supervisor,
     server::{Directory, Service},
@@ -141,8 +143,7 @@ async fn bind(address: &str, config: ServerConfig, door: DoorConfig) -> io::Resu
     let addresses = resolve(address).await?;
     let listener = TcpListener::bind(&addresses[..]).await?;
     let listening = listener.local_addr()?;
-    // Created with mode 0700.
-    let home = tempfile::Builder::new().prefix("hulynet-").tempdir()?;
+    let home = spawn_blocking(Home::new).await.map_err(io::Error::other)??;
     let path = home.path().join("router");
     let mut socket = RouterSocket::new();
     let monitor = socket.monitor();

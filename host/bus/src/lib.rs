@@ -15,6 +15,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `bus` | the thread |
+//! | `home` | the private directory behind a listening socket |
 //! | `door` | stands in front of every listening socket; hostile input ends there |
 //! | `server` | a ROUTER's sessions and its task |
 //! | `peer` | a DEALER of one connection and the supervisor that makes it again and again |
@@ -39,6 +40,7 @@ mod counters;
 mod door;
 mod error;
 mod exchange;
+mod home;
 mod lane;
 mod outbox;
 mod peer;

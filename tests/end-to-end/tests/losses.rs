@@ -7,7 +7,12 @@
     reason = "a test fails by panicking"
 )]
 
-use end_to_end::{Network, Process, eventually};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use end_to_end::{Network, Process, eventually, hulynet};
 use serde_json::{Value, json};
 
 fn agent_of(network: &Network, uuid: &str) -> Option<(usize, Value)> {
@@ -70,4 +75,40 @@ fn an_agent_that_was_stopped_for_longer_than_its_lease_serves_nothing_stale() {
     assert_eq!(network.json(&["call", "echo/a", "add", "1"]), json!(1), "the new activation");
     let list = network.json(&["list", "echo"]);
     assert_eq!(list.as_array().unwrap().len(), 1, "one live activation: {list}");
+}
+
+#[test]
+fn an_agent_without_a_coordinator_ends_at_once() {
+    let mut network = Network::start(1, &["echo"]);
+    network.coordinator.kill();
+    network.agents[0].process.wait_for_error("the coordinator is lost");
+    let asked = Instant::now();
+    network.agents[0].process.signal("TERM");
+    assert!(network.agents[0].process.wait().success());
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn what_a_killed_program_left_is_removed_when_the_next_one_starts() {
+    let temporary = tempfile::tempdir().unwrap();
+    let left = || fs::read_dir(temporary.path()).unwrap().count();
+    let start = || {
+        let process = Process::start(
+            hulynet()
+                .args(["coordinator", "--json", "--listen", "127.0.0.1:0"])
+                .env("TMPDIR", temporary.path()),
+        );
+        let _ready = process.line();
+        process
+    };
+    let (mut killed, living) = (start(), start());
+    assert_eq!(left(), 2);
+    killed.kill();
+    assert_eq!(left(), 2, "a killed program cleans nothing");
+    let mut next = start();
+    assert_eq!(left(), 2, "of those that live");
+    next.signal("TERM");
+    assert!(next.wait().success());
+    assert_eq!(left(), 1);
+    drop(living);
 }

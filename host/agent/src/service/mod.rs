@@ -110,7 +110,9 @@ impl Agent {
         self.core.end_all(part).await;
         let peer = self.peer.borrow().clone();
         let left = hulynet_protocol::Call::Unregister(self.id().clone());
-        if let Err(error) = peer.call(left, bytes::Bytes::new(), part / 2).await {
+        // One that cannot be reached learns it when the lease ends; nobody
+        // waits for it.
+        if let Err(error) = peer.call_joined(left, bytes::Bytes::new(), part / 2).await {
             tracing::warn!("left without telling the coordinator: {error}");
         }
         for task in &self.tasks {

@@ -5,7 +5,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, channel::mpsc as monitoring};
 use hulynet_protocol::{ClientId, Frame};
-use tempfile::TempDir;
 use tokio::{
     sync::{mpsc, oneshot},
     task::yield_now,
@@ -20,6 +19,7 @@ use crate::{
     counters::Counters,
     door::{Door, Link},
     exchange::Exchange,
+    home::Home,
     lane::{Command, Lane},
     outbox::Outbox,
     wire::Outgoing,
@@ -59,7 +59,7 @@ pub(crate) struct Service {
     pub(crate) directory: Arc<Directory>,
     pub(crate) counters: Arc<Counters>,
     /// The private directory of the ROUTER's unix socket.
-    pub(crate) home: TempDir,
+    pub(crate) home: Home,
 }
 
 /// What the task owns. `frames` handles what peers send, `commands` what the
