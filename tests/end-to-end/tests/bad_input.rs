@@ -8,7 +8,13 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{
+    fs,
+    io::{self, Write},
+    net::TcpListener,
+    path::Path,
+    thread,
+};
 
 use end_to_end::{Network, Output, Process, eventually, hulynet, install};
 use serde_json::json;
@@ -112,6 +118,48 @@ fn a_coordinator_that_is_not_there_is_named_with_the_remedy() {
     let message = output.refusal(3);
     assert!(message.contains(&address), "{message}");
     assert!(message.contains("hulynet up"), "{message}");
+}
+
+/// The address of a coordinator that speaks version 9 of the protocol: it
+/// answers hello with a welcome of which no more can be read.
+fn foreign_coordinator() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut greeting = [0; 64];
+    (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
+    greeting[12..16].copy_from_slice(b"NULL");
+    let ready = b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06ROUTER";
+    let welcome = b"\0\x05\xa1\x01\x09\xff\xff";
+    let answer = [&greeting[..], ready, welcome].concat();
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let (mut connection, answer) = (connection.unwrap(), answer.clone());
+            thread::spawn(move || {
+                // Whoever only looks whether somebody listens hears nothing.
+                let _heard = connection.write_all(&answer);
+                io::copy(&mut connection, &mut io::sink())
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_coordinator_of_another_version_is_an_error_at_once_with_both_versions_and_the_remedy() {
+    let address = foreign_coordinator();
+    let output = Output::of(hulynet().args(["agents", "--coordinator", &address]));
+    let message = output.refusal(1);
+    let versions = format!(" of the protocol and {address} version 9;");
+    assert!(message.contains(&versions), "{message}");
+    assert!(message.contains("run the same release of hulynet on both sides"), "{message}");
+
+    let directory = tempfile::tempdir().unwrap();
+    let agent = Process::start(
+        hulynet()
+            .args(["agent", "--json", "--listen", "127.0.0.1:0", "--coordinator", &address])
+            .current_dir(directory.path()),
+    );
+    agent.wait_for_error(&versions);
 }
 
 #[test]
