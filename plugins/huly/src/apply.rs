@@ -6,8 +6,11 @@
 use serde_json::{Map, Value};
 
 use crate::tx::{Action, Create, Tx, is_id};
-use crate::update::UpdateError;
-use crate::value::{MAX_DEPTH, fields_within_depth};
+use crate::update::{Update, UpdateError};
+use crate::value::{MAX_DEPTH, fields_within_depth, type_name};
+
+/// The space of the model: the documents that define classes and the like.
+const MODEL: &str = "core:space:Model";
 
 /// Why a transaction cannot be applied to the documents as they are. Final
 /// until the documents change.
@@ -32,6 +35,18 @@ pub enum ApplyError {
         id: String,
         /// What does not fit.
         source: UpdateError,
+    },
+    /// A mixin named like a field that holds something else.
+    #[error(
+        "document `{id}`: `{mixin}` is {found}, not the data of a mixin; name the mixin's class"
+    )]
+    NoMixin {
+        /// The document.
+        id: String,
+        /// The name.
+        mixin: String,
+        /// What the document has there.
+        found: &'static str,
     },
     /// The update would make a document that is none any more.
     #[error("document `{id}`: the update leaves `{field}` {problem}")]
@@ -70,6 +85,7 @@ pub enum Change {
 pub fn apply(document: Option<Value>, tx: &Tx) -> Result<Change, ApplyError> {
     let id = || tx.object_id.clone();
     let fields = match (&tx.action, document) {
+        (Action::Create(create), Some(known)) if defines_anew(tx, &known) => created(tx, create),
         (Action::Create(_), Some(_)) => return Err(ApplyError::AlreadyExists { id: id() }),
         (Action::Create(create), None) => created(tx, create),
         (Action::Update(update), Some(Value::Object(fields))) => {
@@ -77,7 +93,12 @@ pub fn apply(document: Option<Value>, tx: &Tx) -> Result<Change, ApplyError> {
                 update.apply(fields).map_err(|source| ApplyError::Update { id: id(), source })?;
             modified(tx, updated)?
         }
-        (Action::Update(_), _) => return Err(ApplyError::NotFound { id: id() }),
+        (Action::Mixin { mixin, update }, Some(Value::Object(fields))) => {
+            modified(tx, mixed(tx, mixin, update, fields)?)?
+        }
+        (Action::Update(_) | Action::Mixin { .. }, _) => {
+            return Err(ApplyError::NotFound { id: id() });
+        }
         (Action::Remove, Some(_)) => return Ok(Change::Remove),
         (Action::Remove, None) => return Ok(Change::Nothing),
     };
@@ -85,6 +106,12 @@ pub fn apply(document: Option<Value>, tx: &Tx) -> Result<Change, ApplyError> {
         return Err(ApplyError::TooDeep { id: id() });
     }
     Ok(Change::Put(Value::Object(fields)))
+}
+
+/// Whether a create replaces a part of the model: plugins define some of its
+/// documents more than once, and the last definition stands.
+fn defines_anew(tx: &Tx, known: &Value) -> bool {
+    tx.object_space == MODEL && known.get("space").and_then(Value::as_str) == Some(MODEL)
 }
 
 fn created(tx: &Tx, create: &Create) -> Map<String, Value> {
@@ -103,6 +130,27 @@ fn created(tx: &Tx, create: &Create) -> Map<String, Value> {
         set("collection", attached.collection.as_str().into());
     }
     fields
+}
+
+/// A document with changed data of a mixin, which is an object under its name.
+fn mixed(
+    tx: &Tx,
+    mixin: &str,
+    update: &Update,
+    mut fields: Map<String, Value>,
+) -> Result<Map<String, Value>, ApplyError> {
+    let id = || tx.object_id.clone();
+    let data = match fields.shift_remove(mixin) {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(data)) => data,
+        Some(other) => {
+            let (mixin, found) = (mixin.to_owned(), type_name(&other));
+            return Err(ApplyError::NoMixin { id: id(), mixin, found });
+        }
+    };
+    let data = update.apply(data).map_err(|source| ApplyError::Update { id: id(), source })?;
+    fields.insert(mixin.to_owned(), Value::Object(data));
+    Ok(fields)
 }
 
 /// An updated document with the marks of the change. A document keeps its id,
@@ -178,6 +226,23 @@ mod tests {
     }
 
     #[test]
+    fn the_last_definition_of_a_part_of_the_model_stands() {
+        let define = |space: &str, label: &str| {
+            tx("TxCreateDoc", json!({"objectSpace": space, "attributes": {"label": label}}))
+        };
+        let Ok(Change::Put(first)) = apply(None, &define(MODEL, "first")) else {
+            panic!("not created")
+        };
+        let Ok(Change::Put(last)) = apply(Some(first.clone()), &define(MODEL, "last")) else {
+            panic!("not defined anew")
+        };
+        assert_eq!(last["label"], "last");
+        let taken = Err(ApplyError::AlreadyExists { id: "d1".into() });
+        assert_eq!(apply(Some(first), &define("p1", "other")), taken);
+        assert_eq!(apply(Some(document()), &define(MODEL, "other")), taken);
+    }
+
+    #[test]
     fn an_update_marks_who_modified_it_and_when() {
         let Ok(Change::Put(after)) =
             apply(Some(document()), &update(json!({"title": "y", "modifiedOn": 1})))
@@ -199,6 +264,40 @@ mod tests {
         );
         assert_eq!(apply(None, &tx("TxRemoveDoc", json!({}))), Ok(Change::Nothing));
         assert_eq!(apply(Some(document()), &tx("TxRemoveDoc", json!({}))), Ok(Change::Remove));
+    }
+
+    #[test]
+    fn a_mixin_is_data_under_its_name_that_updates_change() {
+        let mixin = |attributes: Value| {
+            let mixin = "contact:mixin:Employee";
+            let extra = json!({"mixin": mixin, "attributes": attributes, "modifiedBy": "a2", "modifiedOn": 9});
+            tx("TxMixin", extra)
+        };
+        let applied = |before, tx| match apply(Some(before), &tx) {
+            Ok(Change::Put(after)) => after,
+            other => panic!("{other:?}"),
+        };
+        let given = applied(document(), mixin(json!({"active": true, "days": 1, "at.desk": 7})));
+        let mut expected = document();
+        expected["contact:mixin:Employee"] = json!({"active": true, "days": 1, "at": {"desk": 7}});
+        expected["modifiedBy"] = json!("a2");
+        expected["modifiedOn"] = json!(9);
+        assert_eq!(given, expected);
+        let changed =
+            applied(given, mixin(json!({"$inc": {"days": 2}, "$unset": {"active": true}})));
+        assert_eq!(changed["contact:mixin:Employee"], json!({"days": 3, "at": {"desk": 7}}));
+        assert_eq!(changed["title"], "x", "the document's own fields are not touched");
+    }
+
+    #[test]
+    fn a_mixin_needs_its_document_and_is_no_other_field() {
+        let mixin = |mixin: &str| tx("TxMixin", json!({"mixin": mixin, "attributes": {"a": 1}}));
+        let missing = apply(None, &mixin("my:mixin:M"));
+        assert_eq!(missing, Err(ApplyError::NotFound { id: "d1".into() }));
+        for field in ["title", "_id", "space", "modifiedOn"] {
+            let refused = apply(Some(document()), &mixin(field));
+            assert!(matches!(refused, Err(ApplyError::NoMixin { .. })), "{field}: {refused:?}");
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Transactions: parsed and checked once, where they enter.
 //!
-//! The classes understood are `core:class:TxCreateDoc`, `core:class:TxUpdateDoc`
-//! and `core:class:TxRemoveDoc`. Every other class is refused by name rather
-//! than logged without effect, because a log that does not give the documents
-//! when it is replayed is not a log.
+//! The classes understood are `core:class:TxCreateDoc`, `core:class:TxUpdateDoc`,
+//! `core:class:TxRemoveDoc` and `core:class:TxMixin`. Every other class is
+//! refused by name rather than logged without effect, because a log that does
+//! not give the documents when it is replayed is not a log.
 
 use serde_json::{Map, Value};
 
@@ -16,6 +16,7 @@ pub const MAX_ID_BYTES: usize = 256;
 const CREATE: &str = "core:class:TxCreateDoc";
 const UPDATE: &str = "core:class:TxUpdateDoc";
 const REMOVE: &str = "core:class:TxRemoveDoc";
+const MIXIN: &str = "core:class:TxMixin";
 
 /// Why some JSON is not a transaction. Final: the same JSON is refused again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +47,7 @@ pub enum TxError {
     },
     /// A class of transaction that is not applied here.
     #[error(
-        "transactions of class `{class}` are not supported; send {CREATE}, {UPDATE} or {REMOVE}"
+        "transactions of class `{class}` are not supported; send {CREATE}, {UPDATE}, {REMOVE} or {MIXIN}"
     )]
     Unsupported {
         /// The class, shortened.
@@ -55,9 +56,15 @@ pub enum TxError {
     /// The transaction nests arrays and objects too deeply.
     #[error("the transaction nests deeper than {MAX_DEPTH} levels; flatten it")]
     TooDeep,
-    /// The operations of an update are wrong in themselves.
-    #[error("field `operations`: {0}")]
-    Update(#[from] UpdateError),
+    /// The operations of an update, or the attributes of a mixin, are wrong in
+    /// themselves.
+    #[error("field `{field}`: {source}")]
+    Update {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        source: UpdateError,
+    },
 }
 
 /// A checked transaction.
@@ -87,6 +94,14 @@ pub enum Action {
     Create(Create),
     /// Changes a document that exists.
     Update(Update),
+    /// Changes the data of a mixin of a document that exists; the first one
+    /// gives the document the mixin.
+    Mixin {
+        /// The class of the mixin: the key of its data in the document.
+        mixin: String,
+        /// What becomes of the data.
+        update: Update,
+    },
     /// Removes a document.
     Remove,
 }
@@ -137,7 +152,10 @@ impl Tx {
         let class = reader.text("_class")?;
         let action = match class.as_str() {
             CREATE => Action::Create(reader.create()?),
-            UPDATE => Action::Update(Update::parse(reader.required("operations", "an object")?)?),
+            UPDATE => Action::Update(reader.update("operations")?),
+            MIXIN => {
+                Action::Mixin { mixin: reader.text("mixin")?, update: reader.update("attributes")? }
+            }
             REMOVE => Action::Remove,
             _ => return Err(TxError::Unsupported { class: class.chars().take(64).collect() }),
         };
@@ -185,6 +203,11 @@ impl Reader<'_> {
 
     fn time(&self, field: &'static str) -> Result<i64, TxError> {
         time(field, self.required(field, TIME)?)
+    }
+
+    fn update(&self, field: &'static str) -> Result<Update, TxError> {
+        let operations = self.required(field, "an object")?;
+        Update::parse(operations).map_err(|source| TxError::Update { field, source })
     }
 
     fn create(&self) -> Result<Create, TxError> {
@@ -307,12 +330,7 @@ mod tests {
 
     #[test]
     fn other_classes_of_transaction_are_refused_by_name() {
-        for class in [
-            "core:class:TxMixin",
-            "core:class:TxApplyIf",
-            "core:class:TxWorkspaceEvent",
-            "nonsense",
-        ] {
+        for class in ["core:class:TxApplyIf", "core:class:TxWorkspaceEvent", "nonsense"] {
             let error = Tx::parse(with("_class", json!(class))).unwrap_err();
             assert_eq!(error, TxError::Unsupported { class: class.into() });
         }
@@ -345,6 +363,18 @@ mod tests {
             Tx::parse(json).unwrap_err().to_string(),
             "field `operations`: unknown operator `$nope`; known are $inc, $push, $pull, $unset, $rename, $update and plain keys"
         );
+    }
+
+    #[test]
+    fn a_mixin_needs_its_name_and_attributes_that_are_an_update() {
+        let mut json = with("_class", json!(MIXIN));
+        let missing = |field| TxError::Missing { field, expected: TEXT };
+        assert_eq!(Tx::parse(json.clone()).unwrap_err(), missing("mixin"));
+        json["mixin"] = json!("contact:mixin:Employee");
+        assert!(matches!(Tx::parse(json.clone()).unwrap().action, Action::Mixin { .. }));
+        json["attributes"] = json!({"$nope": {}});
+        let error = Tx::parse(json).unwrap_err().to_string();
+        assert!(error.starts_with("field `attributes`: unknown operator `$nope`"), "{error}");
     }
 
     #[test]

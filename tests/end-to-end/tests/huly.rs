@@ -296,3 +296,51 @@ fn a_public_trackers_transactions_replay_to_the_recounted_documents() {
         assert_eq!(total(&network, "ann", "mod", "tracker:class:Issue", &query), count, "{status}");
     }
 }
+
+#[test]
+fn a_mixin_is_data_of_its_document_by_which_it_is_found() {
+    let network = Network::start(1, &KINDS);
+    session(&network, "ann", "create_workspace", &json!(["w"])).json();
+    let model = |n, class: &str, attributes: Value| {
+        let mut tx = create(n);
+        tx["objectSpace"] = json!("core:space:Model");
+        tx["objectId"] = attributes["_id"].clone();
+        tx["objectClass"] = json!(class);
+        tx["attributes"] = attributes;
+        tx
+    };
+    let mixin = json!({ "_id": "my:mixin:Urgent", "extends": "tracker:class:Issue", "kind": 2 });
+    let mixed = json!({
+        "_id": "tx-9", "_class": "core:class:TxMixin", "space": "core:space:Tx",
+        "objectId": "issue-2", "objectClass": "tracker:class:Issue", "objectSpace": "project",
+        "modifiedBy": "ann", "modifiedOn": 9,
+        "mixin": "my:mixin:Urgent", "attributes": { "why": "fire", "$inc": { "asked": 2 } },
+    });
+    let transactions =
+        json!(["w", [model(7, "core:class:Mixin", mixin), create(1), create(2), mixed]]);
+    session(&network, "ann", "tx", &transactions).json();
+    let request =
+        json!([{ "class": "my:mixin:Urgent", "query": { "my:mixin:Urgent.why": "fire" } }]);
+    let found = session(&network, "ann", "find", &request).json();
+    assert_eq!(found["documents"].as_array().unwrap().len(), 1, "{found}");
+    let document = &found["documents"][0]["document"];
+    assert_eq!(document["_id"], "issue-2");
+    assert_eq!(document["my:mixin:Urgent"], json!({ "why": "fire", "asked": 2 }));
+}
+
+#[test]
+fn the_originals_own_model_is_imported_as_a_whole() {
+    let Some(model) = sample("huly-model.json.zst") else { return };
+    let network = Network::start(1, &KINDS);
+    let imported = import(&network, model.to_str().unwrap(), "model", "ann");
+    assert_eq!(imported["applied"], 3_799);
+    let sums = imported["classes"].as_object().unwrap().values().fold((0, 0), |sums, class| {
+        let count = |what: &str| class[what].as_u64().unwrap();
+        (sums.0 + count("created"), sums.1 + count("updated"))
+    });
+    assert_eq!(sums, (2_897, 902), "documents, two of them defined twice, and their mixins");
+    assert_eq!(total(&network, "ann", "model", "core:class:Doc", &json!({})), 2_895);
+    assert_eq!(total(&network, "ann", "model", "core:class:Mixin", &json!({})), 111);
+    let configured = json!({ "core:mixin:IndexConfiguration.searchDisabled": true });
+    assert!(total(&network, "ann", "model", "core:class:Class", &configured) > 0);
+}

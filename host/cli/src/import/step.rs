@@ -61,7 +61,7 @@ impl Step {
         let tx = Tx::parse(transaction)?;
         let does = match &tx.action {
             Action::Create(_) => Does::Create,
-            Action::Update(_) => Does::Update,
+            Action::Update(_) | Action::Mixin { .. } => Does::Update,
             Action::Remove => Does::Remove,
         };
         Ok(Self { place, does, class: tx.object_class.clone(), text: tx.into_json().to_string() })
