@@ -10,7 +10,7 @@
 //! Run it again: the container lives for as long as somebody holds it and a
 //! few seconds more, so the count goes on when you are quick.
 
-use std::error::Error;
+use std::{error::Error, process::ExitCode};
 
 use hulynet_client::{Client, GetOptions, Uuid};
 
@@ -23,7 +23,11 @@ trait Counter {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    examples::told(run().await)
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let coordinator = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3737".to_owned());
     let client = Client::connect([coordinator]).await?;
 

@@ -10,13 +10,17 @@
 //! and make it speak from another terminal:
 //! `hulynet call echo/example broadcast '["hello"]'`.
 
-use std::error::Error;
+use std::{error::Error, process::ExitCode};
 
 use futures::StreamExt;
 use hulynet_client::{Client, ConnectionEvent, GetOptions, Uuid};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    examples::told(run().await)
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let coordinator = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3737".to_owned());
     let client = Client::connect([coordinator]).await?;
     let options = GetOptions { uuid: Some(Uuid::new("example")?), ..GetOptions::default() };

@@ -82,3 +82,11 @@ fn watch_prints_what_happens_until_it_is_interrupted() {
     watch.signal("INT");
     assert!(watch.wait().success());
 }
+
+#[test]
+fn an_example_that_fails_says_why_in_a_sentence() {
+    let network = Network::start(1, &["echo"]);
+    let output = Output::of(&mut example(env!("CARGO_BIN_EXE_counter_client"), &network));
+    let message = output.refusal(1);
+    assert!(message.starts_with("error: no agent serves the kind \"counter\""), "{message}");
+}
