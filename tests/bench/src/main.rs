@@ -5,11 +5,13 @@
 //! by the same clients on the same machine. Servers are processes of their
 //! own, as in real use.
 
+mod coordinator;
 mod echo;
 mod floor;
 mod load;
 mod measure;
 mod network;
+mod network_of_one;
 mod registry;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -30,6 +32,10 @@ enum Command {
         /// Which one
         floor: floor::Floor,
     },
+    /// Serve a coordinator until killed; prints its address
+    Coordinator,
+    /// Measure the registry of a network of one size; prints one JSON object
+    Registry(network_of_one::Size),
     /// Measure
     Run {
         /// Only the suite of this name
@@ -62,8 +68,13 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve { floor } => floor::serve(floor),
+        Command::Coordinator => coordinator::serve(),
+        Command::Registry(size) => {
+            println!("{}", serde_json::Value::Object(registry::measure(size)));
+            Ok(())
+        }
         Command::Run { name, json, hulynet, kinds, seconds } => {
-            let all = [echo::NAME, registry::NAME];
+            let all = [registry::NAME, coordinator::NAME, echo::NAME];
             if let Some(name) = name.as_deref().filter(|name| !all.contains(name)) {
                 anyhow::bail!("there is no benchmark {name:?}; there are: {}", all.join(", "));
             }
@@ -71,7 +82,10 @@ fn run(command: Command) -> anyhow::Result<()> {
             let settings = load::Settings { seconds, ..load::Settings::default() };
             let mut measures = Vec::new();
             if chosen(registry::NAME) {
-                measures.extend(registry::run());
+                measures.extend(registry::run()?);
+            }
+            if chosen(coordinator::NAME) {
+                measures.extend(coordinator::run()?);
             }
             if chosen(echo::NAME) {
                 measures.extend(echo::run(&settings, &hulynet, &kinds)?);

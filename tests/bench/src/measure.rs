@@ -64,7 +64,20 @@ pub(crate) fn print(measures: &[Measure], json: bool) {
             measure.met().map_or("–", |met| if met { "yes" } else { "no" }).to_owned(),
         ]);
     }
+    for column in [1, 3, 4, 5] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
+    }
     println!("{table}");
+}
+
+/// Bytes of a process that are in memory; `None` where the system does not
+/// tell. Pages of 4,096 bytes are what all systems that tell have.
+pub(crate) fn resident(process: &str) -> Option<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
+    let pages: f64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * 4096.0)
 }
 
 /// Three significant digits are what a run can repeat.

@@ -1,13 +1,20 @@
 //! What the registry alone costs, and how that grows with the network.
+//!
+//! Each size is measured in a process of its own, so that none finds the
+//! memory or the caches of another. The floor of a time is one lookup in a
+//! `HashMap` of as many names in the same process: what the memory of this
+//! machine asks of whoever finds one thing among so many. The floor of a
+//! growth is the growth of that lookup.
 
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use hulynet_coordinator::registry::{Action, Input, Registry, RegistryConfig, Time, Token};
-use hulynet_protocol::{
-    AgentId, Call, ClientId, ContainerId, Endpoint, GetOptions, Kind, Labels, Registration, Uuid,
+use anyhow::{Context, ensure};
+use serde_json::{Map, Value};
+
+use crate::{
+    measure::Measure,
+    network_of_one::{Network, Size},
 };
-
-use crate::measure::Measure;
 
 /// The name of this benchmark.
 pub(crate) const NAME: &str = "registry";
@@ -15,155 +22,92 @@ pub(crate) const NAME: &str = "registry";
 /// The most bytes that a container may take.
 const AIM_BYTES: f64 = 400.0;
 
-/// Operations of each timed measure.
-const TIMED: u64 = 50_000;
+const SMALL: Size = Size { agents: 10, clients: 100, containers: 10_000, labels: false };
+const LARGE: Size = Size { agents: 1_000, clients: 10_000, containers: 1_000_000, labels: false };
 
-struct Network {
-    registry: Registry,
-    now: Time,
-    tokens: u64,
-    kind: Kind,
-}
+/// What is measured of every size.
+const MEMORY: &str = "memory per container";
+const FLOOR: &str = "lookup in a map";
+const LOST: &str = "agent lost with 1,000 containers";
+const TIMES: [&str; 6] = [
+    "get of an existing container",
+    "release of a container that others hold",
+    "get that starts one",
+    "get by a label of its own",
+    "release of the last reference",
+    "ping",
+];
 
 /// Measures a small network and one a hundred times as large: 1,000 agents,
-/// 10,000 clients, 1,000,000 containers. The small one is the floor.
-pub(crate) fn run() -> Vec<Measure> {
-    let small = measure(10, 100, 10_000);
-    let large = measure(1_000, 10_000, 1_000_000);
-    let names = [
-        ("memory per container", "bytes"),
-        ("get of an existing container", "ns"),
-        ("get that starts one", "ns"),
-        ("release", "ns"),
-        ("ping", "ns"),
-        ("agent lost with 1,000 containers", "ms"),
+/// 10,000 clients, 1,000,000 containers.
+pub(crate) fn run() -> anyhow::Result<Vec<Measure>> {
+    let small = apart(SMALL)?;
+    let large = apart(LARGE)?;
+    let labelled = apart(Size { labels: true, ..LARGE })?;
+    let number = |of: &Map<String, Value>, name: &str| {
+        of.get(name).and_then(Value::as_f64).with_context(|| format!("{name} was not measured"))
+    };
+    let measure = |name: String, value, unit, floor, aim| Measure {
+        name: format!("{NAME}.{name}"),
+        value,
+        unit,
+        floor,
+        aim,
+        higher_is_better: false,
+    };
+    let mut measures = vec![
+        measure(MEMORY.to_owned(), number(&large, MEMORY)?, "bytes", None, Some(AIM_BYTES)),
+        measure(
+            format!("{MEMORY} with a common label and one of its own"),
+            number(&labelled, MEMORY)?,
+            "bytes",
+            None,
+            None,
+        ),
     ];
-    names
-        .iter()
-        .zip(large.into_iter().zip(small))
-        .map(|((name, unit), (value, floor))| Measure {
-            name: format!("{NAME}.{name}"),
-            value,
-            unit,
-            floor: Some(floor),
-            aim: (*unit == "bytes").then_some(AIM_BYTES),
-            higher_is_better: false,
-        })
-        .collect()
+    let floor = number(&large, FLOOR)?;
+    for name in TIMES {
+        let of = if name.contains("label") { &labelled } else { &large };
+        measures.push(measure(name.to_owned(), number(of, name)?, "ns", Some(floor), None));
+    }
+    measures.push(measure(LOST.to_owned(), number(&large, LOST)?, "ms", None, None));
+    let small_labelled = apart(Size { labels: true, ..SMALL })?;
+    let floor = floor / number(&small, FLOOR)?;
+    for name in TIMES {
+        let (one, other) =
+            if name.contains("label") { (&labelled, &small_labelled) } else { (&large, &small) };
+        let growth = number(one, name)? / number(other, name)?;
+        measures.push(measure(format!("growth: {name}"), growth, "times", Some(floor), None));
+    }
+    Ok(measures)
 }
 
-fn measure(agents: u64, clients: u64, containers: u64) -> [f64; 6] {
-    let mut network = Network::new(agents, clients);
-    let before = resident();
-    for number in 0..containers {
-        network.get(number % clients, number);
+/// Measures a network of one size in this process.
+pub(crate) fn measure(size: Size) -> Map<String, Value> {
+    let mut network = Network::new(size);
+    let mut measured = Map::new();
+    measured.insert(MEMORY.to_owned(), network.memory().into());
+    measured.insert(FLOOR.to_owned(), network.lookups().into());
+    let times = network.times();
+    for (name, time) in TIMES.into_iter().zip(times) {
+        measured.insert(name.to_owned(), time.into());
     }
-    let memory = (resident() - before) / containers as f64;
-
-    let existing = timed(|number| network.get(number * 7 % clients, number * 7919 % containers));
-    let starting = timed(|number| network.get(number % clients, containers + number));
-    let release = timed(|number| {
-        let id = network.id(containers + number);
-        network.ask(number % clients, Call::Release(id));
-    });
-    let ping = timed(|number| network.step(Input::ClientAlive(peer("c", number % clients))));
-    let began = Instant::now();
-    network.step(Input::ClientLeft(peer("a", 1)));
-    let lost = began.elapsed().as_secs_f64() * 1e3;
-    [memory, existing, starting, release, ping, lost]
+    measured.insert(LOST.to_owned(), network.agent_lost().into());
+    measured
 }
 
-fn timed(mut operation: impl FnMut(u64)) -> f64 {
-    let began = Instant::now();
-    (0..TIMED).for_each(&mut operation);
-    began.elapsed().as_secs_f64() * 1e9 / TIMED as f64
-}
-
-impl Network {
-    fn new(agents: u64, clients: u64) -> Self {
-        let config = RegistryConfig::default();
-        let now = Time::after_start(config.recovery_window + Duration::from_secs(1));
-        let registry = Registry::new(config, 1, Uuid::random);
-        let mut network = Self { registry, now, tokens: 0, kind: name(Kind::new("echo")) };
-        network.registry.handle_timeout(now);
-        for number in 0..clients {
-            network.join("c", number);
-        }
-        for number in 0..agents {
-            network.join("a", number);
-            let endpoint = Endpoint {
-                agent: name(AgentId::new(format!("agent-{number}"))),
-                address: Some(format!("10.0.0.1:{}", 1000 + number)),
-            };
-            let registration = Registration {
-                endpoint,
-                kinds: vec![network.kind.clone()],
-                labels: Labels::new(),
-                containers: Vec::new(),
-                load: hulynet_protocol::Load::default(),
-                offers: Vec::new(),
-            };
-            network.ask_as(peer("a", number), Call::Register(registration));
-        }
-        network
+/// Measures a network of one size in a process of its own.
+fn apart(size: Size) -> anyhow::Result<Map<String, Value>> {
+    let Size { agents, clients, containers, labels } = size;
+    let labelled = if labels { ", labelled" } else { "" };
+    eprintln!("· {agents} agents, {clients} clients, {containers} containers{labelled}");
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["registry", "--agents", &agents.to_string()]);
+    command.args(["--clients", &clients.to_string(), "--containers", &containers.to_string()]);
+    if labels {
+        command.arg("--labels");
     }
-
-    fn join(&mut self, prefix: &str, number: u64) {
-        let alive_timeout = Duration::from_secs(60);
-        let client = peer(prefix, number);
-        self.step(Input::ClientJoined { client, alive_timeout, resumed: false });
-    }
-
-    fn id(&self, number: u64) -> ContainerId {
-        ContainerId { kind: self.kind.clone(), uuid: name(Uuid::new(format!("echo:{number}"))) }
-    }
-
-    fn get(&mut self, client: u64, number: u64) {
-        let ContainerId { kind, uuid } = self.id(number);
-        let options = GetOptions { uuid: Some(uuid), ..GetOptions::default() };
-        self.ask(client, Call::Get { kind, options });
-    }
-
-    fn ask(&mut self, client: u64, call: Call) {
-        self.ask_as(peer("c", client), call);
-    }
-
-    fn ask_as(&mut self, client: ClientId, call: Call) {
-        self.tokens += 1;
-        self.step(Input::Request { client, token: Token(self.tokens), call });
-    }
-
-    /// Agents start at once whatever they are asked to.
-    fn step(&mut self, input: Input) {
-        let mut next = Some(input);
-        while let Some(input) = next.take() {
-            self.registry.handle(self.now, input);
-            while let Some(action) = self.registry.poll_action() {
-                if let Action::Start { agent, container, .. } = action {
-                    let (id, epoch) = (container.id, container.epoch);
-                    next = Some(Input::Started { agent, id, epoch, result: Ok(()) });
-                }
-            }
-        }
-    }
-}
-
-fn peer(prefix: &str, number: u64) -> ClientId {
-    name(ClientId::new(format!("{prefix}-{number}")))
-}
-
-/// Names of this benchmark are valid; one that is not ends it.
-fn name<T, E: std::fmt::Display>(made: Result<T, E>) -> T {
-    made.unwrap_or_else(|error| {
-        eprintln!("{error}");
-        std::process::exit(1)
-    })
-}
-
-/// Bytes of this process that are in memory.
-fn resident() -> f64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| {
-        text.split_whitespace().nth(1).and_then(|pages| pages.parse::<f64>().ok())
-    });
-    pages.unwrap_or(f64::NAN) * 4096.0
+    let output = command.stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "the measuring process ended with {}", output.status);
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
