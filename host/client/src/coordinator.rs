@@ -177,12 +177,14 @@ async fn serve(
                 *known = Some(server);
                 until = None;
                 // Also when it still knew us: what it relayed meanwhile is lost,
-                // and the connections that this was for have ended there.
+                // and the connections that this was for have ended there. Watchers
+                // first: one that begins once calls can be made needs no second
+                // snapshot.
+                shared.watchers.restart();
                 shared.connections.renew_path(&Path::Proxied, || {
                     shared.coordinator.set(peer, State::Joined);
                 });
                 shared.held.update(|table| table.joined(resumed));
-                shared.watchers.restart();
             }
             Some(PeerEvent::Lost { reason }) => {
                 tracing::warn!(address = peer.address(), %reason, "the coordinator is lost");

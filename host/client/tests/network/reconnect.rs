@@ -174,6 +174,19 @@ async fn a_watch_begins_with_a_snapshot_and_asks_for_another_after_a_gap() {
     coordinator.until(|world| world.seen.last().is_some_and(|seen| seen == "unwatch")).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_begins_as_the_client_joins_gets_one_snapshot() {
+    let coordinator = Fake::start(Role::Coordinator).await;
+    for _ in 0..50 {
+        let client = client(&[&coordinator]).await;
+        let mut watch = soon(client.watch()).await.unwrap();
+        assert!(matches!(soon(watch.next()).await, Some(WatchEvent::Snapshot(_))));
+        let (id, events) = (client.id(), Event::Network(vec![change(1)]));
+        coordinator.server.event(id, events, bytes::Bytes::new()).unwrap();
+        assert_eq!(soon(watch.next()).await, Some(WatchEvent::Change(change(1))));
+    }
+}
+
 #[tokio::test]
 async fn a_watch_survives_a_restart_of_the_coordinator() {
     let coordinator = Fake::start(Role::Coordinator).await;
