@@ -106,7 +106,7 @@ impl Registry {
                 None => self.nowhere(&serving, &id, &tried),
             };
         }
-        self.choose(&id, affinity.as_deref(), &tried, &[])
+        self.choose(&id, affinity.as_deref(), &tried, |_, _| false)
     }
 
     /// Whose shared container of the kind comes next. An agent without room
@@ -118,32 +118,26 @@ impl Registry {
         wishes: Option<&Affinity>,
     ) -> Choice {
         let id = ContainerId { kind: kind.clone(), uuid: uuid.clone() };
-        let sharing: Vec<AgentId> = self
-            .agents
-            .serving(kind)
-            .iter()
-            .filter(|agent| {
-                let full = self.agents.get(agent).is_some_and(|a| a.load.intake == Intake::Full);
-                full && self.containers.shared(agent, kind).is_some()
-            })
-            .cloned()
-            .collect();
-        self.choose(&id, wishes, &BTreeSet::new(), &sharing)
+        let shares = |registry: &Self, agent: &AgentId| {
+            registry.agents.get(agent).is_some_and(|agent| agent.load.intake == Intake::Full)
+                && registry.containers.shared(agent, kind).is_some()
+        };
+        self.choose(&id, wishes, &BTreeSet::new(), shares)
     }
 
-    /// `allowed` are chosen whatever stands in their way.
+    /// Those that are `allowed` are chosen whatever stands in their way.
     fn choose(
         &mut self,
         id: &ContainerId,
         wishes: Option<&Affinity>,
         tried: &BTreeSet<AgentId>,
-        allowed: &[AgentId],
+        allowed: impl Fn(&Self, &AgentId) -> bool,
     ) -> Choice {
         let count = self.agents.serving(&id.kind).len();
         let draws = (self.random.below(count), self.random.below(count));
         let serving = self.agents.serving(&id.kind);
         let free =
-            |agent: &AgentId| allowed.contains(agent) || self.obstacle(agent, id, tried).is_none();
+            |agent: &AgentId| self.obstacle(agent, id, tried).is_none() || allowed(self, agent);
         let distance = |agent: &AgentId| {
             wishes.and_then(|wishes| Some(wishes.distance(self.agents.get(agent)?)))
         };
