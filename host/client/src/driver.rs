@@ -40,8 +40,8 @@ fn perform(shared: &Arc<Shared>, calls: &Arc<Semaphore>, action: Action) {
         Action::Released { token } => shared.held.released(token),
         Action::Moved(record) => shared.connections.moved(&record),
         Action::Unused(address) => shared.agents.close(&address),
-        Action::Reclaim { id, options } => {
-            let call = Call::Reclaim { id: id.clone(), options };
+        Action::Reclaim { id, epoch, options } => {
+            let call = Call::Reclaim { id: id.clone(), epoch, options };
             spawn(shared, calls, call, move |shared, result| reclaimed(shared, &id, result));
         }
         Action::Release(id) => {

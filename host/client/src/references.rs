@@ -48,6 +48,8 @@ pub enum Action {
     Reclaim {
         /// The container.
         id: ContainerId,
+        /// The newest activation that is known.
+        epoch: Epoch,
         /// How to start it again if it is not live.
         options: GetOptions,
     },
@@ -359,7 +361,8 @@ impl References {
             select: Selector::default(),
             ..entry.options.clone()
         };
-        self.actions.push_back(Action::Reclaim { id: id.clone(), options });
+        let epoch = entry.record.epoch;
+        self.actions.push_back(Action::Reclaim { id: id.clone(), epoch, options });
     }
 
     fn begin_release(&mut self, id: &ContainerId) {
@@ -374,7 +377,7 @@ impl References {
     /// Takes a record over unless it is older than the known one.
     fn learn(&mut self, record: ContainerRecord) {
         let Some(entry) = self.entries.get_mut(&record.id) else { return };
-        if record.epoch < entry.record.epoch && !mutant(Mutant::BelievesOldNews) {
+        if record.epoch < entry.record.epoch {
             return;
         }
         let moved = record.epoch != entry.record.epoch || record.endpoint != entry.record.endpoint;

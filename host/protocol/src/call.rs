@@ -48,6 +48,10 @@ pub struct Registration {
     /// offers them. The first agent that offers one runs it, the others wait
     /// in order.
     pub offers: Vec<ContainerId>,
+    /// Its lease ended since a coordinator confirmed its containers: they may
+    /// live elsewhere, and it serves none of them before it is told that it
+    /// may.
+    pub doubtful: bool,
 }
 
 /// One live activation, as an agent reports it.
@@ -70,6 +74,11 @@ pub struct Registered {
     /// How long the agent's lease lasts without a ping, in milliseconds. The
     /// agent stops serving at two thirds of it.
     pub lease_ms: u32,
+    /// For a doubtful registration while the coordinator does not know yet who
+    /// else comes back: in how many milliseconds the agent is to register
+    /// again. Until then it serves nothing of what it brought. 0 when all that
+    /// is not to end is confirmed.
+    pub doubt_ms: u32,
 }
 
 /// The coordinator asks an agent to start a container.
@@ -152,6 +161,9 @@ pub enum Call {
     Reclaim {
         /// The container.
         id: ContainerId,
+        /// The newest activation that the client knows: an older one is not
+        /// what it held.
+        epoch: Epoch,
         /// Its labels, in case that it must be started again.
         options: GetOptions,
     },

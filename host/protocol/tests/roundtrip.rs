@@ -229,14 +229,16 @@ fn registration() -> impl Strategy<Value = Registration> {
     let activation = (container_id(), epoch(), labels())
         .prop_map(|(id, epoch, labels)| Activation { id, epoch, labels });
     let offers = vec(container_id(), 0..4);
-    (endpoint(), vec(kind(), 0..4), labels(), vec(activation, 0..4), load(), offers).prop_map(
-        |(endpoint, kinds, labels, containers, load, offers)| Registration {
+    let containers = vec(activation, 0..4);
+    (endpoint(), vec(kind(), 0..4), labels(), containers, load(), offers, any::<bool>()).prop_map(
+        |(endpoint, kinds, labels, containers, load, offers, doubtful)| Registration {
             endpoint,
             kinds,
             labels,
             containers,
             load,
             offers,
+            doubtful,
         },
     )
 }
@@ -266,7 +268,11 @@ fn call() -> impl Strategy<Value = Call> {
         (agent_id(), vec((container_id(), epoch()), 0..4), load())
             .prop_map(|(agent, containers, load)| Call::Ended { agent, containers, load }),
         (kind(), options()).prop_map(|(kind, options)| Call::Get { kind, options }),
-        (container_id(), options()).prop_map(|(id, options)| Call::Reclaim { id, options }),
+        (container_id(), epoch(), options()).prop_map(|(id, epoch, options)| Call::Reclaim {
+            id,
+            epoch,
+            options
+        }),
         container_id().prop_map(Call::Release),
         Just(Call::Agents),
         Just(Call::Kinds),
@@ -289,8 +295,8 @@ fn call() -> impl Strategy<Value = Call> {
 fn reply() -> impl Strategy<Value = Reply> {
     let snapshot = (any::<u64>(), vec(agent_record(), 0..3), vec(container_record(), 0..3))
         .prop_map(|(revision, agents, containers)| Snapshot { revision, agents, containers });
-    let registered = (vec((container_id(), epoch()), 0..4), any::<u32>())
-        .prop_map(|(terminate, lease_ms)| Registered { terminate, lease_ms });
+    let registered = (vec((container_id(), epoch()), 0..4), any::<u32>(), any::<u32>())
+        .prop_map(|(terminate, lease_ms, doubt_ms)| Registered { terminate, lease_ms, doubt_ms });
     prop_oneof![
         Just(Reply::Done),
         registered.prop_map(Reply::Registered),

@@ -68,6 +68,7 @@ impl Network {
                 containers: Vec::new(),
                 load: Load::default(),
                 offers: Vec::new(),
+                doubtful: false,
             };
             let register = network.request(peer("a", number), Call::Register(registration));
             network.step(register);

@@ -37,14 +37,10 @@ pub enum Mutant {
     NoEpochCheck,
     /// The agent serves what it was told to end.
     ServesRetired,
-    /// The agent obeys orders of an older epoch.
-    ObeysStaleOrders,
-    /// A report that is answered late renews the lease that ended.
-    LateRenewal,
+    /// An agent whose lease ended brings its containers back as if it had not.
+    Undoubting,
     /// The client does not hold again what a coordinator forgot.
     NoReclaim,
-    /// The client believes older news of a container.
-    BelievesOldNews,
     /// The client does not confirm a get that a release overtook.
     UnconfirmedGet,
 }

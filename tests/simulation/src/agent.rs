@@ -85,9 +85,9 @@ impl World {
                 agent.membership.changed();
             }
         }
-        let Some(ask) = agent.membership.ask() else { return };
+        let Some(ask) = agent.membership.ask(local) else { return };
         let (call, pending) = match ask {
-            Ask::Register => {
+            Ask::Register { doubtful } => {
                 let address = Some(agent.address.clone());
                 let call = Call::Register(Registration {
                     endpoint: Endpoint { agent: agent.id.clone(), address },
@@ -96,6 +96,7 @@ impl World {
                     containers: agent.table.activations(),
                     load: Default::default(),
                     offers: Vec::new(),
+                    doubtful,
                 });
                 (call, Pending::Register(local))
             }
@@ -123,8 +124,10 @@ impl World {
         match (pending, result) {
             (Pending::Register(sent), Ok(Reply::Registered(registered))) => {
                 let lease = Duration::from_millis(registered.lease_ms.into());
-                agent.membership.registered(sent, lease);
+                let doubt = Duration::from_millis(registered.doubt_ms.into());
+                agent.membership.registered(local, sent, lease, doubt);
                 ended = agent.table.retire(&registered.terminate);
+                agent.table.doubt(agent.membership.is_doubtful());
                 agent.table.serve_until(agent.membership.serves_until());
             }
             (Pending::Report(sent), Ok(_)) => {

@@ -50,7 +50,7 @@ pub(crate) struct Job {
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     Get(Ticket, Kind, Box<GetOptions>),
-    Reclaim(ContainerId),
+    Reclaim(ContainerId, Epoch),
     Release(ContainerId),
     Once,
     Watch,
@@ -191,14 +191,18 @@ impl World {
                 }
             }
             (What::Get(ticket, ..), _) => client.references.get_failed(ticket),
-            (What::Reclaim(id), Ok(Reply::Container(record))) => {
+            (What::Reclaim(id, held), Ok(Reply::Container(record))) => {
+                let given = record.epoch;
                 client.references.reclaimed(local, &id, Ok(record));
+                if given < held {
+                    self.fail("client", format!("{id} went back from {held} to {given}"));
+                }
             }
-            (What::Reclaim(id), Ok(_)) => {
+            (What::Reclaim(id, _), Ok(_)) => {
                 let error = NetworkError::refused(ErrorKind::Protocol, "out of place");
                 client.references.reclaimed(local, &id, Err(error));
             }
-            (What::Reclaim(id), Err(error)) => {
+            (What::Reclaim(id, _), Err(error)) => {
                 client.references.reclaimed(local, &id, Err(error));
             }
             (What::Release(id), _) => client.references.released(&id),
@@ -238,9 +242,9 @@ impl World {
             let Some(action) = action else { break };
             self.note(|| format!("client {peer} > {action:?}"));
             match action {
-                Action::Reclaim { id, options } => {
-                    let call = Call::Reclaim { id: id.clone(), options };
-                    self.job(peer, What::Reclaim(id), call, true);
+                Action::Reclaim { id, epoch, options } => {
+                    let call = Call::Reclaim { id: id.clone(), epoch, options };
+                    self.job(peer, What::Reclaim(id, epoch), call, true);
                 }
                 Action::Release(id) => {
                     self.job(peer, What::Release(id.clone()), Call::Release(id), true);

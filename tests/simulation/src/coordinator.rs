@@ -28,12 +28,16 @@ pub(crate) struct Coordinator {
     orders: BTreeMap<u64, Order>,
     /// The connection and the request that each token answers, and since when.
     pub(crate) tokens: BTreeMap<u64, (u64, u64, u64)>,
+    /// What it gave out last of each container.
+    pub(crate) newest: BTreeMap<ContainerId, Epoch>,
     wake: u64,
 }
 
 struct Session {
     connection: Option<u64>,
     heard: u64,
+    /// It was heard after its hello: the welcome arrived.
+    known: bool,
 }
 
 /// An order to an agent in progress.
@@ -79,6 +83,7 @@ impl Coordinator {
             owners: BTreeMap::new(),
             orders: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            newest: BTreeMap::new(),
             wake: u64::MAX,
         }
     }
@@ -95,7 +100,7 @@ impl World {
         let Some(node) = &mut self.coordinator else { return };
         if let Message::Hello(client) = message {
             let session = node.sessions.get_mut(&client);
-            let resumed = session.is_some();
+            let resumed = session.as_ref().is_some_and(|session| session.known);
             match session {
                 Some(session) => {
                     session.heard = now;
@@ -107,7 +112,8 @@ impl World {
                     }
                 }
                 None => {
-                    let session = Session { connection: Some(connection), heard: now };
+                    let session =
+                        Session { connection: Some(connection), heard: now, known: false };
                     node.sessions.insert(client.clone(), session);
                 }
             }
@@ -126,6 +132,7 @@ impl World {
         };
         if let Some(session) = node.sessions.get_mut(&client) {
             session.heard = now;
+            session.known = true;
         }
         match message {
             Message::Ping => {

@@ -22,7 +22,7 @@ pub const ALL: &[Mutant] = &[
     Mutant::ServesRetired,
     Mutant::NoEpochCheck,
     Mutant::NoReclaim,
-    Mutant::BelievesOldNews,
+    Mutant::Undoubting,
 ];
 
 /// How a defect was found.

@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use hulynet_agent_table::Located;
 use hulynet_bus::{Request, Responder};
 use hulynet_protocol::{
-    Call, Caller, ClientId, ConnectionId, ContainerCall, ErrorKind, NetworkError, Reply, Target,
+    Call, Caller, ClientId, ConnectionId, ContainerCall, ContainerId, Epoch, ErrorKind,
+    NetworkError, Reply, Target,
 };
 
 use super::{core::Core, sink::Route};
@@ -58,10 +60,11 @@ pub(super) async fn answer(core: Arc<Core>, route: Route, request: Request) {
 /// A request to a container.
 async fn container(core: &Core, call: ContainerCall, payload: Bytes, mut responder: Responder) {
     let located = core.table().locate(Instant::now(), &call.target);
-    let container = match located {
-        Ok(located) => located.container,
+    let Located { container, epoch } = match located {
+        Ok(located) => located,
         Err(error) => return responder.reply(Err(error)),
     };
+    let id = call.target.id;
     let time = if call.send { core.unattended() } else { responder.remaining() };
     let incoming = Incoming {
         operation: call.operation,
@@ -80,28 +83,35 @@ async fn container(core: &Core, call: ContainerCall, payload: Bytes, mut respond
         answer = container.request(incoming) => answer,
         () = responder.cancelled() => Err(NetworkError::maybe_processed(
             ErrorKind::DeadlineExceeded,
-            format!("the container {} did not answer in time", call.target.id),
+            format!("the container {} did not answer in time", id),
         )),
     };
     // A process that was stopped for longer than its lease gives nothing out
     // when it goes on.
-    let answer = answer.and_then(|answer| core.table().confirm(Instant::now()).map(|()| answer));
+    let answer =
+        answer.and_then(|answer| core.table().confirm(Instant::now(), &id, epoch).map(|()| answer));
     match answer {
         Ok(Answer::Payload(payload)) => responder.reply(Ok((Reply::Payload, payload))),
-        Ok(Answer::Chunks(chunks)) => stream(core, chunks, responder).await,
+        Ok(Answer::Chunks(chunks)) => stream(core, &id, epoch, chunks, responder).await,
         Err(error) => responder.reply(Err(error)),
     }
 }
 
 /// Passes the chunks of an answer on, at the pace of the receiver.
-async fn stream(core: &Core, mut chunks: Chunks, responder: Responder) {
+async fn stream(
+    core: &Core,
+    id: &ContainerId,
+    epoch: Epoch,
+    mut chunks: Chunks,
+    responder: Responder,
+) {
     let mut sender = responder.stream();
     loop {
         let chunk = tokio::select! {
             chunk = chunks.next() => chunk,
             () = sender.cancelled() => return,
         };
-        if let Err(error) = core.table().confirm(Instant::now()) {
+        if let Err(error) = core.table().confirm(Instant::now(), id, epoch) {
             return sender.finish(Err(error));
         }
         match chunk {

@@ -106,11 +106,13 @@ impl Link {
         loop {
             self.ask();
             let fence_at = self.membership.serves_until().filter(|_| !self.fenced);
+            let ask_at = self.membership.next_timeout();
             tokio::select! {
                 biased;
                 () = sleep_until(fence_at.unwrap_or_else(Instant::now).into()), if fence_at.is_some() => {
                     self.fence();
                 }
+                () = sleep_until(ask_at.unwrap_or_else(Instant::now).into()), if ask_at.is_some() => {}
                 answer = answered(&mut self.asked) => self.answered(answer),
                 event = self.events.recv() => self.event(event),
                 Some((id, epoch)) = self.endings.recv() => self.membership.ended(id, epoch),
@@ -196,11 +198,12 @@ impl Link {
 
     /// Begins the next call, if one is due and none is in progress.
     fn ask(&mut self) {
-        let Some(ask) = self.membership.ask() else { return };
+        let sent = Instant::now();
+        let Some(ask) = self.membership.ask(sent) else { return };
         let peer = self.peer.borrow().clone();
         let timeout = self.settings.alive_timeout;
         let answer = match ask {
-            Ask::Register => {
+            Ask::Register { doubtful } => {
                 // Of one moment, and locked once: two guards in one expression
                 // would wait for each other.
                 let (containers, load) = {
@@ -214,6 +217,7 @@ impl Link {
                     containers,
                     load,
                     offers: self.offers.clone(),
+                    doubtful,
                 });
                 register(peer, registration, timeout).boxed()
             }
@@ -223,18 +227,20 @@ impl Link {
                 report(peer, Call::Ended { agent, containers, load }, timeout).boxed()
             }
         };
-        self.asked = Some(Asked { sent: Instant::now(), answer });
+        self.asked = Some(Asked { sent, answer });
     }
 
     fn answered(&mut self, (sent, answer): (Instant, Result<Answered, NetworkError>)) {
         match answer {
             Ok(Answered::Registered(registered)) => {
                 let lease = Duration::from_millis(registered.lease_ms.into());
-                self.membership.registered(sent, lease);
+                let doubt = Duration::from_millis(registered.doubt_ms.into());
+                self.membership.registered(Instant::now(), sent, lease, doubt);
                 // What lives elsewhere is not served even for a moment, nor asked.
                 self.core.retire(&registered.terminate);
+                self.core.table().doubt(self.membership.is_doubtful());
                 self.serve();
-                tracing::info!(kinds = ?self.core.kinds(), "registered");
+                tracing::info!(kinds = ?self.core.kinds(), ?doubt, "registered");
             }
             Ok(Answered::Reported) => {
                 self.membership.reported(Instant::now(), sent);

@@ -3,7 +3,10 @@
 //! The lease is renewed by every answered call, counted from the moment at
 //! which the call was sent: the coordinator cannot have counted from earlier.
 //! Two thirds of it after the last renewal the agent stops serving, before the
-//! coordinator may start its containers elsewhere.
+//! coordinator may start its containers elsewhere. From then on its containers
+//! are in doubt, until a coordinator confirms them. One that was just started
+//! cannot: the agent with the newer activation may come back after this one.
+//! It says when it can, and the agent registers again.
 
 use std::time::{Duration, Instant};
 
@@ -23,6 +26,10 @@ pub struct Membership {
     beat: bool,
     asking: bool,
     lease: Option<(Instant, Duration)>,
+    /// The lease ended since the containers were last confirmed.
+    doubtful: bool,
+    /// When a coordinator will know whose the containers are.
+    settled_at: Option<Instant>,
     ended: Vec<(ContainerId, Epoch)>,
 }
 
@@ -30,7 +37,10 @@ pub struct Membership {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Introduce the agent and what it runs.
-    Register,
+    Register {
+        /// What it runs may live elsewhere.
+        doubtful: bool,
+    },
     /// Tell which containers ended, perhaps none: that renews the lease.
     Report(Vec<(ContainerId, Epoch)>),
 }
@@ -75,28 +85,46 @@ impl Membership {
     /// The next call, one at a time; each is followed by
     /// [`Membership::registered`], [`Membership::reported`] or
     /// [`Membership::failed`].
-    pub fn ask(&mut self) -> Option<Ask> {
-        if self.asking || !self.joined || !(self.beat || self.register) {
+    pub fn ask(&mut self, now: Instant) -> Option<Ask> {
+        let settled = self.settled_at.is_some_and(|at| at <= now);
+        if self.asking || !self.joined || !(self.beat || self.register || settled) {
             return None;
         }
         self.asking = true;
         self.beat = false;
-        if self.register || !self.registered {
+        if self.register || !self.registered || settled {
             self.register = false;
+            self.settled_at = None;
+            self.doubtful |= self.is_over(now) && !mutant(Mutant::Undoubting);
             // The registration tells what still runs.
             self.ended.clear();
-            return Some(Ask::Register);
+            return Some(Ask::Register { doubtful: self.doubtful });
         }
         let count = self.ended.len().min(REPORTED);
         self.beat = self.ended.len() > count;
         Some(Ask::Report(self.ended.drain(..count).collect()))
     }
 
-    /// A registration, sent at `sent`, was accepted.
-    pub fn registered(&mut self, sent: Instant, lease: Duration) {
+    /// A registration, sent at `sent`, was accepted. `doubt` is how long the
+    /// coordinator needs to know whose the containers are; zero when it knows.
+    pub fn registered(&mut self, now: Instant, sent: Instant, lease: Duration, doubt: Duration) {
         self.asking = false;
         self.registered = true;
         self.lease = Some((sent, lease));
+        self.doubtful &= !doubt.is_zero();
+        self.settled_at = self.doubtful.then(|| now + doubt);
+    }
+
+    /// Whether the containers that the agent brought may live elsewhere.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful
+    }
+
+    /// When [`Membership::ask`] wants to be called though nothing happened.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.settled_at.filter(|_| self.joined && !self.asking)
     }
 
     /// A report, sent at `sent`, was accepted. It renews no lease that is over
@@ -104,7 +132,7 @@ impl Membership {
     /// and only a registration tells which.
     pub fn reported(&mut self, now: Instant, sent: Instant) {
         self.asking = false;
-        if self.serves_until().is_some_and(|until| until <= now) && !mutant(Mutant::LateRenewal) {
+        if self.is_over(now) {
             self.registered = false;
             self.beat = true;
         } else if let Some((renewed, _)) = &mut self.lease {
@@ -125,6 +153,10 @@ impl Membership {
     pub fn serves_until(&self) -> Option<Instant> {
         self.lease.map(|(renewed, lease)| renewed + lease * 2 / 3)
     }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.serves_until().is_some_and(|until| until <= now)
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +166,7 @@ mod tests {
     use super::*;
 
     const LEASE: Duration = Duration::from_secs(3);
+    const REGISTER: Ask = Ask::Register { doubtful: false };
 
     fn id() -> ContainerId {
         ContainerId { kind: Kind::new("echo").unwrap(), uuid: Uuid::new("a").unwrap() }
@@ -142,8 +175,8 @@ mod tests {
     fn member(now: Instant) -> Membership {
         let mut membership = Membership::default();
         membership.joined(false);
-        assert_eq!(membership.ask(), Some(Ask::Register));
-        membership.registered(now, LEASE);
+        assert_eq!(membership.ask(Instant::now()), Some(REGISTER));
+        membership.registered(now, now, LEASE, Duration::ZERO);
         membership
     }
 
@@ -151,11 +184,11 @@ mod tests {
     fn nothing_is_asked_without_a_connection_or_twice_at_a_time() {
         let mut membership = Membership::default();
         membership.beat();
-        assert_eq!(membership.ask(), None);
+        assert_eq!(membership.ask(Instant::now()), None);
         membership.joined(false);
-        assert_eq!(membership.ask(), Some(Ask::Register));
+        assert_eq!(membership.ask(Instant::now()), Some(REGISTER));
         membership.beat();
-        assert_eq!(membership.ask(), None);
+        assert_eq!(membership.ask(Instant::now()), None);
     }
 
     #[test]
@@ -164,7 +197,7 @@ mod tests {
         let mut membership = member(now);
         assert_eq!(membership.serves_until(), Some(now + Duration::from_secs(2)));
         membership.beat();
-        assert_eq!(membership.ask(), Some(Ask::Report(vec![])));
+        assert_eq!(membership.ask(Instant::now()), Some(Ask::Report(vec![])));
         membership.reported(now, now + Duration::from_secs(1));
         assert_eq!(membership.serves_until(), Some(now + Duration::from_secs(3)));
     }
@@ -174,10 +207,10 @@ mod tests {
         let now = Instant::now();
         let mut membership = member(now);
         membership.beat();
-        assert_eq!(membership.ask(), Some(Ask::Report(vec![])));
+        assert_eq!(membership.ask(Instant::now()), Some(Ask::Report(vec![])));
         membership.reported(now + LEASE, now + Duration::from_secs(1));
         assert_eq!(membership.serves_until(), Some(now + Duration::from_secs(2)));
-        assert_eq!(membership.ask(), Some(Ask::Register));
+        assert_eq!(membership.ask(now + LEASE), Some(Ask::Register { doubtful: true }));
     }
 
     #[test]
@@ -185,11 +218,14 @@ mod tests {
         let now = Instant::now();
         let mut membership = member(now);
         membership.ended(id(), Epoch::default());
-        assert_eq!(membership.ask(), Some(Ask::Report(vec![(id(), Epoch::default())])));
+        assert_eq!(
+            membership.ask(Instant::now()),
+            Some(Ask::Report(vec![(id(), Epoch::default())]))
+        );
         membership.failed();
         assert_eq!(membership.serves_until(), Some(now + Duration::from_secs(2)));
         membership.beat();
-        assert_eq!(membership.ask(), Some(Ask::Register));
+        assert_eq!(membership.ask(Instant::now()), Some(REGISTER));
     }
 
     #[test]
@@ -197,18 +233,56 @@ mod tests {
         let mut membership = member(Instant::now());
         membership.lost();
         membership.joined(true);
-        assert_eq!(membership.ask(), Some(Ask::Report(vec![])));
+        assert_eq!(membership.ask(Instant::now()), Some(Ask::Report(vec![])));
         membership.reported(Instant::now(), Instant::now());
         membership.lost();
         membership.joined(false);
-        assert_eq!(membership.ask(), Some(Ask::Register));
+        assert_eq!(membership.ask(Instant::now()), Some(REGISTER));
     }
 
     #[test]
     fn changed_kinds_are_registered_at_once() {
         let mut membership = member(Instant::now());
-        assert_eq!(membership.ask(), None);
+        assert_eq!(membership.ask(Instant::now()), None);
         membership.changed();
-        assert_eq!(membership.ask(), Some(Ask::Register));
+        assert_eq!(membership.ask(Instant::now()), Some(REGISTER));
+    }
+
+    #[test]
+    fn containers_of_an_agent_whose_lease_ended_are_in_doubt_until_they_are_confirmed() {
+        let now = Instant::now();
+        let mut membership = member(now);
+        let doubt = Duration::from_secs(1);
+        membership.lost();
+        membership.joined(false);
+        let mut sent = now + LEASE;
+        assert_eq!(membership.ask(sent), Some(Ask::Register { doubtful: true }));
+        membership.registered(sent, sent, LEASE, doubt);
+        assert!(membership.is_doubtful());
+        assert_eq!(membership.next_timeout(), Some(sent + doubt));
+        // Another coordinator: its word is awaited, too.
+        membership.lost();
+        assert_eq!(membership.next_timeout(), None);
+        membership.joined(false);
+        assert_eq!(membership.ask(sent), Some(Ask::Register { doubtful: true }));
+        membership.registered(sent, sent, LEASE, doubt);
+        assert_eq!(membership.ask(sent), None);
+        sent += doubt;
+        assert_eq!(membership.ask(sent), Some(Ask::Register { doubtful: true }));
+        membership.registered(sent, sent, LEASE, Duration::ZERO);
+        assert!(!membership.is_doubtful());
+        assert_eq!(membership.next_timeout(), None);
+    }
+
+    #[test]
+    fn an_agent_that_was_never_fenced_has_nothing_in_doubt() {
+        let now = Instant::now();
+        let mut membership = member(now);
+        membership.lost();
+        membership.joined(false);
+        assert_eq!(membership.ask(now), Some(REGISTER));
+        membership.registered(now, now, LEASE, Duration::from_secs(3));
+        assert!(!membership.is_doubtful());
+        assert_eq!(membership.next_timeout(), None);
     }
 }

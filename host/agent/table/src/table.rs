@@ -38,6 +38,8 @@ struct Running<C> {
     container: C,
     /// The coordinator wants it to end, because the container lives elsewhere.
     retired: bool,
+    /// It may live elsewhere: no coordinator confirmed it since the lease ended.
+    doubtful: bool,
 }
 
 /// A container that may be talked to.
@@ -95,11 +97,11 @@ impl<C: Clone> Table<C> {
         epoch: Epoch,
     ) -> Result<Decision<C>, NetworkError> {
         self.check_lease(now)?;
-        if epoch.term < self.term && !mutant(Mutant::ObeysStaleOrders) {
+        if epoch.term < self.term {
             return Err(stale(id, epoch, Epoch { term: self.term, counter: 0 }));
         }
         match self.containers.get(&id.uuid) {
-            Some(entry) if entry.activation.epoch > epoch && !mutant(Mutant::ObeysStaleOrders) => {
+            Some(entry) if entry.activation.epoch > epoch => {
                 Err(stale(id, epoch, entry.activation.epoch))
             }
             Some(entry) if entry.activation.epoch == epoch => {
@@ -121,7 +123,7 @@ impl<C: Clone> Table<C> {
     /// A container was begun.
     pub fn insert(&mut self, activation: Activation, container: C) {
         self.term = self.term.max(activation.epoch.term);
-        let entry = Running { activation, container, retired: false };
+        let entry = Running { activation, container, retired: false, doubtful: false };
         self.containers.insert(entry.activation.id.uuid.clone(), entry);
     }
 
@@ -156,6 +158,12 @@ impl<C: Clone> Table<C> {
                     ),
                 )
             })?;
+        if entry.doubtful {
+            return Err(NetworkError::not_processed(
+                ErrorKind::Unavailable,
+                format!("{}; the coordinator is about to know", may_live_elsewhere(&target.id)),
+            ));
+        }
         let live = entry.activation.epoch;
         match target.epoch {
             Some(epoch) if epoch != live && !mutant(Mutant::NoEpochCheck) => {
@@ -220,20 +228,34 @@ impl<C: Clone> Table<C> {
         theirs.into_iter().filter_map(|id| Some((id.clone(), self.detach(&id, peer)?))).collect()
     }
 
-    /// Whether an answer may still be given: the agent may have been stopped, or
-    /// cut off, while it was worked out.
+    /// Whether an answer of this activation may still be given: the agent may
+    /// have been stopped, or cut off, while it was worked out.
     ///
     /// # Errors
-    /// `Unavailable`, maybe processed, when the lease is over.
-    pub fn confirm(&self, now: Instant) -> Result<(), NetworkError> {
-        if self.serves_until.is_none_or(|until| now < until) {
+    /// `Unavailable`, maybe processed, when the lease is over or was.
+    pub fn confirm(
+        &self,
+        now: Instant,
+        id: &ContainerId,
+        epoch: Epoch,
+    ) -> Result<(), NetworkError> {
+        let found = self.containers.get(&id.uuid);
+        let doubtful = found.is_some_and(|e| e.activation.epoch == epoch && e.doubtful);
+        if self.serves_until.is_none_or(|until| now < until) && !doubtful {
             return Ok(());
         }
         Err(NetworkError::maybe_processed(
             ErrorKind::Unavailable,
-            "the agent lost its coordinator while the container worked on the request, so the \
-             container may live elsewhere",
+            format!("{}; what it answered is not given out", may_live_elsewhere(id)),
         ))
+    }
+
+    /// Whether all that runs now may live elsewhere, since the lease ended.
+    /// Such containers are not served; what is started from now on is.
+    pub fn doubt(&mut self, doubtful: bool) {
+        for entry in self.containers.values_mut() {
+            entry.doubtful = doubtful;
+        }
     }
 
     /// It may serve until then: its own clock decides, so that a process that
@@ -315,6 +337,10 @@ impl<C: Clone> Table<C> {
         };
         Err(NetworkError::not_processed(ErrorKind::Unavailable, reason))
     }
+}
+
+fn may_live_elsewhere(id: &ContainerId) -> String {
+    format!("the agent lost its coordinator, so the container {id} may live elsewhere")
 }
 
 fn stale(id: &ContainerId, named: Epoch, live: Epoch) -> NetworkError {

@@ -99,7 +99,7 @@ fn answer(request: Request, tell: &mpsc::UnboundedSender<(ClientId, Told)>) {
             let terminate = registration.containers.iter().filter(elsewhere);
             let terminate = terminate.map(|moved| (moved.id.clone(), moved.epoch)).collect();
             told.push(Told::Registered(registration));
-            Reply::Registered(Registered { terminate, lease_ms: LEASE_MS })
+            Reply::Registered(Registered { terminate, lease_ms: LEASE_MS, doubt_ms: 0 })
         }
         Call::Ended { containers, .. } => {
             told.extend(containers.into_iter().map(|(id, epoch)| Told::Ended(id, epoch)));

@@ -42,14 +42,19 @@ fn held() -> References {
     table
 }
 
+/// Of the activation that [`get`] brought.
 fn reclaim(uuid: &str) -> Action {
+    reclaim_after(uuid, 1)
+}
+
+fn reclaim_after(uuid: &str, counter: u64) -> Action {
     let options = GetOptions {
         uuid: Some(Uuid::new(uuid).unwrap()),
         labels: Labels::from([("l".to_owned(), uuid.to_owned())]),
         extra: b"extra".to_vec(),
         ..GetOptions::default()
     };
-    Action::Reclaim { id: id(uuid), options }
+    Action::Reclaim { id: id(uuid), epoch: record(uuid, counter, "host:1").epoch, options }
 }
 
 fn release(uuid: &str) -> Action {
@@ -223,10 +228,13 @@ fn an_address_is_left_with_the_last_container_that_lives_there() {
     let mut table = held();
     get(&mut table, "b");
     table.observe(&Change::ContainerUpdated(record("a", 2, "host:2")));
-    assert_eq!(actions(&mut table), [Action::Moved(record("a", 2, "host:2")), reclaim("a")]);
+    assert_eq!(
+        actions(&mut table),
+        [Action::Moved(record("a", 2, "host:2")), reclaim_after("a", 2)]
+    );
     table.observe(&Change::ContainerUpdated(record("b", 2, "host:2")));
     let moved = Action::Moved(record("b", 2, "host:2"));
-    assert_eq!(actions(&mut table), [unused(), moved, reclaim("b")]);
+    assert_eq!(actions(&mut table), [unused(), moved, reclaim_after("b", 2)]);
 }
 
 #[test]
@@ -275,7 +283,7 @@ fn who_asks_where_a_released_container_lives_is_answered() {
 fn news_of_another_activation_has_the_container_held_again() {
     let mut table = held();
     table.observe(&Change::ContainerUpdated(record("a", 2, "host:2")));
-    assert!(actions(&mut table).contains(&reclaim("a")));
+    assert!(actions(&mut table).contains(&reclaim_after("a", 2)));
     table.observe(&Change::ContainerUpdated(record("a", 2, "host:2")));
     assert_eq!(actions(&mut table), []);
 }

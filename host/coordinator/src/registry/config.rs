@@ -9,10 +9,14 @@ use super::placement::Placement;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryConfig {
     /// How long after the coordinator's start a container that a client claims
-    /// waits for its agent to bring it back. Longer makes a container less
-    /// likely to run twice for a moment, shorter brings back sooner what was
-    /// lost together with the coordinator. Default 3 s, the usual alive
-    /// timeout: every living agent registers again within it.
+    /// waits for its agent to bring it back, and an agent that lost the
+    /// coordinator before for too long waits with what it brought. No agent's
+    /// lease is longer than that, so none serves on from before when it is
+    /// over. Longer spares agents that are hard to reach, shorter brings back
+    /// sooner what was lost together with the coordinator. The same for all
+    /// coordinators of a network. Zero, for networks whose coordinator is
+    /// never replaced, waits for nothing. Default 3 s, the usual alive timeout:
+    /// every living agent registers again within it.
     pub recovery_window: Duration,
     /// How long a container without references is kept. Longer saves starts,
     /// shorter saves memory. Default 5 s.

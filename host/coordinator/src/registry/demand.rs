@@ -49,8 +49,7 @@ impl Registry {
             self.timers.cancel(&timer);
         } else if !self.timers.is_set(&timer) {
             // Clients may need the recovery window to claim what they held.
-            let from = self.now.max(self.recovery_ends);
-            self.timers.set(timer, from + self.config.unused_timeout);
+            self.timers.set(timer, self.after_recovery() + self.config.unused_timeout);
         }
     }
 
@@ -123,22 +122,6 @@ impl Registry {
             State::Starting(_) => self.start_timed_out(uuid),
             State::Running(_) => self.begin_to_end(uuid),
             State::Terminating(..) => self.ask_to_end(uuid),
-        }
-    }
-
-    /// Who did not come back by now does not come.
-    pub(crate) fn recovery_ended(&mut self) {
-        self.ended.clear();
-        for uuid in self.containers.all_vacant() {
-            let Some(container) = self.containers.get(&uuid) else { continue };
-            if let State::Vacant { last, recovering: true } = *container.state() {
-                self.enter_state(&uuid, State::Vacant { last, recovering: false });
-                if self.is_wanted(&uuid) {
-                    self.start(&uuid);
-                } else {
-                    self.settle(&uuid);
-                }
-            }
         }
     }
 }

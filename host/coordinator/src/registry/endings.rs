@@ -118,6 +118,7 @@ impl Registry {
     /// soon after its start; any other is removed.
     pub(crate) fn ended(&mut self, uuid: &Uuid, cause: Cause) {
         self.answer_ends(uuid);
+        self.remember_place(uuid);
         let Some(container) = self.containers.get(uuid) else { return };
         let last = container.state().epoch();
         let held = !container.holders.is_empty() || self.offers.is_offered(&container.id);

@@ -2,8 +2,8 @@
 
 use hulynet_mutants::{Mutant, mutant};
 use hulynet_protocol::{
-    Change, ClientId, ContainerId, GetOptions, Kind, Labels, NetworkError, Reason, Reply, Retry,
-    Target, Uuid,
+    Change, ClientId, ContainerId, Epoch, GetOptions, Kind, Labels, NetworkError, Reason, Reply,
+    Retry, Target, Uuid,
 };
 
 use super::{
@@ -53,7 +53,7 @@ impl Registry {
         };
         let mut wanted = Container::vacant(ContainerId { kind, uuid }, &labels, extra);
         wanted.affinity = affinity;
-        if named && self.now < self.recovery_ends {
+        if named && self.is_recovering() {
             wanted = wanted.recovering();
         }
         self.want(wanted, waiter);
@@ -105,15 +105,17 @@ impl Registry {
         client: ClientId,
         token: Token,
         id: ContainerId,
+        epoch: Epoch,
         options: GetOptions,
     ) {
         if let Err(error) = validate::options(&options) {
             return self.answer(token, Err(error));
         }
+        self.held_before(&id, epoch);
         let uuid = id.uuid.clone();
         let mut wanted = Container::vacant(id, &options.labels, options.extra);
         wanted.affinity = Affinity::new(options.near, options.avoid);
-        if self.now < self.recovery_ends {
+        if self.is_recovering() {
             wanted = wanted.recovering();
         }
         // An agent that brought it back could not bring what only clients know.
@@ -208,9 +210,8 @@ impl Registry {
     pub(crate) fn remove(&mut self, uuid: &Uuid) {
         self.timers.cancel(&Timer::Container(uuid.clone()));
         let Some(container) = self.containers.remove(uuid) else { return };
-        if self.now < self.recovery_ends {
-            self.ended.insert(uuid.clone(), container.state().epoch());
-        }
+        self.moving.remove(uuid);
+        self.note_epoch(uuid, container.state().epoch());
         if container.announced && !mutant(Mutant::MergedEvents) {
             self.events.push(Change::ContainerRemoved {
                 epoch: container.state().epoch(),

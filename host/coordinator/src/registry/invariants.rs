@@ -87,6 +87,10 @@ impl Registry {
             };
             require(owned, &format!("{timer:?} belongs to nobody"))?;
         }
+        for uuid in self.moving.keys() {
+            let known = self.containers.get(uuid).is_some();
+            require(known, &format!("{uuid} moves and does not exist"))?;
+        }
         self.containers.iter().try_for_each(|container| {
             let id = &container.id;
             if let Some(place) = container.state().place() {
@@ -96,6 +100,12 @@ impl Registry {
                 )?;
                 require(place.epoch <= self.epoch, &format!("{id} has an epoch of the future"))?;
             }
+            let moves = container.announced
+                && matches!(container.state(), State::Vacant { .. } | State::Starting(_));
+            require(
+                moves == self.moving.contains_key(&id.uuid),
+                &format!("what a snapshot tells of {id} is not what watchers were told"),
+            )?;
             let wanted = !container.holders.is_empty()
                 || self.waiters.any(&id.uuid, |_| true)
                 || self.offers.is_offered(id);

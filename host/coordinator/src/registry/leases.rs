@@ -31,6 +31,16 @@ impl Registry {
         self.timers.set(Timer::Lease(client), self.now + lease);
     }
 
+    /// The lease that an agent is told. It serves for two thirds of it when it
+    /// loses its coordinator, and the next one waits for it no longer than the
+    /// recovery window.
+    pub(crate) fn agents_lease(&self, peer: &Client) -> Duration {
+        match self.config.recovery_window {
+            Duration::ZERO => peer.lease,
+            window => peer.lease.min(window),
+        }
+    }
+
     /// Renews a lease. The timer stays where it is and looks when it fires.
     pub(crate) fn client_alive(&mut self, client: &ClientId) {
         if let Some(client) = self.clients.get_mut(client) {

@@ -16,6 +16,7 @@
 //! | `starts`, `endings`, `strays` | the life of an activation |
 //! | `drains` | agents that take no new containers because an operator wants it so |
 //! | `registration` | agents that come, come back and go |
+//! | `recovery` | what a coordinator that was just started may believe |
 //! | `events`, `records`, `explain` | what watchers, lists and operators are told |
 //! | `selection` | containers by their labels |
 //! | `routes` | where a proxied request goes |
@@ -43,6 +44,7 @@ mod offers;
 mod packed;
 mod placement;
 mod records;
+mod recovery;
 mod references;
 mod registration;
 mod routes;
@@ -65,7 +67,7 @@ use std::{
 };
 
 use hulynet_protocol::{
-    AgentId, Call, ClientId, ContainerId, Epoch, Load, NetworkError, NetworkEvent, Reply,
+    AgentId, Call, ClientId, ContainerId, Endpoint, Epoch, Load, NetworkError, NetworkEvent, Reply,
     StartContainer, Uuid,
 };
 
@@ -81,6 +83,7 @@ use containers::Containers;
 use events::Events;
 use offers::Offers;
 use placement::Random;
+use recovery::Recovery;
 use strays::Strays;
 use timers::{Timer, Timers};
 use waiters::Waiters;
@@ -214,10 +217,7 @@ pub enum Action {
 pub struct Registry {
     config: RegistryConfig,
     now: Time,
-    /// Until then claimed containers wait for their agents.
-    recovery_ends: Time,
-    /// The last activations of containers that ended in the recovery window.
-    ended: BTreeMap<Uuid, Epoch>,
+    recovery: Recovery,
     /// The epoch of the newest activation.
     epoch: Epoch,
     uuids: Box<dyn FnMut() -> Uuid + Send>,
@@ -231,6 +231,8 @@ pub struct Registry {
     clients: Clients,
     waiters: Waiters,
     events: Events,
+    /// Where announced containers were that run nowhere now.
+    moving: BTreeMap<Uuid, (Endpoint, Epoch)>,
     timers: Timers,
     actions: VecDeque<Action>,
 }
@@ -250,8 +252,7 @@ impl Registry {
         Self {
             config,
             now: Time::default(),
-            recovery_ends,
-            ended: BTreeMap::new(),
+            recovery: Recovery::new(recovery_ends),
             epoch: Epoch { term, counter: 0 },
             uuids: Box::new(uuids),
             random: Random::new(term),
@@ -263,6 +264,7 @@ impl Registry {
             clients: Clients::default(),
             waiters: Waiters::default(),
             events: Events::default(),
+            moving: BTreeMap::new(),
             timers,
             actions: VecDeque::new(),
         }
@@ -343,7 +345,7 @@ impl Registry {
                 self.reported_ended(&client, token, &agent, containers, load);
             }
             Call::Get { kind, options } => self.get(client, token, kind, options),
-            Call::Reclaim { id, options } => self.reclaim(client, token, id, options),
+            Call::Reclaim { id, epoch, options } => self.reclaim(client, token, id, epoch, options),
             Call::Release(id) => self.release(&client, token, &id),
             Call::Terminate { target, force } => self.terminate(client, token, &target, force),
             Call::Drain { agent, drain } => self.drain(token, agent, drain),

@@ -212,7 +212,8 @@ impl Registry {
     /// itself: when it is heard again, or lost.
     fn fenced(&self, agent: &Agent) -> Option<Time> {
         let peer = self.clients.get(&agent.peer)?;
-        (peer.expires.since(self.now) <= peer.lease / 3).then_some(peer.expires)
+        let silent = peer.lease.saturating_sub(peer.expires.since(self.now));
+        (silent >= self.agents_lease(peer) * 2 / 3).then_some(peer.expires)
     }
 
     /// The reported load, grown with the containers since; when that says

@@ -45,11 +45,39 @@ impl Registry {
         }
     }
 
+    /// A container as watchers know it: one that moves is where it was until
+    /// it runs elsewhere.
+    fn announced_record(&self, container: &Container) -> Option<ContainerRecord> {
+        let Some((endpoint, epoch)) = self.moving.get(&container.id.uuid).cloned() else {
+            return self.record(container);
+        };
+        Some(ContainerRecord {
+            id: container.id.clone(),
+            endpoint,
+            epoch,
+            state: ContainerState::Starting,
+            labels: container.labels.clone(),
+            holders: container.holders.len() as u64,
+        })
+    }
+
+    /// Remembers where watchers believe a container that leaves its place.
+    pub(crate) fn remember_place(&mut self, uuid: &Uuid) {
+        if let Some(container) = self.containers.get(uuid)
+            && container.announced
+            && !self.moving.contains_key(uuid)
+            && let Some(record) = self.record(container)
+        {
+            self.moving.insert(uuid.clone(), (record.endpoint, record.epoch));
+        }
+    }
+
     /// Tells watchers that a container runs, here and in this activation.
     pub(crate) fn announce(&mut self, uuid: &Uuid) {
         let Some(container) = self.containers.get(uuid) else { return };
         let Some(record) = self.record(container) else { return };
         let known = container.announced;
+        self.moving.remove(uuid);
         self.events.push(if known {
             Change::ContainerUpdated(record)
         } else {
@@ -97,7 +125,7 @@ impl Registry {
                 .containers
                 .iter()
                 .filter(|container| container.announced)
-                .filter_map(|container| self.record(container))
+                .filter_map(|container| self.announced_record(container))
                 .collect(),
         };
         self.events.watch(client);

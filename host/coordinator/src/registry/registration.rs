@@ -1,11 +1,14 @@
 //! Agents that come, come back, and go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use hulynet_mutants::{Mutant, mutant};
 use hulynet_protocol::{
-    Activation, AgentId, Change, ClientId, ContainerId, Epoch, Intake, Kind, Labels, Load, Reason,
-    Registered, Registration, Reply, Uuid,
+    AgentId, Change, ClientId, ContainerId, Epoch, Intake, Kind, Labels, Load, Reason, Registered,
+    Registration, Reply, Uuid,
 };
 
 use super::{
@@ -27,7 +30,8 @@ impl Registry {
         if let Err(error) = validate::registration(&registration) {
             return self.answer(token, Err(error));
         }
-        let Registration { endpoint, kinds, labels, containers, load, offers } = registration;
+        let Registration { endpoint, kinds, labels, containers, load, offers, doubtful } =
+            registration;
         let id = endpoint.agent.clone();
         let kinds: BTreeSet<Kind> = kinds.into_iter().collect();
         let agent = Agent {
@@ -41,6 +45,7 @@ impl Registry {
         self.insert_agent(agent);
 
         self.forget_strays(&id);
+        self.forget_returning(&id);
         let before = self.containers.on(&id);
         let mut brought = BTreeMap::new();
         let mut terminate = Vec::new();
@@ -49,13 +54,17 @@ impl Registry {
         {
             let (container, epoch) = (activation.id.clone(), activation.epoch);
             brought.insert(container.uuid.clone(), epoch);
-            if !self.adopt(&id, activation) {
+            if !self.adopt(&id, activation, doubtful) {
                 terminate.push((container, epoch));
             }
         }
-        let lease = self.clients.get(&client).map(|client| client.lease).unwrap_or_default();
-        let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
-        self.answer(token, Ok(Reply::Registered(Registered { terminate, lease_ms })));
+        let lease = self.clients.get(&client).map(|client| self.agents_lease(client));
+        let doubt = if doubtful { self.recovers_for() } else { Duration::ZERO };
+        let [lease_ms, doubt_ms] = [lease.unwrap_or_default(), doubt].map(|time| {
+            let rounded = time.as_micros().div_ceil(1000);
+            u32::try_from(rounded).unwrap_or(u32::MAX)
+        });
+        self.answer(token, Ok(Reply::Registered(Registered { terminate, lease_ms, doubt_ms })));
 
         for uuid in before {
             if self.is_missing(&uuid, &id, brought.get(&uuid)) {
@@ -90,7 +99,7 @@ impl Registry {
             Some(_) => {}
             None => {
                 let wanted = Container::vacant(id, &Labels::new(), Vec::new());
-                if self.now < self.recovery_ends {
+                if self.is_recovering() {
                     return self.containers.insert(wanted.recovering());
                 }
                 self.containers.insert(wanted);
@@ -135,59 +144,7 @@ impl Registry {
         self.agents.insert(agent);
     }
 
-    /// Takes an activation over from its agent; `false` when it must end,
-    /// because a newer one lives or its uuid belongs to another kind.
-    fn adopt(&mut self, agent: &AgentId, brought: Activation) -> bool {
-        let Activation { id, epoch, labels } = brought;
-        let uuid = id.uuid.clone();
-        let newest = epoch > self.epoch;
-        // An earlier coordinator may have had a faster clock.
-        self.epoch = self.epoch.max(epoch);
-        let place = Place { agent: agent.clone(), epoch };
-        let Some(known) = self.containers.get(&uuid) else {
-            if !newest && self.is_over(&uuid, epoch) {
-                return false;
-            }
-            self.containers.insert(Container::vacant(id, &labels, Vec::new()));
-            self.settle_at(&uuid, place);
-            return true;
-        };
-        if known.id.kind != id.kind || epoch < known.state().epoch() && !mutant(Mutant::OlderWins) {
-            return false;
-        }
-        let state = known.state().clone();
-        match state.place() {
-            Some(current) if *current == place => {
-                if matches!(state, State::Starting(_)) {
-                    self.run(&uuid);
-                }
-                true
-            }
-            Some(current) if current.epoch == epoch => false,
-            Some(current) => {
-                let current = current.clone();
-                if current.agent != *agent {
-                    self.end_stray(&current.agent, &id, current.epoch);
-                }
-                self.settle_at(&uuid, place);
-                true
-            }
-            None => {
-                self.settle_at(&uuid, place);
-                true
-            }
-        }
-    }
-
-    /// Whether an activation of a container that is not known is over for
-    /// certain. After the recovery window that is everything which an agent
-    /// brings late: what was wanted of it runs elsewhere or ran there and
-    /// ended, and epochs must not go back.
-    fn is_over(&self, uuid: &Uuid, epoch: Epoch) -> bool {
-        self.now >= self.recovery_ends || self.ended.get(uuid).is_some_and(|last| epoch <= *last)
-    }
-
-    fn settle_at(&mut self, uuid: &Uuid, place: Place) {
+    pub(crate) fn settle_at(&mut self, uuid: &Uuid, place: Place) {
         self.enter_state(uuid, State::Starting(place));
         if let Some(container) = self.containers.get_mut(uuid) {
             container.reason = Reason::Brought;
@@ -241,14 +198,18 @@ impl Registry {
     /// Nothing of a lost agent stays: what is wanted moves, the rest is
     /// removed.
     pub(crate) fn lose_agent(&mut self, agent: &AgentId) {
+        let there = self.containers.on(agent);
+        for uuid in &there {
+            self.remember_place(uuid);
+        }
         if self.agents.remove(agent).is_none() {
             return;
         }
         self.failing.forget(agent);
         self.forget_strays(agent);
+        self.forget_returning(agent);
         let withdrawn = self.offers.set(agent, &[]);
         self.events.push(Change::AgentRemoved(agent.clone()));
-        let there = self.containers.on(agent);
         for uuid in there.into_iter().filter(|_| !mutant(Mutant::StrandedReferences)) {
             self.ended(&uuid, Cause::AgentLost);
         }

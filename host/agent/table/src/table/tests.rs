@@ -199,13 +199,31 @@ fn an_answer_that_was_worked_out_while_the_lease_ended_is_not_given() {
     let now = Instant::now();
     table.serve_until(Some(now + Duration::from_secs(2)));
     assert!(table.locate(now, &target("a", None)).is_ok());
-    assert_eq!(table.confirm(now), Ok(()));
+    assert_eq!(table.confirm(now, &id("a"), epoch(3)), Ok(()));
     // The process was stopped meanwhile.
-    let error = table.confirm(now + Duration::from_secs(60)).unwrap_err();
+    let error = table.confirm(now + Duration::from_secs(60), &id("a"), epoch(3)).unwrap_err();
     assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::MaybeProcessed));
     // A shutdown lets its answers leave.
     table.close();
-    assert_eq!(table.confirm(now), Ok(()));
+    assert_eq!(table.confirm(now, &id("a"), epoch(3)), Ok(()));
+}
+
+#[test]
+fn containers_in_doubt_neither_take_requests_nor_answer_until_they_are_confirmed() {
+    let mut table = table();
+    let now = Instant::now();
+    table.doubt(true);
+    let error = table.locate(now, &target("a", Some(epoch(3)))).unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::NotProcessed));
+    let error = table.confirm(now, &id("a"), epoch(3)).unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::MaybeProcessed));
+    assert_eq!(table.activations().len(), 1);
+    // What the coordinator starts meanwhile is nobody else's.
+    table.insert(Activation { id: id("b"), epoch: epoch(4), labels: Labels::new() }, 2);
+    assert!(table.locate(now, &target("b", Some(epoch(4)))).is_ok());
+    table.doubt(false);
+    assert!(table.locate(now, &target("a", Some(epoch(3)))).is_ok());
+    assert_eq!(table.confirm(now, &id("a"), epoch(3)), Ok(()));
 }
 
 #[test]

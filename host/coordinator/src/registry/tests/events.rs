@@ -58,6 +58,31 @@ fn a_container_that_moves_is_announced_as_updated() {
 }
 
 #[test]
+fn a_snapshot_tells_of_a_container_that_moves_what_the_stream_told() {
+    let mut network = Network::new();
+    network.agent("a", &["echo"]);
+    network.join("c");
+    let before = network.run("c", "x");
+    watch(&mut network, "c");
+    // Nobody else serves the kind: it runs nowhere.
+    network.leave("a");
+    network.join("w");
+    let snapshot = watch(&mut network, "w");
+    let known: Vec<_> = snapshot
+        .containers
+        .iter()
+        .map(|record| (record.id.clone(), record.endpoint.address.as_deref(), record.epoch))
+        .collect();
+    assert_eq!(known, [(echo("x"), Some("a:3738"), before.epoch)]);
+    network.agent("b", &["echo"]);
+    assert_eq!(watch(&mut network, "c").containers, snapshot.containers);
+    network.placed();
+    let changes = network.take_changes();
+    assert_eq!(changes.last().map(String::as_str), Some("5 updated x b"));
+    assert_eq!(watch(&mut network, "c").containers[0].endpoint.agent, agent("b"));
+}
+
+#[test]
 fn removed_and_added_again_are_two_facts() {
     let mut network = Network::new();
     network.agent("a", &["echo"]);

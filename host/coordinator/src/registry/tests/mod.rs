@@ -10,6 +10,7 @@ mod faults_of_the_original;
 mod gets;
 mod leases;
 mod placement;
+mod recovery;
 mod registration;
 mod selectors;
 mod singletons;
@@ -237,7 +238,14 @@ impl Network {
     }
 
     fn reclaim(&mut self, name: &str, uuid: &str) -> Token {
-        self.ask(name, Call::Reclaim { id: echo(uuid), options: GetOptions::default() })
+        self.ask(
+            name,
+            Call::Reclaim {
+                id: echo(uuid),
+                epoch: Epoch::default(),
+                options: GetOptions::default(),
+            },
+        )
     }
 
     fn release(&mut self, name: &str, uuid: &str) {
@@ -316,6 +324,7 @@ fn registration(name: &str, kinds: &[&str], containers: Vec<Activation>) -> Call
         containers,
         load: Load::default(),
         offers: vec![],
+        doubtful: false,
     })
 }
 

@@ -201,7 +201,7 @@ fn a_claim_after_the_window_starts_the_container_with_its_labels() {
     network.agent("a", &["echo"]);
     network.join("c");
     let options = GetOptions { extra: vec![7], ..by_labels(&[("k", "v")]) };
-    let token = network.ask("c", Call::Reclaim { id: echo("x"), options });
+    let token = network.ask("c", Call::Reclaim { id: echo("x"), epoch: Epoch::default(), options });
     let asked = network.take_asked();
     let start = network.last_start.clone().unwrap();
     assert_eq!((start.labels, start.extra), (labels(&[("k", "v")]), vec![7]));
