@@ -21,6 +21,8 @@
 
 use std::collections::BTreeMap;
 
+use hulynet_mutants::{Mutant, mutant};
+
 /// How many answers a window keeps. Enough for all that a caller usually has in
 /// flight when its connection breaks.
 pub const WINDOW_ANSWERS: usize = 1024;
@@ -62,7 +64,7 @@ impl<P, A> Window<P, A> {
     /// What the number of a request that arrived is. Numbers begin at 1.
     #[must_use]
     pub fn arrival(&self, number: u64) -> Arrival<'_, A> {
-        if number > self.highest {
+        if number > self.highest || mutant(Mutant::RunsTwice) {
             Arrival::New
         } else if self.running.contains_key(&number) {
             Arrival::Joined

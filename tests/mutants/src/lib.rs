@@ -41,6 +41,20 @@ pub enum Mutant {
     Undoubting,
     /// The client does not hold again what a coordinator forgot.
     NoReclaim,
+    /// A get by uuid is answered with another container that starts.
+    AnyThatStarts,
+    /// Labels are never matched against containers that are there.
+    UnmatchedLabels,
+    /// A start that failed is the answer to later gets.
+    PoisonedStart,
+    /// Who waits for an agent that is lost waits for ever.
+    HangingRequests,
+    /// A kind is listed once for each agent that serves it.
+    DuplicateKinds,
+    /// Of the agents that offer a singleton only the first counts.
+    ForgottenStandby,
+    /// A request that is sent again after a reconnect runs again.
+    RunsTwice,
     /// The client does not confirm a get that a release overtook.
     UnconfirmedGet,
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hulynet_agent_table::{Ask, Decision, Membership, Table};
 use hulynet_protocol::{
-    Activation, AgentId, Call, Endpoint, Epoch, ErrorKind, Kind, Labels, NetworkError,
+    Activation, AgentId, Call, ContainerId, Endpoint, Epoch, ErrorKind, Kind, Labels, NetworkError,
     Registration, Reply, StartContainer, Target,
 };
 
@@ -18,6 +18,8 @@ pub(crate) struct Agent {
     pub(crate) id: AgentId,
     pub(crate) address: String,
     pub(crate) kinds: Vec<Kind>,
+    pub(crate) labels: Labels,
+    pub(crate) offers: Vec<ContainerId>,
     pub(crate) table: Table<u64>,
     membership: Membership,
     pub(crate) containers: BTreeMap<u64, Container>,
@@ -46,6 +48,8 @@ impl Agent {
             id: AgentId::new(name).unwrap(),
             address,
             kinds,
+            labels: Labels::new(),
+            offers: Vec::new(),
             table: Table::new(1000),
             membership: Membership::default(),
             containers: BTreeMap::new(),
@@ -92,17 +96,17 @@ impl World {
                 let call = Call::Register(Registration {
                     endpoint: Endpoint { agent: agent.id.clone(), address },
                     kinds: agent.kinds.clone(),
-                    labels: Labels::new(),
+                    labels: agent.labels.clone(),
                     containers: agent.table.activations(),
-                    load: Default::default(),
-                    offers: Vec::new(),
+                    load: agent.table.load(),
+                    offers: agent.offers.clone(),
                     doubtful,
                 });
                 (call, Pending::Register(local))
             }
             Ask::Report(containers) => {
-                let agent = agent.id.clone();
-                let call = Call::Ended { agent, containers, load: Default::default() };
+                let (agent, load) = (agent.id.clone(), agent.table.load());
+                let call = Call::Ended { agent, containers, load };
                 (call, Pending::Report(local))
             }
         };

@@ -4,11 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hulynet_coordinator::registry::{Action, Input, Time, Token};
 use hulynet_protocol::{
-    Call, Change, ClientId, ContainerId, ContainerRecord, ContainerState, Epoch, Kind,
+    Call, Change, ClientId, ContainerId, ContainerRecord, ContainerState, Epoch, GetOptions, Kind,
     NetworkEvent, Reply, Snapshot, Target,
 };
 
-use crate::{client::PATIENCE, coordinator::LEASE, link::Role, world::World};
+use crate::{
+    client::PATIENCE,
+    coordinator::LEASE,
+    link::Role,
+    plan::UUIDS,
+    world::{World, container, singleton},
+};
 
 /// What a watcher believes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +85,14 @@ impl World {
     }
 
     /// After every event: at most one activation of each container serves.
+    ///
+    /// An activation whose start was given up just before its coordinator
+    /// crashed is spared until the next one recovered: its agent, which was
+    /// never told, brings it back as its own. Epochs keep the two apart.
     pub(crate) fn check(&mut self) {
         self.check_answers();
+        let began = self.coordinator.as_ref().map(|node| node.began);
+        let recovers = self.restarts > 0 && began.is_none_or(|began| self.now - began < 4_000_000);
         let mut serving: BTreeMap<&ContainerId, (Epoch, usize)> = BTreeMap::new();
         let mut wrong = None;
         for (index, peer) in self.peers.iter().enumerate() {
@@ -94,7 +106,8 @@ impl World {
                 let epoch = container.activation.epoch;
                 let given = self.grants.get(id).is_some_and(|all| all.contains_key(&epoch));
                 let target = Target { id: id.clone(), epoch: Some(epoch) };
-                if !given || agent.table.locate(local, &target).is_err() {
+                let abandoned = recovers && self.abandoned.contains(&(id.clone(), epoch));
+                if !given || abandoned || agent.table.locate(local, &target).is_err() {
                     continue;
                 }
                 if let Some((other, there)) = serving.insert(id, (epoch, index)) {
@@ -115,6 +128,42 @@ impl World {
         });
         if let Some(token) = old {
             self.fail("ends", format!("the coordinator does not answer {token}"));
+        }
+    }
+
+    /// A get by labels is answered with one of the containers that run now.
+    pub(crate) fn expect_labelled(&mut self, token: u64, call: &Call) {
+        let Call::Get { kind, options } = call else { return };
+        if options.uuid.is_some() || options.labels.is_empty() {
+            return;
+        }
+        let mut running = self.records();
+        running.retain(|record| {
+            record.id.kind == *kind
+                && record.state == ContainerState::Running
+                && options.labels.iter().all(|pair| record.labels.iter().any(|has| has == pair))
+        });
+        let ids: Vec<ContainerId> = running.into_iter().map(|record| record.id).collect();
+        self.labelled = (token, ids);
+    }
+
+    pub(crate) fn check_labelled(&mut self, token: u64, given: &ContainerId) {
+        let (asked, running) = &self.labelled;
+        if *asked == token && !running.is_empty() && !running.contains(given) {
+            let what = format!("{given} was given though {running:?} run");
+            self.fail("labels", what);
+        }
+    }
+
+    /// Every container is asked for, and every get succeeds.
+    pub(crate) fn get_everything(&mut self) {
+        self.quiet = true;
+        let clients: Vec<usize> =
+            (0..self.peers.len()).filter(|peer| self.client(*peer).is_some()).collect();
+        for uuid in 0..UUIDS {
+            let ContainerId { kind, uuid: name } = container(uuid);
+            let options = GetOptions { uuid: Some(name), ..GetOptions::default() };
+            self.get(clients[uuid as usize % clients.len()], kind, options);
         }
     }
 
@@ -210,11 +259,7 @@ impl World {
                 return self.fail("count", what);
             }
         }
-        // A get by kind alone that is repeated after a lost answer takes another
-        // container; the first stays held until its client leaves.
-        let repeated =
-            |r: &ContainerRecord| r.labels.is_empty() && r.id.uuid.as_str().starts_with("made-");
-        let unused = records.iter().find(|r| !holders.contains_key(&r.id) && !repeated(r));
+        let unused = records.iter().find(|r| !holders.contains_key(&r.id) && r.id != singleton());
         if let Some(record) = unused {
             return self.fail("unused", format!("nobody holds {record:?}"));
         }
@@ -252,6 +297,11 @@ impl World {
         if let Some(what) = wrong {
             self.fail("stray", what);
         }
+        let single = records.iter().find(|record| record.id == singleton());
+        let runs = single.is_some_and(|record| record.state == ContainerState::Running);
+        if self.settings.has_singleton() != runs {
+            self.fail("singleton", format!("{single:?}"));
+        }
         let agents = match self.ask(Call::Agents) {
             Some(Reply::Agents(agents)) => agents.len(),
             _ => 0,
@@ -285,8 +335,7 @@ impl World {
             return;
         }
         let records = self.records();
-        let made = |r: &&ContainerRecord| !r.id.uuid.as_str().starts_with("made-");
-        if let Some(record) = records.iter().find(made) {
+        if let Some(record) = records.iter().find(|record| record.id != singleton()) {
             return self.fail("unused", format!("nobody holds {record:?}"));
         }
         self.check_agents(&records);

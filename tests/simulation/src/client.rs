@@ -10,13 +10,13 @@ use hulynet_client::{
     retry::{Attempts, Next, Repeat},
 };
 use hulynet_protocol::{
-    AgentId, Call, Change, ContainerId, Epoch, ErrorKind, GetOptions, Kind, NetworkError,
-    NetworkEvent, Reply, Target,
+    Call, Change, ContainerId, Epoch, ErrorKind, GetOptions, Kind, NetworkError, NetworkEvent,
+    Reply, Target,
 };
 
 use crate::{
     check::Mirror,
-    link::{Message, Pending, Role},
+    link::{Pending, Role},
     world::{Event, World},
 };
 
@@ -156,6 +156,12 @@ impl World {
         }
     }
 
+    /// Whether a job begins a watch: its answer is in order with the events.
+    pub(crate) fn is_watch(&mut self, peer: usize, number: u64) -> bool {
+        let job = self.client(peer).and_then(|client| client.jobs.get(&number));
+        job.is_some_and(|job| matches!(job.what, What::Watch))
+    }
+
     pub(crate) fn job_answered(
         &mut self,
         peer: usize,
@@ -190,7 +196,16 @@ impl World {
                     self.fail("get", format!("{kind} {options:?} was answered {}", record.id));
                 }
             }
-            (What::Get(ticket, ..), _) => client.references.get_failed(ticket),
+            (What::Get(ticket, kind, options), result) => {
+                client.references.get_failed(ticket);
+                // The uuid may have become another kind's.
+                if let Err(error) = result
+                    && error.kind != ErrorKind::InvalidArguments
+                    && self.quiet
+                {
+                    self.fail("get", format!("{kind} {options:?}: {error}"));
+                }
+            }
             (What::Reclaim(id, held), Ok(Reply::Container(record))) => {
                 let given = record.epoch;
                 client.references.reclaimed(local, &id, Ok(record));
@@ -225,11 +240,8 @@ impl World {
             .map(|(number, job)| (*number, job.asked))
             .collect();
         for (number, asked) in late {
-            if let Some(id) = asked
-                && let Some(connection) = self.peers[peer].connection
-            {
-                self.peers[peer].calls.remove(&id);
-                self.send_up(peer, connection, Message::Cancel { id });
+            if let Some(id) = asked {
+                self.give_up(peer, id);
             }
             let error = NetworkError::maybe_processed(ErrorKind::DeadlineExceeded, "late");
             self.job_done(peer, number, Err(error));
@@ -339,10 +351,10 @@ impl World {
         request.tried = record.epoch;
         let target = Target { id: request.id.clone(), epoch: Some(record.epoch) };
         let address = record.endpoint.address.clone().unwrap_or_default();
-        let agent: AgentId = record.endpoint.agent.clone();
         let life = self.peers[peer].life;
         let time = self.random.between(100, 5_000);
-        let event = Event::Direct { peer, life, number, address, agent, target };
+        let proxied = number.is_multiple_of(4);
+        let event = Event::Direct { peer, life, number, address, target, proxied };
         self.at(now + time, event);
     }
 

@@ -1,11 +1,17 @@
 //! The thin driver of the registry.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use hulynet_coordinator::registry::{Action, Input, Registry, RegistryConfig, Time, Token};
+use hulynet_bus::{Arrival, Window};
+use hulynet_coordinator::registry::{
+    Action, Input, Placement, Registry, RegistryConfig, Time, Token,
+};
 use hulynet_protocol::{
-    AgentId, Call, Change, ClientId, ContainerId, Epoch, ErrorKind, NetworkError, Reply, Target,
-    Uuid,
+    AgentId, Call, Change, ClientId, ContainerId, Epoch, ErrorKind, NetworkError, Reply, Retry,
+    Target, Uuid,
 };
 
 use crate::{
@@ -26,8 +32,10 @@ pub(crate) struct Coordinator {
     sessions: BTreeMap<ClientId, Session>,
     owners: BTreeMap<u64, ClientId>,
     orders: BTreeMap<u64, Order>,
-    /// The connection and the request that each token answers, and since when.
-    pub(crate) tokens: BTreeMap<u64, (u64, u64, u64)>,
+    /// The peer and the request that each token answers, and since when.
+    pub(crate) tokens: BTreeMap<u64, (ClientId, u64, u64)>,
+    /// The requests that it took in.
+    taken: BTreeSet<(ClientId, u64)>,
     /// What it gave out last of each container.
     pub(crate) newest: BTreeMap<ContainerId, Epoch>,
     wake: u64,
@@ -38,6 +46,7 @@ struct Session {
     heard: u64,
     /// It was heard after its hello: the welcome arrived.
     known: bool,
+    requests: Window<u64, Result<Reply, NetworkError>>,
 }
 
 /// An order to an agent in progress.
@@ -51,8 +60,9 @@ struct Order {
     deadline: u64,
 }
 
-pub(crate) fn config() -> RegistryConfig {
+pub(crate) fn config(placement: Placement) -> RegistryConfig {
     RegistryConfig {
+        placement,
         drain_deadline: Duration::from_secs(4),
         terminate_timeout: Duration::from_secs(2),
         start_timeout: Duration::from_secs(5),
@@ -67,14 +77,14 @@ fn lost(what: &str) -> NetworkError {
 }
 
 impl Coordinator {
-    pub(crate) fn new(now: u64, server: u64, clock: Clock) -> Self {
+    pub(crate) fn new(now: u64, server: u64, clock: Clock, placement: Placement) -> Self {
         let mut made = 0;
         let uuids = move || {
             made += 1;
             Uuid::new(format!("made-{server}-{made}")).unwrap()
         };
         Self {
-            registry: Registry::new(config(), server, uuids),
+            registry: Registry::new(config(placement), server, uuids),
             clock,
             began: now,
             server,
@@ -83,6 +93,7 @@ impl Coordinator {
             owners: BTreeMap::new(),
             orders: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            taken: BTreeSet::new(),
             newest: BTreeMap::new(),
             wake: u64::MAX,
         }
@@ -112,8 +123,12 @@ impl World {
                     }
                 }
                 None => {
-                    let session =
-                        Session { connection: Some(connection), heard: now, known: false };
+                    let session = Session {
+                        connection: Some(connection),
+                        heard: now,
+                        known: false,
+                        requests: Window::default(),
+                    };
                     node.sessions.insert(client.clone(), session);
                 }
             }
@@ -140,14 +155,33 @@ impl World {
                 self.input(Input::ClientAlive(client));
             }
             Message::Request { id, call } => {
+                let Some(session) = node.sessions.get(&client) else { return };
+                let ran = match session.requests.arrival(id) {
+                    Arrival::New => None,
+                    Arrival::Joined => return,
+                    Arrival::Finished(answer) => Some(answer.clone()),
+                    Arrival::Forgotten => Some(Err(lost("it may have been processed"))),
+                };
+                if let Some(result) = ran {
+                    let response = Message::Response { id, result: Box::new(result) };
+                    return self.send_down(connection, response);
+                }
                 let token = self.number();
                 let Some(node) = &mut self.coordinator else { return };
-                node.tokens.insert(token, (connection, id, now));
+                if let Some(session) = node.sessions.get_mut(&client) {
+                    session.requests.begin(id, token);
+                }
+                node.tokens.insert(token, (client.clone(), id, now));
+                if !node.taken.insert((client.clone(), id)) {
+                    self.fail("twice", format!("the request {id} of {client} ran twice"));
+                }
+                self.expect_labelled(token, &call);
                 self.input(Input::Request { client, token: Token(token), call: *call });
             }
             Message::Cancel { id } => {
-                let found = node.tokens.iter().find(|(_, t)| t.0 == connection && t.1 == id);
-                if let Some((token, _)) = found.map(|(token, t)| (*token, *t)) {
+                let token =
+                    node.sessions.get_mut(&client).and_then(|session| session.requests.cancel(id));
+                if let Some(token) = token {
                     node.tokens.remove(&token);
                     self.input(Input::Cancelled(Token(token)));
                 }
@@ -163,6 +197,9 @@ impl World {
 
     fn order_ended(&mut self, order: Order, result: Result<Reply, NetworkError>) {
         let Order { agent, id, epoch, start, .. } = order;
+        if start && result.as_ref().is_err_and(|error| error.retry == Retry::MaybeProcessed) {
+            self.abandoned.insert((id.clone(), epoch));
+        }
         let input = if start {
             Input::Started { agent, id, epoch, result: result.map(|_| ()) }
         } else {
@@ -172,7 +209,7 @@ impl World {
         self.input(input);
     }
 
-    /// Calls belong to one connection.
+    /// Orders belong to one connection.
     fn coordinator_loses_orders(&mut self, connection: u64) {
         let Some(node) = &mut self.coordinator else { return };
         let lost_ids: Vec<u64> = node
@@ -181,14 +218,6 @@ impl World {
             .filter(|(_, order)| order.connection == connection)
             .map(|(id, _)| *id)
             .collect();
-        let cancelled: Vec<u64> =
-            node.tokens.iter().filter(|(_, t)| t.0 == connection).map(|(t, _)| *t).collect();
-        for token in cancelled {
-            if let Some(node) = &mut self.coordinator {
-                node.tokens.remove(&token);
-            }
-            self.input(Input::Cancelled(Token(token)));
-        }
         for id in lost_ids {
             let order = self.coordinator.as_mut().and_then(|node| node.orders.remove(&id));
             if let Some(order) = order {
@@ -270,6 +299,15 @@ impl World {
     fn forget_session(&mut self, client: &ClientId) {
         let Some(node) = &mut self.coordinator else { return };
         let connection = node.sessions.remove(client).and_then(|session| session.connection);
+        let cancelled: Vec<u64> =
+            node.tokens.iter().filter(|(_, t)| t.0 == *client).map(|(t, _)| *t).collect();
+        for token in cancelled {
+            if let Some(node) = &mut self.coordinator {
+                node.tokens.remove(&token);
+            }
+            self.input(Input::Cancelled(Token(token)));
+        }
+        let Some(node) = &mut self.coordinator else { return };
         if let Some(connection) = connection {
             node.owners.remove(&connection);
             self.coordinator_loses_orders(connection);
@@ -306,9 +344,13 @@ impl World {
                 if let Ok(Reply::Container(record)) = &result {
                     let record = record.clone();
                     self.granted(&record);
+                    self.check_labelled(token.0, &record.id);
                 }
                 let Some(node) = &mut self.coordinator else { return };
-                if let Some((connection, id, _)) = node.tokens.remove(&token.0) {
+                let Some((client, id, _)) = node.tokens.remove(&token.0) else { return };
+                let Some(session) = node.sessions.get_mut(&client) else { return };
+                session.requests.finish(id, result.clone(), 100);
+                if let Some(connection) = session.connection {
                     self.send_down(connection, Message::Response { id, result: Box::new(result) });
                 }
             }

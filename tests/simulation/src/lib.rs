@@ -8,7 +8,9 @@
 //! |---|---|
 //! | `random` | numbers of a seed |
 //! | `plan` | what people and misfortune do, and when |
-//! | `world` | virtual time, and who hears what when |
+//! | `world` | virtual time, and what happens next |
+//! | `steps` | the plan's steps, done |
+//! | `transport` | how messages travel, connections break and peers come back |
 //! | `link` | connections and sessions between peers and the coordinator |
 //! | `coordinator`, `agent`, `client` | the thin drivers of what ships |
 //! | `check` | what must be true after every step, and in the end |
@@ -16,8 +18,10 @@
 //! | `mutants` | the deliberate defects that must be found |
 //!
 //! The transport is TCP: nothing is lost, doubled or reordered within one
-//! connection. What is lost is lost with its connection, orders are doubled
-//! next to each other, and different connections and tasks overtake.
+//! connection. What was under way when a connection broke is asked again over
+//! the next one, and the window of the bus keeps it from running twice; orders
+//! are doubled next to each other, and different connections and tasks
+//! overtake.
 
 #![allow(
     clippy::unwrap_used,
@@ -35,6 +39,8 @@ pub mod mutants;
 pub mod plan;
 mod random;
 pub mod shrink;
+mod steps;
+mod transport;
 mod world;
 
 pub use plan::Settings;

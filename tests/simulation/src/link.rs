@@ -72,8 +72,12 @@ pub(crate) struct Peer {
     pub(crate) cut_up: u64,
     pub(crate) cut_down: u64,
     pub(crate) paused: u64,
+    /// Messages to and from it take long before.
+    pub(crate) slow: u64,
     /// Calls to the coordinator in progress.
-    pub(crate) calls: BTreeMap<u64, Pending>,
+    pub(crate) calls: BTreeMap<u64, (Call, Pending)>,
+    /// Calls that were given up while there was no connection.
+    pub(crate) given_up: Vec<u64>,
 }
 
 pub(crate) enum Role {

@@ -23,6 +23,14 @@ pub const ALL: &[Mutant] = &[
     Mutant::NoEpochCheck,
     Mutant::NoReclaim,
     Mutant::Undoubting,
+    Mutant::UnconfirmedGet,
+    Mutant::AnyThatStarts,
+    Mutant::UnmatchedLabels,
+    Mutant::PoisonedStart,
+    Mutant::HangingRequests,
+    Mutant::DuplicateKinds,
+    Mutant::ForgottenStandby,
+    Mutant::RunsTwice,
 ];
 
 /// How a defect was found.

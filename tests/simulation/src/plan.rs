@@ -1,6 +1,8 @@
 //! What people and misfortune do, and when: drawn from the seed before the
 //! run, so that steps can be taken away without changing the others.
 
+use hulynet_coordinator::registry::Placement;
+
 use crate::random::Random;
 
 /// How large a run is.
@@ -22,6 +24,16 @@ impl Settings {
     pub fn new(seed: u64) -> Self {
         Self { seed, steps: 120, agents: 3, clients: 3 }
     }
+
+    /// How the coordinator of this run places containers.
+    pub(crate) fn placement(&self) -> Placement {
+        if self.seed.is_multiple_of(3) { Placement::LeastLoaded } else { Placement::RoundRobin }
+    }
+
+    /// Whether the agents of this run offer a singleton.
+    pub(crate) fn has_singleton(&self) -> bool {
+        self.seed.is_multiple_of(2)
+    }
 }
 
 /// One planned step.
@@ -42,6 +54,9 @@ pub enum What {
     GetWrongKind { client: usize, uuid: u64 },
     GetLabel { client: usize, label: u64 },
     GetAny { client: usize },
+    GetNear { client: usize, uuid: u64, near: bool },
+    GetSelected { client: usize, label: u64 },
+    DropAndGet { client: usize, which: u64 },
     Drop { client: usize, which: u64 },
     Request { client: usize, which: u64 },
     Terminate { client: usize, uuid: u64, force: bool },
@@ -54,6 +69,7 @@ pub enum What {
     Pause { peer: usize, time: u64 },
     PauseCoordinator { time: u64 },
     FailStarts { agent: usize, how: u64, time: u64 },
+    Slow { peer: usize, time: u64 },
     SlowStarts { agent: usize, time: u64 },
     NotYet { agent: usize, time: u64 },
     EndContainer { agent: usize, which: u64 },
@@ -91,9 +107,12 @@ fn request(random: &mut Random, settings: &Settings) -> What {
     let client = random.below(settings.clients as u64) as usize;
     let uuid = random.below(UUIDS);
     match random.below(100) {
-        0..32 => What::Get { client, uuid },
+        0..24 => What::Get { client, uuid },
+        24..28 => What::GetNear { client, uuid, near: random.chance(50) },
+        28..32 => What::DropAndGet { client, which: random.next() },
         32..36 => What::GetWrongKind { client, uuid },
-        36..44 => What::GetLabel { client, label: random.below(2) },
+        36..41 => What::GetLabel { client, label: random.below(2) },
+        41..44 => What::GetSelected { client, label: random.below(2) },
         44..48 => What::GetAny { client },
         48..68 => What::Drop { client, which: random.next() },
         68..90 => What::Request { client, which: random.next() },
@@ -123,7 +142,8 @@ fn fault(random: &mut Random, settings: &Settings) -> What {
         61..71 => What::Pause { peer, time },
         71..74 => What::PauseCoordinator { time: time.min(1_500_000) },
         74..83 => What::FailStarts { agent, how: random.below(3), time },
-        83..89 => What::SlowStarts { agent, time },
+        83..86 => What::Slow { peer, time },
+        86..89 => What::SlowStarts { agent, time },
         89..93 => What::NotYet { agent, time },
         _ => What::EndContainer { agent, which: random.next() },
     }

@@ -2,23 +2,22 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
     fmt::Write,
     time::Instant,
 };
 
 use hulynet_coordinator::registry::Input;
 use hulynet_protocol::{
-    AgentId, Call, ClientId, ContainerId, Epoch, ErrorKind, GetOptions, Kind, NetworkError, Reply,
-    Target, Uuid,
+    AgentId, ClientId, ContainerId, Epoch, ErrorKind, Kind, NetworkError, Reply, Target, Uuid,
 };
 
 use crate::{
     agent::Agent,
     client::Client,
-    coordinator::{Coordinator, LEASE_US},
-    link::{Clock, Connection, Message, Peer, Pending, Role},
-    plan::{self, Settings, Step, UUIDS, What},
+    coordinator::Coordinator,
+    link::{Clock, Connection, Message, Peer, Role},
+    plan::{self, Settings, Step, UUIDS},
     random::Random,
 };
 
@@ -66,16 +65,17 @@ pub(crate) enum Event {
     Started { peer: usize, life: u64, container: u64 },
     Ended { peer: usize, life: u64, container: u64 },
     Job { peer: usize, life: u64, job: u64 },
+    JobAnswered { peer: usize, life: u64, job: u64, result: Box<Result<Reply, NetworkError>> },
     ClientWakes { peer: usize, life: u64 },
-    Direct { peer: usize, life: u64, number: u64, address: String, agent: AgentId, target: Target },
+    Direct { peer: usize, life: u64, number: u64, address: String, target: Target, proxied: bool },
     DirectAnswer { peer: usize, life: u64, number: u64, result: Result<(), NetworkError> },
     RequestAgain { peer: usize, life: u64, number: u64, locate: bool },
 }
 
-struct Entry {
+pub(crate) struct Entry {
     /// Time, then class (messages before timers), then order.
     key: (u64, u8, u64),
-    event: Event,
+    pub(crate) event: Event,
 }
 
 impl PartialEq for Entry {
@@ -104,7 +104,7 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) random: Random,
     base: Instant,
-    queue: BinaryHeap<Reverse<Entry>>,
+    pub(crate) queue: BinaryHeap<Reverse<Entry>>,
     order: u64,
     numbers: u64,
     /// The number of the last call.
@@ -121,6 +121,12 @@ pub(crate) struct World {
     /// The newest epoch that was given out for each container, and its agent.
     pub(crate) grants: BTreeMap<ContainerId, BTreeMap<Epoch, AgentId>>,
     pub(crate) restarts: u64,
+    /// Activations whose start was given up and may have happened.
+    pub(crate) abandoned: BTreeSet<(ContainerId, Epoch)>,
+    /// Which containers answer the last get by labels, if any ran.
+    pub(crate) labelled: (u64, Vec<ContainerId>),
+    /// Misfortune is over for so long that every get succeeds.
+    pub(crate) quiet: bool,
     pub(crate) failure: Option<Failure>,
     events: u64,
     pub(crate) served: u64,
@@ -151,6 +157,11 @@ pub(crate) fn container(uuid: u64) -> ContainerId {
     }
 }
 
+/// What every agent offers in some runs.
+pub(crate) fn singleton() -> ContainerId {
+    ContainerId { kind: Kind::new("alpha").unwrap(), uuid: Uuid::new("singleton").unwrap() }
+}
+
 impl World {
     fn new(settings: Settings, steps: Vec<Step>, record: bool) -> Self {
         let mut world = Self {
@@ -171,6 +182,9 @@ impl World {
             late: BTreeMap::new(),
             grants: BTreeMap::new(),
             restarts: 0,
+            abandoned: BTreeSet::new(),
+            labelled: (0, Vec::new()),
+            quiet: false,
             failure: None,
             events: 0,
             served: 0,
@@ -199,17 +213,26 @@ impl World {
                 cut_up: 0,
                 cut_down: 0,
                 paused: 0,
+                slow: 0,
+                given_up: Vec::new(),
                 calls: BTreeMap::new(),
             });
         }
         world
     }
 
-    fn new_agent(&self, index: usize, name: u64) -> Agent {
+    pub(crate) fn new_agent(&self, index: usize, name: u64) -> Agent {
         // Every agent serves alpha, every other one beta.
         let kinds = if index.is_multiple_of(2) { &["alpha", "beta"][..] } else { &["alpha"] };
         let kinds = kinds.iter().map(|kind| Kind::new(kind).unwrap()).collect();
-        Agent::new(&format!("agent{index}-{name}"), format!("host{index}:1"), kinds)
+        let mut agent =
+            Agent::new(&format!("agent{index}-{name}"), format!("host{index}:1"), kinds);
+        let region = if index.is_multiple_of(2) { "eu" } else { "us" };
+        agent.labels = [("region".to_owned(), region.to_owned())].into();
+        if self.settings.has_singleton() {
+            agent.offers.push(singleton());
+        }
+        agent
     }
 
     fn run(&mut self) {
@@ -228,6 +251,8 @@ impl World {
         }
         self.until(end + 1);
         self.heal();
+        self.until(end + 30_000_000);
+        self.get_everything();
         self.until(end + 35_000_000);
         self.use_everything();
         self.until(end + 50_000_000);
@@ -274,6 +299,7 @@ impl World {
             | Event::Started { peer: p, .. }
             | Event::Ended { peer: p, .. }
             | Event::Job { peer: p, .. }
+            | Event::JobAnswered { peer: p, .. }
             | Event::ClientWakes { peer: p, .. }
             | Event::DirectAnswer { peer: p, .. }
             | Event::RequestAgain { peer: p, .. } => peer(*p),
@@ -322,7 +348,7 @@ impl World {
         }
     }
 
-    fn alive(&self, peer: usize, life: u64) -> bool {
+    pub(crate) fn alive(&self, peer: usize, life: u64) -> bool {
         self.peers[peer].alive && self.peers[peer].life == life
     }
 
@@ -371,7 +397,7 @@ impl World {
             Event::Revive { peer, same_name } => self.revive(peer, same_name),
             Event::AgentCallLate { peer, life, id } => {
                 if self.alive(peer, life)
-                    && let Some(pending) = self.peers[peer].calls.remove(&id)
+                    && let Some((_, pending)) = self.peers[peer].calls.remove(&id)
                 {
                     let error = NetworkError::maybe_processed(ErrorKind::DeadlineExceeded, "late");
                     self.agent_answered(peer, pending, Err(error));
@@ -384,9 +410,13 @@ impl World {
                 self.gone(peer, container);
             }
             Event::Job { peer, life, job } if self.alive(peer, life) => self.job_due(peer, job),
+            Event::JobAnswered { peer, life, job, result } if self.alive(peer, life) => {
+                self.job_answered(peer, job, *result);
+            }
             Event::ClientWakes { peer, life } if self.alive(peer, life) => self.client_wakes(peer),
-            Event::Direct { peer, life, number, address, agent, target } => {
-                self.direct(peer, life, number, &address, &agent, &target);
+            Event::Direct { peer, life, number, address, target, proxied } => {
+                let agent = if proxied { self.proxied(&target) } else { self.at_address(&address) };
+                self.direct(peer, life, number, agent, &target);
             }
             Event::DirectAnswer { peer, life, number, result } if self.alive(peer, life) => {
                 self.request_answered(peer, number, result);
@@ -398,9 +428,18 @@ impl World {
         }
     }
 
-    fn at_address(&self, address: &str) -> Option<usize> {
+    pub(crate) fn at_address(&self, address: &str) -> Option<usize> {
         self.peers.iter().position(|peer| match &peer.role {
             Role::Agent(agent) => peer.alive && agent.address == address,
+            Role::Client(_) => false,
+        })
+    }
+
+    /// Where the coordinator sends a request on.
+    fn proxied(&self, target: &Target) -> Option<usize> {
+        let route = self.coordinator.as_ref()?.registry.route(target).ok()?;
+        self.peers.iter().position(|peer| match &peer.role {
+            Role::Agent(agent) => peer.alive && peer.joined && agent.id == route.agent,
             Role::Client(_) => false,
         })
     }
@@ -411,12 +450,11 @@ impl World {
         peer: usize,
         life: u64,
         number: u64,
-        address: &str,
-        _agent: &AgentId,
+        agent: Option<usize>,
         target: &Target,
     ) {
         let time = self.random.between(100, 5_000);
-        let served = match self.at_address(address) {
+        let served = match agent {
             Some(index) => self.serve(index, target),
             None => Err(NetworkError::not_processed(ErrorKind::Unavailable, "no such host")),
         };
@@ -437,341 +475,14 @@ impl World {
         self.at(self.now + time, Event::DirectAnswer { peer, life, number, result });
     }
 
-    fn start_coordinator(&mut self) {
+    pub(crate) fn start_coordinator(&mut self) {
         if self.coordinator.is_none() {
             self.servers += 1;
             let rate = self.random.between(920, 1081);
             let clock = Clock::new(self.base, rate);
-            self.coordinator = Some(Coordinator::new(self.now, self.servers, clock));
+            self.coordinator =
+                Some(Coordinator::new(self.now, self.servers, clock, self.settings.placement()));
             self.coordinator_wakes();
-        }
-    }
-
-    fn delay(&mut self) -> u64 {
-        match self.random.below(100) {
-            0..90 => self.random.between(50, 3_000),
-            90..99 => self.random.between(3_000, 60_000),
-            _ => self.random.between(60_000, 600_000),
-        }
-    }
-
-    pub(crate) fn send_up(&mut self, peer: usize, connection: u64, message: Message) {
-        let delay = self.delay();
-        let at = self.now.max(self.peers[peer].cut_up) + delay;
-        let Some(found) = self.connections.get_mut(&connection) else { return };
-        found.last_up = at.max(found.last_up + 1);
-        let at = found.last_up;
-        self.at(at, Event::Up { connection, message });
-    }
-
-    pub(crate) fn send_down(&mut self, connection: u64, message: Message) {
-        let delay = self.delay();
-        let Some(found) = self.connections.get_mut(&connection) else { return };
-        let at = self.now.max(self.peers[found.peer].cut_down) + delay;
-        found.last_down = at.max(found.last_down + 1);
-        let at = found.last_down;
-        self.at(at, Event::Down { connection, message });
-    }
-
-    pub(crate) fn call(&mut self, peer: usize, call: Call, pending: Pending) {
-        let id = self.number();
-        self.last = id;
-        let Some(connection) = self.peers[peer].connection else { return };
-        self.peers[peer].calls.insert(id, pending);
-        self.send_up(peer, connection, Message::Request { id, call: Box::new(call) });
-    }
-
-    fn connect(&mut self, peer: usize) {
-        if self.coordinator.is_none() {
-            let life = self.peers[peer].life;
-            let time = self.random.between(50_000, 400_000);
-            return self.at(self.now + time, Event::Connect { peer, life });
-        }
-        let connection = self.number();
-        let now = self.now;
-        let node = &mut self.peers[peer];
-        let life = node.life;
-        let id = node.id.clone();
-        node.connection = Some(connection);
-        node.joined = false;
-        node.heard = now;
-        let found = Connection { peer, life, last_up: 0, last_down: 0 };
-        self.connections.insert(connection, found);
-        self.send_up(peer, connection, Message::Hello(id));
-    }
-
-    fn peer_hears(&mut self, connection: u64, message: Message) {
-        let Some(found) = self.connections.get(&connection).cloned() else { return };
-        let peer = found.peer;
-        if !self.alive(peer, found.life) || self.peers[peer].connection != Some(connection) {
-            return;
-        }
-        self.peers[peer].heard = self.now;
-        match message {
-            Message::Welcome { server, resumed } => {
-                // What is left was sent in a session that the server forgot.
-                if !resumed || server != self.peers[peer].server {
-                    self.end_calls(peer);
-                }
-                let resumed = resumed && server == self.peers[peer].server;
-                self.note(|| format!("peer {peer} joined, resumed {resumed}"));
-                let node = &mut self.peers[peer];
-                node.server = server;
-                node.joined = true;
-                match &mut node.role {
-                    Role::Agent(agent) => agent.joined(resumed),
-                    Role::Client(_) => self.client_joined(peer, resumed),
-                }
-            }
-            Message::AskHello if self.peers[peer].joined => {
-                self.peers[peer].joined = false;
-                let id = self.peers[peer].id.clone();
-                self.send_up(peer, connection, Message::Hello(id));
-            }
-            Message::Response { id, result } => {
-                if let Some(pending) = self.peers[peer].calls.remove(&id) {
-                    self.answered(peer, pending, *result);
-                }
-            }
-            Message::Request { id, call } => self.agent_ordered(peer, connection, id, *call),
-            Message::Events(events) => self.client_told(peer, &events),
-            _ => {}
-        }
-    }
-
-    fn answered(&mut self, peer: usize, pending: Pending, result: Result<Reply, NetworkError>) {
-        match pending {
-            Pending::Job(job) => self.job_answered(peer, job, result),
-            pending => self.agent_answered(peer, pending, result),
-        }
-    }
-
-    fn end_calls(&mut self, peer: usize) {
-        for (_, pending) in std::mem::take(&mut self.peers[peer].calls) {
-            let error = NetworkError::maybe_processed(ErrorKind::Unavailable, "lost");
-            self.answered(peer, pending, Err(error));
-        }
-    }
-
-    fn peer_lost(&mut self, peer: usize) {
-        self.note(|| format!("peer {peer} lost its connection"));
-        let node = &mut self.peers[peer];
-        node.connection = None;
-        node.joined = false;
-        let life = node.life;
-        if let Role::Agent(agent) = &mut node.role {
-            agent.lost();
-        }
-        self.end_calls(peer);
-        let time = self.random.between(20_000, 400_000);
-        self.at(self.now + time, Event::Connect { peer, life });
-    }
-
-    fn peer_ticks(&mut self, peer: usize) {
-        let node = &mut self.peers[peer];
-        if let Some(connection) = node.connection {
-            if self.now - node.heard >= LEASE_US {
-                self.peer_lost(peer);
-            } else if node.joined && self.now - node.pinged >= 1_000_000 {
-                node.pinged = self.now;
-                self.send_up(peer, connection, Message::Ping);
-            }
-        }
-        match self.peers[peer].role {
-            Role::Agent(_) => self.agent_ticks(peer),
-            Role::Client(_) => self.client_ticks(peer),
-        }
-    }
-
-    /// A connection breaks; both sides hear of it unless they are cut off.
-    fn reset(&mut self, peer: usize) {
-        let Some(connection) = self.peers[peer].connection else { return };
-        let (up, down) = (self.delay(), self.delay());
-        let (cut_up, cut_down) = (self.peers[peer].cut_up, self.peers[peer].cut_down);
-        // What is in flight is lost: both ends know only of the break.
-        self.queue = std::mem::take(&mut self.queue)
-            .into_iter()
-            .filter(|Reverse(entry)| {
-                !matches!(&entry.event, Event::Up { connection: c, .. } | Event::Down { connection: c, .. } if *c == connection)
-            })
-            .collect();
-        let (at_up, at_down) = (self.now.max(cut_up) + up, self.now.max(cut_down) + down);
-        self.at(at_up, Event::BrokenUp(connection));
-        self.at(at_down, Event::BrokenDown(connection));
-    }
-
-    fn crash(&mut self, peer: usize, down: u64, same_name: bool) {
-        if !self.peers[peer].alive {
-            return;
-        }
-        self.reset(peer);
-        let node = &mut self.peers[peer];
-        node.alive = false;
-        node.connection = None;
-        node.joined = false;
-        node.calls.clear();
-        self.at(self.now + down, Event::Revive { peer, same_name });
-    }
-
-    fn revive(&mut self, peer: usize, same_name: bool) {
-        if self.peers[peer].alive {
-            return;
-        }
-        let life = self.peers[peer].life + 1;
-        let role = match &self.peers[peer].role {
-            Role::Agent(old) => {
-                let mut agent = self.new_agent(peer, life);
-                if same_name {
-                    agent.id = old.id.clone();
-                }
-                Role::Agent(agent)
-            }
-            Role::Client(_) => Role::Client(Client::new()),
-        };
-        let node = &mut self.peers[peer];
-        node.id = ClientId::new(format!("p{peer}-{life}")).unwrap();
-        node.life = life;
-        node.role = role;
-        node.alive = true;
-        node.server = 0;
-        node.heard = self.now;
-        self.connect(peer);
-    }
-
-    fn step(&mut self, what: What) {
-        let agents = self.settings.agents;
-        let total = self.peers.len();
-        let client = |client: usize| agents + client % (total - agents);
-        match what {
-            What::Get { client: c, uuid } => {
-                let ContainerId { kind, uuid } = container(uuid);
-                let options = GetOptions { uuid: Some(uuid), ..GetOptions::default() };
-                self.user(client(c), |world, peer| world.get(peer, kind, options));
-            }
-            What::GetWrongKind { client: c, uuid } => {
-                let ContainerId { uuid, .. } = container(uuid);
-                let kind = container(u64::from(container(0).uuid == uuid) + 2).kind;
-                let options = GetOptions { uuid: Some(uuid), ..GetOptions::default() };
-                self.user(client(c), |world, peer| world.get(peer, kind, options));
-            }
-            What::GetLabel { client: c, label } => {
-                let labels = [("l".to_owned(), label.to_string())].into();
-                let options = GetOptions { labels, ..GetOptions::default() };
-                self.user(client(c), |world, peer| world.get(peer, container(0).kind, options));
-            }
-            What::GetAny { client: c } => {
-                let options = GetOptions::default();
-                self.user(client(c), |world, peer| world.get(peer, container(0).kind, options));
-            }
-            What::Drop { client: c, which } => {
-                self.user(client(c), |world, peer| world.drop_one(peer, which));
-            }
-            What::Request { client: c, which } => self.user(client(c), |world, peer| {
-                let Some(client) = world.client(peer) else { return };
-                if client.handles.is_empty() {
-                    return;
-                }
-                let id = client.handles[(which % client.handles.len() as u64) as usize].clone();
-                world.request(peer, id);
-            }),
-            What::Terminate { client: c, uuid, force } => {
-                let target = Target { id: container(uuid), epoch: None };
-                let call = Call::Terminate { target, force };
-                self.user(client(c), |world, peer| {
-                    world.job(peer, crate::client::What::Once, call, false);
-                });
-            }
-            What::Watch { client: c } => self.user(client(c), |world, peer| {
-                if let Some(client) = world.client(peer)
-                    && !client.watching
-                {
-                    client.watching = true;
-                    world.job(peer, crate::client::What::Watch, Call::Watch, false);
-                }
-            }),
-            What::CrashAgent { agent, down, same_name } => {
-                self.crash(agent % agents, down, same_name);
-            }
-            What::CrashClient { client: c, down } => self.crash(client(c), down, false),
-            What::RestartCoordinator { down } => {
-                if self.coordinator.take().is_some() {
-                    self.restarts += 1;
-                    for peer in 0..total {
-                        self.reset(peer);
-                    }
-                    self.at(self.now + down, Event::CoordinatorStarts);
-                }
-            }
-            What::Cut { peer, up, down, time } => {
-                let until = self.now + time;
-                let node = &mut self.peers[peer % total];
-                if up {
-                    node.cut_up = node.cut_up.max(until);
-                }
-                if down {
-                    node.cut_down = node.cut_down.max(until);
-                }
-            }
-            What::Reset { peer } => self.reset(peer % total),
-            What::Pause { peer, time } => self.peers[peer % total].paused = self.now + time,
-            What::PauseCoordinator { time } => {
-                let until = self.now + time;
-                if let Some(node) = &mut self.coordinator {
-                    node.paused = until;
-                }
-            }
-            What::FailStarts { agent, how, time } => {
-                let until = self.now + time;
-                if let Some(agent) = self.agent(agent % agents) {
-                    agent.fails = (how, until);
-                }
-            }
-            What::SlowStarts { agent, time } => {
-                let until = self.now + time;
-                if let Some(agent) = self.agent(agent % agents) {
-                    agent.slow = until;
-                }
-            }
-            What::NotYet { agent, time } => {
-                let until = self.now + time;
-                if let Some(agent) = self.agent(agent % agents) {
-                    agent.not_yet = until;
-                }
-            }
-            What::EndContainer { agent, which } => {
-                let peer = agent % agents;
-                let Some(agent) = self.agent(peer) else { return };
-                let all: Vec<u64> = agent.containers.keys().copied().collect();
-                if !all.is_empty() {
-                    self.end_later(peer, all[(which % all.len() as u64) as usize]);
-                }
-            }
-        }
-    }
-
-    fn user(&mut self, peer: usize, act: impl FnOnce(&mut Self, usize)) {
-        if self.peers[peer].alive && self.peers[peer].paused <= self.now {
-            act(self, peer);
-        }
-    }
-
-    /// Misfortune is over.
-    fn heal(&mut self) {
-        self.start_coordinator();
-        for peer in 0..self.peers.len() {
-            let now = self.now;
-            let node = &mut self.peers[peer];
-            node.cut_up = node.cut_up.min(now);
-            node.cut_down = node.cut_down.min(now);
-            node.paused = 0;
-            if let Role::Agent(agent) = &mut node.role {
-                agent.slow = 0;
-                agent.fails = (0, 0);
-                agent.not_yet = 0;
-            }
-            if !node.alive {
-                self.revive(peer, false);
-            }
         }
     }
 }

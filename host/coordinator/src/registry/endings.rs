@@ -1,5 +1,6 @@
 //! Activations that end.
 
+use hulynet_mutants::{Mutant, mutant};
 use hulynet_protocol::{
     AgentId, ClientId, ContainerId, Epoch, ErrorKind, Load, NetworkError, Reply, Retry, Uuid,
 };
@@ -117,7 +118,9 @@ impl Registry {
     /// container that is referenced is started again, at once unless it ended
     /// soon after its start; any other is removed.
     pub(crate) fn ended(&mut self, uuid: &Uuid, cause: Cause) {
-        self.answer_ends(uuid);
+        if cause != Cause::AgentLost || !mutant(Mutant::HangingRequests) {
+            self.answer_ends(uuid);
+        }
         self.remember_place(uuid);
         let Some(container) = self.containers.get(uuid) else { return };
         let last = container.state().epoch();

@@ -31,10 +31,11 @@ impl Registry {
         let by_labels = !labels.is_empty() || !select.is_empty();
         let named = uuid.is_some();
         let uuid = match uuid {
-            Some(uuid) => uuid,
+            Some(uuid) => self.another_that_starts(&kind).unwrap_or(uuid),
             None if by_labels => {
                 select.0.extend(containing(&labels).0);
-                match self.containers.best(&kind, &select) {
+                let best = self.containers.best(&kind, &select);
+                match best.filter(|_| !mutant(Mutant::UnmatchedLabels)) {
                     Some(uuid) => uuid,
                     None => {
                         labels.extend(select.determined());
@@ -57,6 +58,16 @@ impl Registry {
             wanted = wanted.recovering();
         }
         self.want(wanted, waiter);
+    }
+
+    /// The deliberate defect that confuses containers while they start.
+    fn another_that_starts(&self, kind: &Kind) -> Option<Uuid> {
+        if !mutant(Mutant::AnyThatStarts) {
+            return None;
+        }
+        let mut all = self.containers.iter().filter(|other| other.id.kind == *kind);
+        let found = all.find(|other| matches!(other.state(), State::Starting(_)))?;
+        Some(found.id.uuid.clone())
     }
 
     /// Those who name neither a uuid nor labels share one container per agent.
@@ -131,6 +142,11 @@ impl Registry {
     /// Joins the container with this uuid, or makes the wanted one.
     fn want(&mut self, wanted: Container, waiter: Waiter) {
         let uuid = wanted.id.uuid.clone();
+        if mutant(Mutant::PoisonedStart)
+            && let Some(failure) = self.failing.last(self.now, &uuid)
+        {
+            return self.answer(waiter.token, Err(failure.error));
+        }
         match self.containers.get(&uuid) {
             Some(found) if found.id.kind != wanted.id.kind && !mutant(Mutant::AnyKind) => {
                 let error = errors::other_kind(&wanted.id, &found.id.kind);

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hulynet_mutants::{Mutant, mutant};
 use hulynet_protocol::{AgentId, ContainerId, Kind, Uuid};
 
 /// Who offers what.
@@ -33,7 +34,8 @@ impl Offers {
                 .queues
                 .entry(uuid.clone())
                 .or_insert_with(|| Queue { kind: kind.clone(), agents: Vec::new() });
-            if queue.kind == *kind {
+            let forgotten = mutant(Mutant::ForgottenStandby) && !queue.agents.is_empty();
+            if queue.kind == *kind && (!forgotten || queue.agents.contains(agent)) {
                 if !queue.agents.contains(agent) {
                     queue.agents.push(agent.clone());
                 }

@@ -94,7 +94,11 @@ impl Registry {
     }
 
     pub(crate) fn list_kinds(&mut self, token: Token) {
-        let kinds = self.agents.kinds().cloned().collect();
+        let kinds = if mutant(Mutant::DuplicateKinds) {
+            self.agents.iter().flat_map(|(_, agent)| agent.kinds.iter().cloned()).collect()
+        } else {
+            self.agents.kinds().cloned().collect()
+        };
         self.answer(token, Ok(Reply::Kinds(kinds)));
     }
 

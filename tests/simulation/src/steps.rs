@@ -1,0 +1,173 @@
+//! What people and misfortune do, done.
+
+use hulynet_protocol::{Call, ContainerId, GetOptions, Target};
+
+use crate::{
+    link::Role,
+    plan::What,
+    world::{Event, World, container},
+};
+
+impl World {
+    pub(crate) fn step(&mut self, what: What) {
+        let agents = self.settings.agents;
+        let total = self.peers.len();
+        let client = |client: usize| agents + client % (total - agents);
+        match what {
+            What::Get { client: c, uuid } => {
+                let ContainerId { kind, uuid } = container(uuid);
+                let options = GetOptions { uuid: Some(uuid), ..GetOptions::default() };
+                self.user(client(c), |world, peer| world.get(peer, kind, options));
+            }
+            What::GetWrongKind { client: c, uuid } => {
+                let ContainerId { uuid, .. } = container(uuid);
+                let kind = container(u64::from(container(0).uuid == uuid) + 2).kind;
+                let options = GetOptions { uuid: Some(uuid), ..GetOptions::default() };
+                self.user(client(c), |world, peer| world.get(peer, kind, options));
+            }
+            What::GetLabel { client: c, label } => {
+                let labels = [("l".to_owned(), label.to_string())].into();
+                let options = GetOptions { labels, ..GetOptions::default() };
+                self.user(client(c), |world, peer| world.get(peer, container(0).kind, options));
+            }
+            What::GetAny { client: c } => {
+                let options = GetOptions::default();
+                self.user(client(c), |world, peer| world.get(peer, container(0).kind, options));
+            }
+            What::GetNear { client: c, uuid, near } => {
+                let ContainerId { kind, uuid } = container(uuid);
+                let region = if near { "eu" } else { "us" };
+                let near = [("region".to_owned(), region.to_owned())].into();
+                let options = GetOptions { uuid: Some(uuid), near, ..GetOptions::default() };
+                self.user(client(c), |world, peer| world.get(peer, kind, options));
+            }
+            What::GetSelected { client: c, label } => {
+                let select = format!("l in ({label}),!spot").parse().unwrap();
+                let options = GetOptions { select, ..GetOptions::default() };
+                self.user(client(c), |world, peer| world.get(peer, container(0).kind, options));
+            }
+            What::DropAndGet { client: c, which } => self.user(client(c), |world, peer| {
+                let Some(client) = world.client(peer) else { return };
+                if client.handles.is_empty() {
+                    return;
+                }
+                let index = (which % client.handles.len() as u64) as usize;
+                let ContainerId { kind, uuid } = client.handles[index].clone();
+                world.drop_one(peer, which);
+                let options = GetOptions { uuid: Some(uuid), ..GetOptions::default() };
+                world.get(peer, kind, options);
+            }),
+            What::Drop { client: c, which } => {
+                self.user(client(c), |world, peer| world.drop_one(peer, which));
+            }
+            What::Request { client: c, which } => self.user(client(c), |world, peer| {
+                let Some(client) = world.client(peer) else { return };
+                if client.handles.is_empty() {
+                    return;
+                }
+                let id = client.handles[(which % client.handles.len() as u64) as usize].clone();
+                world.request(peer, id);
+            }),
+            What::Terminate { client: c, uuid, force } => {
+                let target = Target { id: container(uuid), epoch: None };
+                let call = Call::Terminate { target, force };
+                self.user(client(c), |world, peer| {
+                    world.job(peer, crate::client::What::Once, call, false);
+                });
+            }
+            What::Watch { client: c } => self.user(client(c), |world, peer| {
+                if let Some(client) = world.client(peer)
+                    && !client.watching
+                {
+                    client.watching = true;
+                    world.job(peer, crate::client::What::Watch, Call::Watch, false);
+                }
+            }),
+            What::CrashAgent { agent, down, same_name } => {
+                self.crash(agent % agents, down, same_name);
+            }
+            What::CrashClient { client: c, down } => self.crash(client(c), down, false),
+            What::RestartCoordinator { down } => {
+                if self.coordinator.take().is_some() {
+                    self.restarts += 1;
+                    for peer in 0..total {
+                        self.reset(peer);
+                    }
+                    self.at(self.now + down, Event::CoordinatorStarts);
+                }
+            }
+            What::Cut { peer, up, down, time } => {
+                let until = self.now + time;
+                let node = &mut self.peers[peer % total];
+                if up {
+                    node.cut_up = node.cut_up.max(until);
+                }
+                if down {
+                    node.cut_down = node.cut_down.max(until);
+                }
+            }
+            What::Reset { peer } => self.reset(peer % total),
+            What::Pause { peer, time } => self.peers[peer % total].paused = self.now + time,
+            What::PauseCoordinator { time } => {
+                let until = self.now + time;
+                if let Some(node) = &mut self.coordinator {
+                    node.paused = until;
+                }
+            }
+            What::FailStarts { agent, how, time } => {
+                let until = self.now + time;
+                if let Some(agent) = self.agent(agent % agents) {
+                    agent.fails = (how, until);
+                }
+            }
+            What::Slow { peer, time } => self.peers[peer % total].slow = self.now + time,
+            What::SlowStarts { agent, time } => {
+                let until = self.now + time;
+                if let Some(agent) = self.agent(agent % agents) {
+                    agent.slow = until;
+                }
+            }
+            What::NotYet { agent, time } => {
+                let until = self.now + time;
+                if let Some(agent) = self.agent(agent % agents) {
+                    agent.not_yet = until;
+                }
+            }
+            What::EndContainer { agent, which } => {
+                let peer = agent % agents;
+                let Some(agent) = self.agent(peer) else { return };
+                let all: Vec<u64> = agent.containers.keys().copied().collect();
+                if !all.is_empty() {
+                    self.end_later(peer, all[(which % all.len() as u64) as usize]);
+                }
+            }
+        }
+    }
+
+    fn user(&mut self, peer: usize, act: impl FnOnce(&mut Self, usize)) {
+        if self.peers[peer].alive && self.peers[peer].paused <= self.now {
+            act(self, peer);
+        }
+    }
+
+    /// Misfortune is over.
+    pub(crate) fn heal(&mut self) {
+        self.start_coordinator();
+        for peer in 0..self.peers.len() {
+            let now = self.now;
+            let node = &mut self.peers[peer];
+            node.cut_up = node.cut_up.min(now);
+            node.cut_down = node.cut_down.min(now);
+            node.paused = 0;
+            node.slow = 0;
+            if let Role::Agent(agent) = &mut node.role {
+                agent.slow = 0;
+                agent.fails = (0, 0);
+                agent.not_yet = 0;
+            }
+            if !node.alive {
+                self.revive(peer, false);
+            }
+        }
+    }
+}
