@@ -236,11 +236,11 @@ impl Online<'_> {
     }
 
     fn join(&mut self, now: Instant, welcome: Welcome) -> ControlFlow<Leave> {
-        let Welcome { version, server, resumed, session, .. } = welcome;
+        let Welcome { version, server, session, .. } = welcome;
         if version != VERSION {
             return self.foreign(version, None);
         }
-        self.supervisor.welcomed(&server, session);
+        let resumed = self.supervisor.welcomed(&server, session);
         self.supervisor.shared.joined(self.supervisor.connection);
         self.supervisor.backoff.reset();
         self.supervisor.refusal = None;

@@ -145,17 +145,20 @@ impl Supervisor {
 
     /// The session goes on, or another one begins: then what was sent and not
     /// answered ends, because it may have been processed in the former.
-    pub(super) fn welcomed(&mut self, server: &ServerId, session: u64) {
+    /// Answers whether it goes on: the welcome of the one that the server
+    /// means may have been lost.
+    pub(super) fn welcomed(&mut self, server: &ServerId, session: u64) -> bool {
         self.give_up_at = None;
         let joined = (server.clone(), session);
         if self.session.as_ref() == Some(&joined) {
-            return;
+            return true;
         }
         let why = format!("{} forgot this session", self.shared.address);
         let error = NetworkError::maybe_processed(ErrorKind::Unavailable, why);
         let peer = ClientId::new(server.as_str()).unwrap_or_else(|_| self.config.client.clone());
         self.exchange.renew(peer, &error);
         self.session = Some(joined);
+        false
     }
 
     /// Ends the calls that were sent and cannot be sent again.

@@ -56,7 +56,7 @@ impl Registry {
             endpoint,
             epoch,
             state: ContainerState::Starting,
-            labels: container.labels.clone(),
+            labels: container.labels.unpack(),
             holders: container.holders.len() as u64,
         })
     }
