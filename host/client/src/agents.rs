@@ -92,6 +92,13 @@ impl Agents {
         Self { state: Mutex::new(State { paths: Paths::new(direct), links: BTreeMap::new() }) }
     }
 
+    /// The agent of an endpoint, when it has joined.
+    pub(crate) fn joined(&self, endpoint: &Endpoint) -> Option<Agent> {
+        let state = lock(&self.state);
+        let address = state.paths.joined_at(endpoint)?;
+        state.links.get(address).map(Link::agent)
+    }
+
     /// The path to an endpoint; waits a little for an agent that is new.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::{
     coordinator::{self, Coordinator},
     driver,
     held::Held,
-    shared::{Settings, Shared},
+    shared::{Settings, Shared, Traces},
     watch::Watchers,
 };
 
@@ -126,6 +126,7 @@ impl Builder {
             agents: Agents::new(self.direct),
             connections: Connections::default(),
             watchers: Watchers::default(),
+            traces: Traces::new(),
             closed: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });

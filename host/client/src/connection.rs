@@ -147,7 +147,10 @@ impl Keeper {
             let record = known(&self.shared, self.container())?;
             match self.attach_once(&record, deadline).await {
                 Ok(attached) => return Ok(attached),
-                Err(error) => recover(&self.shared, &mut attempts, &record, error).await?,
+                Err(error) => {
+                    let ContainerRecord { id, epoch, .. } = &record;
+                    recover(&self.shared, &mut attempts, id, *epoch, error).await?;
+                }
             }
         }
     }

@@ -70,6 +70,15 @@ impl Paths {
         }
     }
 
+    /// The address of an endpoint that is reached directly now.
+    pub(crate) fn joined_at<'endpoint>(
+        &self,
+        endpoint: &'endpoint Endpoint,
+    ) -> Option<&'endpoint str> {
+        let address = endpoint.address.as_ref().filter(|_| self.direct)?;
+        matches!(self.addresses.get(address), Some(Reach::Joined)).then_some(address)
+    }
+
     pub(crate) fn opened(&mut self, now: Instant, address: &str) {
         self.addresses.insert(address.to_owned(), Reach::Opening { until: now + PATIENCE });
     }
@@ -114,8 +123,10 @@ mod tests {
         assert_eq!(paths.choose(now, &endpoint()), Choice::Open("host:1".into()));
         paths.opened(now, "host:1");
         assert_eq!(paths.choose(now, &endpoint()), Choice::Wait("host:1".into(), now + PATIENCE));
+        assert_eq!(paths.joined_at(&endpoint()), None);
         paths.joined("host:1");
         assert_eq!(paths.choose(now, &endpoint()), direct());
+        assert_eq!(paths.joined_at(&endpoint()), Some("host:1"));
     }
 
     #[test]

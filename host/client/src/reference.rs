@@ -185,22 +185,37 @@ impl Reference {
             operation: request.operation,
             caller: request.caller.unwrap_or_else(|| shared.settings.caller.clone()),
             idempotency: request.idempotency,
-            trace: uuid::Uuid::new_v4().as_u128(),
+            trace: shared.traces.next(),
             send,
         };
         let mut attempts = Attempts::new(deadline.into_std(), Repeat::Unprocessed);
         loop {
-            let record = self.record()?;
-            call.target.epoch = Some(record.epoch);
-            let agent = shared.agents.route(shared, &record.endpoint, deadline).await?.agent;
+            let (epoch, agent) = self.find(deadline).await?;
+            call.target.epoch = Some(epoch);
             let keep = agent.as_ref().map(Agent::keep);
             let payload = request.payload.clone();
             let sent = send_once(shared, agent, Call::Container(call.clone()), payload, deadline);
             match sent.await {
                 Ok(response) => return Ok((response, keep)),
-                Err(error) => recover(shared, &mut attempts, &record, error).await?,
+                Err(error) => recover(shared, &mut attempts, &self.id, epoch, error).await?,
             }
         }
+    }
+
+    /// The activation and its agent, when that is reached directly.
+    async fn find(&self, deadline: Instant) -> Result<(Epoch, Option<Agent>), NetworkError> {
+        let shared = self.shared();
+        // Nearly always the agent has joined: nothing is copied then.
+        let joined = shared.held.read(|table| {
+            let record = table.record(&self.id)?;
+            Some((record.epoch, Some(shared.agents.joined(&record.endpoint)?)))
+        });
+        if let Some(found) = joined {
+            return Ok(found);
+        }
+        let record = self.record()?;
+        let route = shared.agents.route(shared, &record.endpoint, deadline).await?;
+        Ok((record.epoch, route.agent))
     }
 }
 
@@ -227,7 +242,7 @@ pub(crate) async fn send_once(
     }
 }
 
-/// Prepares the next attempt after a failed one: waits a little and finds the
+/// Prepares the next attempt after one that failed at the activation `tried`: waits a little and finds the
 /// container again when it is not where it was tried.
 ///
 /// # Errors
@@ -235,7 +250,8 @@ pub(crate) async fn send_once(
 pub(crate) async fn recover(
     shared: &Shared,
     attempts: &mut Attempts,
-    tried: &ContainerRecord,
+    id: &ContainerId,
+    tried: Epoch,
     mut error: NetworkError,
 ) -> Result<(), NetworkError> {
     loop {
@@ -247,7 +263,7 @@ pub(crate) async fn recover(
         if !locate {
             return Ok(());
         }
-        let located = shared.held.locate(&tried.id, tried.epoch);
+        let located = shared.held.locate(id, tried);
         match timeout_at(attempts.deadline().into(), located).await {
             Ok(Ok(Ok(_))) => return Ok(()),
             Ok(Ok(Err(why))) => error = why,

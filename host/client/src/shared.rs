@@ -1,7 +1,11 @@
 //! What the parts of one client share.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,6 +31,26 @@ pub(crate) struct Settings {
     pub(crate) ping_interval: Duration,
 }
 
+/// Names pieces of work: a random half, and a count, so that a name costs no
+/// system call.
+#[derive(Debug)]
+pub(crate) struct Traces {
+    random: u64,
+    count: AtomicU64,
+}
+
+impl Traces {
+    pub(crate) fn new() -> Self {
+        let random = RandomState::new().hash_one(());
+        Self { random, count: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn next(&self) -> u128 {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        u128::from(self.random) << 64 | u128::from(count)
+    }
+}
+
 /// The state behind all clones of a client. Tasks hold it; the program's
 /// handles hold [`crate::client::Inner`], whose end cancels `closed`.
 #[derive(Debug)]
@@ -38,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) agents: Agents,
     pub(crate) connections: Connections,
     pub(crate) watchers: Watchers,
+    pub(crate) traces: Traces,
     pub(crate) closed: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
