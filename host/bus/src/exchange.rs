@@ -6,7 +6,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,6 +35,38 @@ pub(crate) const IN_PROGRESS: usize = 16_384;
 /// The most bytes in the payloads of one peer's requests whose answers have not
 /// begun; more get `Busy`. Twice what a peer of ours sends.
 pub(crate) const PAYLOADS: usize = 128 << 20;
+
+/// The same for all peers of a server together.
+pub(crate) const ALL_PAYLOADS: usize = 1 << 30;
+
+/// The payloads of one session's requests in progress, as a part of all.
+#[derive(Debug, Default)]
+struct Payloads {
+    own: usize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Payloads {
+    fn have_room(&self, length: usize) -> bool {
+        self.own + length <= PAYLOADS && self.all.load(Ordering::Relaxed) + length <= ALL_PAYLOADS
+    }
+
+    fn add(&mut self, length: usize) {
+        self.own += length;
+        self.all.fetch_add(length, Ordering::Relaxed);
+    }
+
+    fn sub(&mut self, length: usize) {
+        self.own -= length;
+        self.all.fetch_sub(length, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Payloads {
+    fn drop(&mut self) {
+        self.sub(self.own);
+    }
+}
 
 /// A request that waits for its answer.
 #[derive(Debug)]
@@ -80,8 +115,8 @@ pub(crate) struct Exchange {
     waiting: BTreeMap<u64, Pending>,
     streams: HashMap<u64, Pieces>,
     window: Window<Serving, Outgoing>,
-    /// The payloads of all in progress.
-    payloads: usize,
+    /// Of all in progress.
+    payloads: Payloads,
 }
 
 impl Exchange {
@@ -98,8 +133,14 @@ impl Exchange {
             waiting: BTreeMap::new(),
             streams: HashMap::new(),
             window: Window::default(),
-            payloads: 0,
+            payloads: Payloads::default(),
         }
+    }
+
+    /// Shares a bound with the other peers of a server: `all` counts the bytes
+    /// of payloads in progress.
+    pub(crate) fn share(&mut self, all: &Arc<AtomicUsize>) {
+        self.payloads = Payloads { own: 0, all: Arc::clone(all) };
     }
 
     pub(crate) fn session(&self) -> u64 {
@@ -188,7 +229,7 @@ impl Exchange {
     pub(crate) fn answer(&mut self, id: u64, message: Outgoing, streams: bool) -> Option<Outgoing> {
         if streams {
             let serving = self.window.running(id)?;
-            self.payloads -= std::mem::take(&mut serving.payload);
+            self.payloads.sub(std::mem::take(&mut serving.payload));
             serving.streams = true;
             if !self.attached {
                 // It ends with the connection that it did not see.
@@ -198,7 +239,7 @@ impl Exchange {
             return Some(message);
         }
         let serving = self.window.finish(id, message.clone(), message.cost())?;
-        self.payloads -= serving.payload;
+        self.payloads.sub(serving.payload);
         self.attached.then_some(message)
     }
 
@@ -211,7 +252,7 @@ impl Exchange {
     /// nobody; whether it was.
     fn finish(&mut self, id: u64) -> bool {
         let serving = self.window.cancel(id);
-        self.payloads -= serving.as_ref().map_or(0, |serving| serving.payload);
+        self.payloads.sub(serving.as_ref().map_or(0, |serving| serving.payload));
         serving.is_some()
     }
 
@@ -233,7 +274,7 @@ impl Exchange {
     pub(crate) fn end(&mut self, error: &NetworkError) {
         self.detach();
         self.window = Window::default();
-        self.payloads = 0;
+        self.payloads.sub(self.payloads.own);
         self.give_up(error);
     }
 
@@ -276,13 +317,13 @@ impl Exchange {
                 return Outcome::Send(Frame::Response { id, result: Err(forgotten()) });
             }
         }
-        if self.window.len() >= IN_PROGRESS || self.payloads + payload.len() > PAYLOADS {
-            let result = Err(busy("too many requests of this peer are in progress"));
+        if self.window.len() >= IN_PROGRESS || !self.payloads.have_room(payload.len()) {
+            let result = Err(busy("too many requests are in progress"));
             return Outcome::Send(Frame::Response { id, result });
         }
         let signal = Arc::new(Signal::new());
         let interest = Interest(Arc::clone(&signal));
-        self.payloads += payload.len();
+        self.payloads.add(payload.len());
         self.window.begin(id, Serving { interest, payload: payload.len(), streams: false });
         let (lane, account) = (self.lane.clone(), Arc::clone(&self.account));
         let way = Way { session: self.session, id, lane, account, signal };

@@ -25,12 +25,14 @@
 //! | `ask`, `response` | the calling side of a request |
 //! | `request`, `signal` | the answering side |
 //! | `lane`, `outbox`, `account` | the queues: their bounds and what happens when they are full |
+//! | `alarm` | the timer of a loop |
 //! | `bucket`, `counters` | how much of a nuisance is borne, and how much there was |
 //! | `wire` | messages to frames and back |
 //! | `zmtp` | the transport below, where the `zeromq` crate is not to be trusted with it |
 
 mod account;
 mod address;
+mod alarm;
 mod ask;
 mod bucket;
 mod bus;

@@ -4,8 +4,11 @@ use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 
-/// How many messages may wait for an owner.
-pub(crate) const CAPACITY: usize = 16_384;
+use crate::exchange::IN_PROGRESS;
+
+/// How many messages may wait for an owner: four times what one peer may have
+/// in progress, so that one alone cannot fill it with requests.
+pub(crate) const CAPACITY: usize = 4 * IN_PROGRESS;
 
 /// Some messages may be refused when the owner is slow ([`Self::offer`]);
 /// those that change what the owner knows may not ([`Self::deliver`]). They

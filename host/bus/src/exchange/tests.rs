@@ -176,3 +176,24 @@ fn the_payloads_of_requests_in_progress_are_bounded() {
     assert!(matches!(request(&mut exchange, 7), Outcome::Request(_)));
     assert!(matches!(request(&mut exchange, 8), Outcome::Send(_)));
 }
+
+#[test]
+fn the_payloads_of_all_peers_together_are_bounded() {
+    let all = Arc::default();
+    let begin = |exchange: &mut Exchange, id, length| {
+        let frame = Frame::Request { id, acknowledged: 0, deadline_ms: 1000, call: Call::Kinds };
+        exchange.receive(frame, Bytes::from(vec![0; length]), Instant::now())
+    };
+    let (mut ann, _ann) = exchange();
+    let (mut bob, _bob) = exchange();
+    ann.share(&all);
+    bob.share(&all);
+    all.store(ALL_PAYLOADS - 10, Ordering::Relaxed);
+    let Outcome::Request(held) = begin(&mut ann, 1, 10) else { panic!("no request") };
+    let refused = begin(&mut bob, 1, 1);
+    let Outcome::Send(Frame::Response { result: Err(error), .. }) = refused else { panic!() };
+    assert_eq!(error.kind, ErrorKind::Busy);
+    drop(ann);
+    assert!(matches!(begin(&mut bob, 2, 1), Outcome::Request(_)));
+    drop(held);
+}

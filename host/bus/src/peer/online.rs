@@ -7,13 +7,11 @@ use hulynet_protocol::{
     ErrorKind, Frame, FrameError, Hello, NetworkError, Welcome,
     frame::{VERSION, feature},
 };
-use tokio::{
-    task::yield_now,
-    time::{Instant, sleep_until},
-};
+use tokio::{task::yield_now, time::Instant};
 
 use super::{PeerEvent, confirm::Unconfirmed, line::Line, supervisor::Supervisor};
 use crate::{
+    alarm::Alarm,
     exchange::{Outcome, Pending, busy},
     lane::{ANY, Command},
     server::BATCH,
@@ -79,6 +77,7 @@ impl Supervisor {
         };
         let mut batch = Vec::with_capacity(BATCH);
         let mut step = online.greet();
+        let mut alarm = Alarm::new(now);
         while step.is_continue() {
             // What a round made leaves together.
             if let Err(error) = online.line.flush() {
@@ -99,7 +98,7 @@ impl Supervisor {
                     step
                 }
                 () = online.supervisor.outbox.flush() => ControlFlow::Continue(()),
-                () = sleep_until(timeout) => online.timeout(Instant::now()),
+                () = alarm.at(timeout) => online.timeout(Instant::now()),
             };
         }
         // The goodbye, if it is one; what does not fit is lost with the

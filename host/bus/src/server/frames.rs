@@ -188,7 +188,8 @@ impl State {
     fn attach(&mut self, session: u64, client: &ClientId, link: Arc<Link>) {
         let member = self.members.entry(session).or_insert_with(|| {
             let (lane, calls) = (self.lane.clone(), Arc::<Calls>::default());
-            let exchange = Exchange::new(session, client.clone(), lane, calls);
+            let mut exchange = Exchange::new(session, client.clone(), lane, calls);
+            exchange.share(&self.payloads);
             Member { client: client.clone(), link: None, exchange }
         });
         if let Some(before) = member.link.replace(Arc::clone(&link)) {

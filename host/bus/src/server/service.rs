@@ -1,6 +1,10 @@
 //! The task that owns a ROUTER.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, channel::mpsc as monitoring};
@@ -8,12 +12,13 @@ use hulynet_protocol::{ClientId, Frame};
 use tokio::{
     sync::{mpsc, oneshot},
     task::yield_now,
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 use zeromq::{RouterRecvHalf, RouterSendHalf, SocketEvent, SocketRecv, SocketSend};
 
 use super::{Directory, Incoming, sessions::Sessions};
 use crate::{
+    alarm::Alarm,
     bucket::Quiet,
     config::ServerConfig,
     counters::Counters,
@@ -75,6 +80,8 @@ pub(super) struct State {
     pub(super) sessions: Sessions,
     pub(super) members: HashMap<u64, Member>,
     pub(super) closing: Option<Closing>,
+    /// The bytes of payloads in progress, of all sessions.
+    pub(super) payloads: Arc<AtomicUsize>,
     pub(super) log: Quiet,
 }
 
@@ -94,9 +101,11 @@ impl Service {
             sessions: Sessions::default(),
             members: HashMap::new(),
             closing: None,
+            payloads: Arc::default(),
             log: Quiet::default(),
         };
         let mut batch = Vec::with_capacity(BATCH);
+        let mut alarm = Alarm::new(Instant::now());
         while !state.is_closed() {
             let timeout = state.next_timeout();
             tokio::select! {
@@ -132,7 +141,7 @@ impl Service {
                 }
                 Some(event) = monitor.next() => state.monitored(event),
                 () = state.outbox.flush() => {}
-                () = sleep_until(timeout.unwrap_or_else(Instant::now)), if timeout.is_some() => {
+                () = alarm.at(timeout.unwrap_or_else(Instant::now)), if timeout.is_some() => {
                     state.expire(Instant::now());
                 }
             }

@@ -29,6 +29,8 @@ struct State {
     cuts: watch::Sender<u64>,
     /// What the server says is lost from now on, on connections of now.
     mute: watch::Sender<bool>,
+    /// Nothing is read from the server.
+    stop: AtomicBool,
     /// New connections are accepted and lead nowhere.
     dead_end: AtomicBool,
 }
@@ -58,6 +60,11 @@ impl Line {
     /// Swallows what the server says on the connections of now.
     pub fn mute(&self) {
         self.state.mute.send_replace(true);
+    }
+
+    /// Takes nothing from the server any more, on connections of now.
+    pub fn stop(&self) {
+        self.state.stop.store(true, Ordering::SeqCst);
     }
 
     /// The next connections lead nowhere.
@@ -98,8 +105,8 @@ async fn accept(listener: TcpListener, server: SocketAddr, state: Arc<State>) {
             let ((near_read, near_write), (far_read, far_write)) =
                 (near.into_split(), far.into_split());
             tokio::select! {
-                () = pass(near_read, far_write, Arc::default()) => {}
-                () = pass(far_read, near_write, Arc::clone(&mute)) => {}
+                () = pass(near_read, far_write, Arc::default(), None) => {}
+                () = pass(far_read, near_write, Arc::clone(&mute), Some(&state.stop)) => {}
                 () = async {
                     while muted.changed().await.is_ok() {
                         mute.store(*muted.borrow(), Ordering::SeqCst);
@@ -111,9 +118,17 @@ async fn accept(listener: TcpListener, server: SocketAddr, state: Arc<State>) {
     }
 }
 
-async fn pass(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, mute: Arc<AtomicBool>) {
+async fn pass(
+    mut from: tcp::OwnedReadHalf,
+    mut to: tcp::OwnedWriteHalf,
+    mute: Arc<AtomicBool>,
+    stop: Option<&AtomicBool>,
+) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        if stop.is_some_and(|stop| stop.load(Ordering::SeqCst)) {
+            std::future::pending::<()>().await;
+        }
         if !mute.load(Ordering::SeqCst) && to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
