@@ -22,9 +22,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let directory = kinds::default_directory();
     let mut packages = vec!["hulynet-bench"];
-    // Only the echo goes through agents, and with them through the whole of
+    // Only the bus goes through agents, and with them through the whole of
     // wasmtime, which takes many minutes to build optimised.
-    if options.name.as_deref().is_none_or(|name| name == "echo") {
+    if options.name.as_deref().is_none_or(|name| name == "bus") {
         machine::prepare()?;
         kinds::build(&["echo".to_owned()], &directory)?;
         packages.push("hulynet-cli");

@@ -42,6 +42,8 @@ mod counters;
 mod door;
 mod error;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzzing;
 mod home;
 mod lane;
 mod outbox;

@@ -58,7 +58,12 @@ pub(crate) struct Outcome {
     pub(crate) p99: f64,
     /// Requests per second, all clients together.
     pub(crate) rate: f64,
+    /// The same with [`WIDE`] clients.
+    pub(crate) wide: f64,
 }
+
+/// Many clients, and what each of them keeps in flight.
+const WIDE: (usize, usize) = (200, 8);
 
 /// Puts a transport under the load.
 pub(crate) async fn load<C: Client>(
@@ -78,29 +83,41 @@ pub(crate) async fn load<C: Client>(
     }
     drop(single);
     times.sort_unstable();
+    Ok(Outcome {
+        p50: percentile(&times, 50),
+        p99: percentile(&times, 99),
+        rate: rate(settings, settings.clients, settings.in_flight, &connect).await?,
+        wide: rate(settings, WIDE.0, WIDE.1, &connect).await?,
+    })
+}
 
-    let mut clients = Vec::new();
-    for _ in 0..settings.clients {
-        clients.push(connect().await?);
+/// Requests per second of so many clients with so many in flight each.
+async fn rate<C: Client>(
+    settings: &Settings,
+    clients: usize,
+    in_flight: usize,
+    connect: &impl AsyncFn() -> anyhow::Result<C>,
+) -> anyhow::Result<f64> {
+    let payload = settings.payload();
+    let mut connected = Vec::new();
+    for _ in 0..clients {
+        connected.push(connect().await?);
     }
     let started = Instant::now();
     let until = started + Duration::from_secs(settings.seconds);
-    let running: Vec<_> = clients
+    let running: Vec<_> = connected
         .into_iter()
-        .map(|client| tokio::spawn(client.pump(payload.clone(), settings.in_flight, until)))
+        .map(|client| tokio::spawn(client.pump(payload.clone(), in_flight, until)))
         .collect();
     let mut completed = 0;
     for client in running {
         completed += client.await.context("a client of the load panicked")??;
     }
-    Ok(Outcome {
-        p50: percentile(&times, 50),
-        p99: percentile(&times, 99),
-        rate: completed as f64 / started.elapsed().as_secs_f64(),
-    })
+    Ok(completed as f64 / started.elapsed().as_secs_f64())
 }
 
-fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+/// The one of these that so many of a hundred do not exceed, in microseconds.
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
     sorted.get(index).map_or(f64::NAN, |time| time.as_secs_f64() * 1e6)
 }

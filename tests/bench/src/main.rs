@@ -5,9 +5,11 @@
 //! by the same clients on the same machine. Servers are processes of their
 //! own, as in real use.
 
+mod broadcast;
+mod bus;
 mod coordinator;
-mod echo;
 mod floor;
+mod gets;
 mod load;
 mod measure;
 mod network;
@@ -74,7 +76,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Run { name, json, hulynet, kinds, seconds } => {
-            let all = [registry::NAME, coordinator::NAME, echo::NAME];
+            let all = [registry::NAME, coordinator::NAME, bus::NAME];
             if let Some(name) = name.as_deref().filter(|name| !all.contains(name)) {
                 anyhow::bail!("there is no benchmark {name:?}; there are: {}", all.join(", "));
             }
@@ -87,8 +89,8 @@ fn run(command: Command) -> anyhow::Result<()> {
             if chosen(coordinator::NAME) {
                 measures.extend(coordinator::run()?);
             }
-            if chosen(echo::NAME) {
-                measures.extend(echo::run(&settings, &hulynet, &kinds)?);
+            if chosen(bus::NAME) {
+                measures.extend(bus::run(&settings, &hulynet, &kinds)?);
             }
             measure::print(&measures, json);
             Ok(())

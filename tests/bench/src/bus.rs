@@ -1,0 +1,176 @@
+//! What the bus costs: the same echo over plain TCP, over the `zeromq` crate
+//! alone, and to the `echo` kind in Wasm through the coordinator and directly;
+//! then broadcasts and starts of containers.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use bytes::Bytes;
+use futures::{StreamExt, stream::FuturesUnordered};
+use hulynet_bus::Bus;
+use hulynet_client::{Client as Network, GetOptions, Reference};
+
+use crate::{
+    broadcast,
+    floor::{Floor, FloorServer, TcpClient, ZeromqClient, check},
+    gets,
+    load::{Client, Outcome, Settings, load},
+    measure::Measure,
+    network,
+};
+
+/// The name of this benchmark.
+pub(crate) const NAME: &str = "bus";
+
+/// How long a network may take to come up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Measures all in one run.
+pub(crate) fn run(
+    settings: &Settings,
+    hulynet: &Path,
+    kinds: &Path,
+) -> anyhow::Result<Vec<Measure>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        eprintln!("· plain TCP");
+        let tcp = {
+            let server = FloorServer::start(Floor::Tcp)?;
+            load(settings, async || TcpClient::connect(&server.address).await).await?
+        };
+        eprintln!("· zeromq alone");
+        let zeromq = {
+            let server = FloorServer::start(Floor::Zeromq)?;
+            load(settings, async || ZeromqClient::connect(&server.address).await).await?
+        };
+        let network = network::Network::start(hulynet, kinds)?;
+        let coordinator = &network.coordinator;
+        registered(coordinator).await?;
+        // A program owns all its sockets with one thread.
+        let bus = Bus::start("bench")?;
+        eprintln!("· requests directly");
+        let direct =
+            load(settings, async || EchoClient::connect(&bus, coordinator, true).await).await?;
+        eprintln!("· requests through the coordinator");
+        let proxied =
+            load(settings, async || EchoClient::connect(&bus, coordinator, false).await).await?;
+        eprintln!("· broadcasts");
+        let delivered = broadcast::run(settings, &bus, coordinator).await?;
+        eprintln!("· gets that start containers");
+        let gets = gets::run(&bus, coordinator).await?;
+
+        let mut measures = Vec::new();
+        // Each is measured against what it stands on.
+        measures.extend(outcome("tcp", tcp, None, Aims::default()));
+        measures.extend(outcome("zeromq", zeromq, Some(tcp), Aims::default()));
+        let aims = Aims {
+            p50: Some(50_f64.min(2.0 * zeromq.p50)),
+            rate: Some(200_000.0),
+            wide: Some(0.35 * zeromq.wide),
+        };
+        measures.extend(outcome("direct", direct, Some(zeromq), aims));
+        let aims = Aims { p50: Some(95.0), rate: Some(120_000.0), wide: None };
+        measures.extend(outcome("proxied", proxied, Some(zeromq), aims));
+        let measure = |name: &str, value, unit, floor, aim, higher_is_better| Measure {
+            name: format!("{NAME}.{name}"),
+            value,
+            unit,
+            floor,
+            aim: Some(aim),
+            higher_is_better,
+        };
+        let (rate, lost) = (delivered.rate, delivered.lost as f64);
+        let floor = Some(zeromq.rate);
+        measures.extend([
+            measure("broadcast to 50.rate", rate, "events/s", floor, 600_000.0, true),
+            measure("broadcast to 50.lost", lost, "events", None, 0.0, false),
+            measure("get that starts.p50", gets.p50, "µs", Some(zeromq.p50), 110.0, false),
+            measure("get that starts.16 in flight", gets.rate, "gets/s", floor, 25_000.0, true),
+        ]);
+        Ok(measures)
+    })
+}
+
+/// What is to be reached.
+#[derive(Default)]
+struct Aims {
+    p50: Option<f64>,
+    rate: Option<f64>,
+    wide: Option<f64>,
+}
+
+fn outcome(way: &str, outcome: Outcome, floor: Option<Outcome>, aims: Aims) -> [Measure; 4] {
+    let measure = |number: &str, unit, aim, value: fn(&Outcome) -> f64| Measure {
+        name: format!("{NAME}.{way}.{number}"),
+        value: value(&outcome),
+        unit,
+        floor: floor.as_ref().map(value),
+        aim,
+        higher_is_better: unit != "µs",
+    };
+    [
+        measure("p50", "µs", aims.p50, |outcome| outcome.p50),
+        measure("p99", "µs", None, |outcome| outcome.p99),
+        measure("16 × 16", "requests/s", aims.rate, |outcome| outcome.rate),
+        measure("200 × 8", "requests/s", aims.wide, |outcome| outcome.wide),
+    ]
+}
+
+/// A client of the network on the shared bus.
+pub(crate) async fn member(bus: &Bus, coordinator: &str, direct: bool) -> anyhow::Result<Network> {
+    Ok(Network::builder().bus(bus.clone()).direct(direct).connect([coordinator]).await?)
+}
+
+/// A client of the `echo` kind, with a connection of its own.
+struct EchoClient {
+    reference: Arc<Reference>,
+    // Its references end with it.
+    _network: Network,
+}
+
+impl EchoClient {
+    async fn connect(bus: &Bus, coordinator: &str, direct: bool) -> anyhow::Result<Self> {
+        let network = member(bus, coordinator, direct).await?;
+        let reference = network.get("echo", GetOptions::default()).await?;
+        Ok(Self { reference: Arc::new(reference), _network: network })
+    }
+}
+
+/// Waits until the coordinator knows the agent, which listened before.
+async fn registered(coordinator: &str) -> anyhow::Result<()> {
+    let network = Network::builder().connect([coordinator]).await?;
+    let until = Instant::now() + PATIENCE;
+    while network.kinds().await?.is_empty() {
+        ensure!(Instant::now() < until, "the agent did not register within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+async fn ask(reference: &Reference, payload: &Bytes) -> anyhow::Result<()> {
+    check(&reference.request("echo", payload.clone()).await?, payload)
+}
+
+impl Client for EchoClient {
+    async fn round_trip(&mut self, payload: &Bytes) -> anyhow::Result<()> {
+        ask(&self.reference, payload).await
+    }
+
+    async fn pump(self, payload: Bytes, in_flight: usize, until: Instant) -> anyhow::Result<u64> {
+        let mut running: FuturesUnordered<_> =
+            (0..in_flight).map(|_| ask(&self.reference, &payload)).collect();
+        let mut completed = 0;
+        while let Some(outcome) = running.next().await {
+            outcome?;
+            completed += 1;
+            if Instant::now() < until {
+                running.push(ask(&self.reference, &payload));
+            }
+        }
+        Ok(completed)
+    }
+}
