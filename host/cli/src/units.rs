@@ -7,6 +7,7 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use hulynet_protocol::{AccountId, Labels, limits};
+use hulynet_settings::units;
 
 /// A value of a setting: how it is written, read and shown.
 pub(crate) trait Typed: Sized {
@@ -44,54 +45,31 @@ pub(crate) enum Toml {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteSize(pub(crate) u64);
 
-const BYTE_UNITS: [(&str, u64); 4] =
-    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-const TIME_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
-
-/// Splits `512MiB` into its number and unit and multiplies them.
-fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
-    number.parse::<u64>().ok()?.checked_mul(*factor)
-}
-
-/// The largest unit that shows the value as a whole number.
-fn show_unit(value: u64, units: impl Iterator<Item = (&'static str, u64)>) -> String {
-    let mut best = String::new();
-    for (name, factor) in units {
-        if value.is_multiple_of(factor) && (best.is_empty() || value >= factor) {
-            best = format!("{}{name}", value / factor);
-        }
-    }
-    best
-}
-
 impl Typed for Duration {
-    const TAKES: &'static str = "a duration such as 500ms, 30s, 5m or 1h";
+    const TAKES: &'static str = units::DURATION;
 
     fn read(text: &str) -> Result<Self, Unreadable> {
-        match with_unit(text, &TIME_UNITS) {
-            Some(0) => Err(Unreadable(Some("it must be longer than nothing".to_owned()))),
-            Some(millis) => Ok(Self::from_millis(millis)),
+        match units::duration(text) {
+            Some(Self::ZERO) => Err(Unreadable(Some("it must be longer than nothing".to_owned()))),
+            Some(duration) => Ok(duration),
             None => Err(Unreadable::default()),
         }
     }
 
     fn show(&self) -> String {
-        show_unit(u64::try_from(self.as_millis()).unwrap_or(u64::MAX), TIME_UNITS.into_iter())
+        units::show_duration(*self)
     }
 }
 
 impl Typed for ByteSize {
-    const TAKES: &'static str = "a size such as 64KiB, 256MiB or 1GiB";
+    const TAKES: &'static str = units::BYTES;
 
     fn read(text: &str) -> Result<Self, Unreadable> {
-        with_unit(text, &BYTE_UNITS).map(Self).ok_or_else(Unreadable::default)
+        units::bytes(text).map(Self).ok_or_else(Unreadable::default)
     }
 
     fn show(&self) -> String {
-        show_unit(self.0, BYTE_UNITS.into_iter().rev())
+        units::show_bytes(self.0)
     }
 }
 

@@ -5,10 +5,10 @@ use std::{
     ffi::OsString,
     fs::File,
     io::Read,
-    ops::Range,
     path::{Path, PathBuf},
 };
 
+use hulynet_settings::section::{line_of, nearest, type_name};
 use toml::de::{DeTable, DeValue};
 
 use super::{ConfigError, Setting, TABLE};
@@ -54,9 +54,7 @@ impl FileLayer {
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let line = |span: Range<usize>| {
-            1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count()
-        };
+        let line = |span| line_of(text, span);
         let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
             path: path.to_owned(),
             line: line(error.span().unwrap_or_default()),
@@ -71,7 +69,7 @@ impl FileLayer {
                     path: path.to_owned(),
                     line,
                     key: key.to_string(),
-                    nearest: nearest(key),
+                    nearest: nearest(key, TABLE.iter().map(|setting| setting.key)),
                 }
             })?;
             let text = as_text(setting, value.get_ref()).map_err(|found| ConfigError::Type {
@@ -96,13 +94,6 @@ impl FileLayer {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
-}
-
-/// The setting whose key is most like this one, if any is like it at all.
-fn nearest(key: &str) -> Option<&'static str> {
-    let key = key.to_ascii_lowercase().replace('_', "-");
-    let scored = TABLE.iter().map(|setting| (strsim::jaro_winkler(&key, setting.key), setting.key));
-    scored.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, key)| key)
 }
 
 fn written(toml: Toml) -> &'static str {
@@ -139,18 +130,6 @@ fn string<'a>(value: &'a DeValue<'_>) -> Result<&'a str, &'static str> {
     match value {
         DeValue::String(text) => Ok(text),
         other => Err(type_name(other)),
-    }
-}
-
-fn type_name(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) => "an integer",
-        DeValue::Float(_) => "a number",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
     }
 }
 
