@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use hulynet_agent_kinds::ContainerLimits;
 use hulynet_protocol::{AgentId, ContainerId, Labels};
 
 /// How an agent runs.
@@ -37,7 +38,7 @@ pub struct AgentConfig {
     /// The largest `.wasm` file, in bytes. Default 64 MiB: compiling takes
     /// about 200 times as much memory at worst.
     pub file_bytes: u64,
-    /// Of each container.
+    /// Of each container, where the operator says nothing about its kind.
     pub limits: ContainerLimits,
     /// How long a silent client keeps its connections, and how long the
     /// coordinator may be silent. Default 3 s.
@@ -65,63 +66,6 @@ impl AgentConfig {
             limits: ContainerLimits::default(),
             alive_timeout: Duration::from_secs(3),
             ping_interval: Duration::from_secs(1),
-        }
-    }
-}
-
-/// What one container may use.
-#[derive(Clone, Debug)]
-pub struct ContainerLimits {
-    /// Bytes over all its memories. Default 256 MiB.
-    pub memory: usize,
-    /// Requests that wait in its mailbox; more are refused as busy. Default
-    /// 1,024.
-    pub mailbox: usize,
-    /// Requests that it works on at a time; more wait in the mailbox. Default
-    /// 256.
-    pub concurrent: usize,
-    /// Connections to it. Default 4,096.
-    pub connections: usize,
-    /// Resources (callers, references, workspaces, WASI handles) that it may
-    /// hold. Default 65,536.
-    pub resources: usize,
-    /// How long it may compute without a pause before it is ended. Default
-    /// 10 s; less when everybody who waits for it has given up.
-    pub compute: Duration,
-    /// How long it may take to start. Default 30 s.
-    pub start: Duration,
-    /// How long it may take to answer when it is asked to terminate. Default
-    /// 5 s.
-    pub terminate: Duration,
-    /// It is pinged after this long without a sign of life. Default 10 s.
-    pub silent: Duration,
-    /// How long it may take to answer a ping. Default 5 s.
-    pub ping: Duration,
-    /// The deadline of its own requests when it names none. Default 30 s.
-    pub request: Duration,
-    /// Log lines a second, with a burst of ten times as many. Default 100.
-    pub log_lines: u32,
-    /// Bytes of one log line with its fields; longer ones are cut. Default
-    /// 8 KiB.
-    pub log_bytes: usize,
-}
-
-impl Default for ContainerLimits {
-    fn default() -> Self {
-        Self {
-            memory: 256 * 1024 * 1024,
-            mailbox: 1024,
-            concurrent: 256,
-            connections: 4096,
-            resources: 65_536,
-            compute: Duration::from_secs(10),
-            start: Duration::from_secs(30),
-            terminate: Duration::from_secs(5),
-            silent: Duration::from_secs(10),
-            ping: Duration::from_secs(5),
-            request: Duration::from_secs(30),
-            log_lines: 100,
-            log_bytes: 8 * 1024,
         }
     }
 }

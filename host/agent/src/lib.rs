@@ -15,7 +15,8 @@
 //! | `service` | moves bytes and time between them |
 //!
 //! Which containers there are, who may talk to them and until when is decided
-//! by the crate `hulynet-agent-table`.
+//! by the crate `hulynet-agent-table`; what a kind may ask for, what it is
+//! granted and how much it may use by `hulynet-agent-kinds`.
 
 mod bindings;
 mod capabilities;
@@ -27,7 +28,8 @@ mod network;
 mod plugins;
 mod service;
 
-pub use config::{AgentConfig, ContainerLimits};
+pub use config::AgentConfig;
 pub use error::AgentError;
+pub use hulynet_agent_kinds::ContainerLimits;
 pub use network::{Answer, Chunks, Events, Network, Outgoing, Reference};
 pub use service::Agent;

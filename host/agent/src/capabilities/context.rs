@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Instant};
 
+use hulynet_agent_kinds::ContainerLimits;
 use hulynet_protocol::{Activation, AgentId, Caller};
 use hulynet_store::Documents;
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::{CallerHandle, Connections, labels, log::Gate, memory::MemoryLimit, output::Output};
-use crate::{config::ContainerLimits, container::Meter, network::Network};
+use crate::{container::Meter, network::Network};
 
 /// What all containers of an agent share.
 pub(crate) struct Services {

@@ -5,13 +5,11 @@ use std::{
     time::Instant,
 };
 
+use hulynet_agent_kinds::ContainerLimits;
 use hulynet_protocol::Activation;
 
 use super::Context;
-use crate::{
-    bindings::huly::network::log::{Host, Level},
-    config::ContainerLimits,
-};
+use crate::bindings::huly::network::log::{Host, Level};
 
 /// Seconds of the allowed rate that may be written at once.
 const BURST: u32 = 10;
@@ -41,7 +39,7 @@ impl Gate {
     /// A full allowance.
     pub(crate) fn new(activation: Arc<Activation>, limits: &ContainerLimits, now: Instant) -> Self {
         let rate = Arc::new(Mutex::new(Rate::new(limits.log_lines, now)));
-        Self { activation, bytes: limits.log_bytes, rate }
+        Self { activation, bytes: limits.log_line, rate }
     }
 
     /// Writes one line, or drops and counts it.
@@ -95,13 +93,9 @@ struct Rate {
 }
 
 impl Rate {
-    fn new(lines: u32, now: Instant) -> Self {
-        Self {
-            per_second: f64::from(lines),
-            tokens: f64::from(lines) * f64::from(BURST),
-            filled: now,
-            dropped: 0,
-        }
+    fn new(lines: usize, now: Instant) -> Self {
+        let per_second = lines as f64;
+        Self { per_second, tokens: per_second * f64::from(BURST), filled: now, dropped: 0 }
     }
 
     /// Whether a line may be written now, and how many were dropped before it.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::ContainerLimits;
+use hulynet_agent_kinds::ContainerLimits;
 
 /// Watches one container. Pure: the time is passed in.
 #[derive(Debug)]

@@ -1,0 +1,280 @@
+//! How much one container may use. One table says what each limit is, what it
+//! is called in files, its unit and its default.
+
+use std::{fmt::Debug, time::Duration};
+
+use hulynet_protocol::limits::PAYLOAD_BYTES;
+use hulynet_settings::{Mistake, Section, Wrong, section, units};
+use toml::de::DeValue;
+
+/// How a limit is written and compared.
+pub trait Unit {
+    /// A limit's value.
+    type Value: Copy + Ord + Debug;
+    /// What a text must be, for messages.
+    const TAKES: &'static str;
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Another type, nothing at all, or too much.
+    fn read(value: DeValue<'_>) -> Result<Self::Value, Wrong>;
+    /// Shows it as it could be written.
+    fn show(value: Self::Value) -> String;
+}
+
+/// A number of bytes: `"64 MiB"`.
+#[derive(Debug)]
+pub struct Bytes;
+/// A number of things, or of things a second: `100`.
+#[derive(Debug)]
+pub struct Count;
+/// A time: `"10 s"`.
+#[derive(Debug)]
+pub struct Time;
+
+impl Unit for Bytes {
+    type Value = usize;
+    const TAKES: &'static str = units::BYTES;
+
+    fn read(value: DeValue<'_>) -> Result<usize, Wrong> {
+        let text = section::text(value)?;
+        match units::bytes(&text).and_then(|bytes| usize::try_from(bytes).ok()) {
+            Some(0) => Err(Wrong::Value(text, Some("it must be more than nothing".to_owned()))),
+            Some(bytes) => Ok(bytes),
+            None => Err(Wrong::Value(text, None)),
+        }
+    }
+
+    fn show(value: usize) -> String {
+        units::show_bytes(value as u64)
+    }
+}
+
+impl Unit for Count {
+    type Value = usize;
+    const TAKES: &'static str = "a whole number from 1 to 1000000";
+
+    fn read(value: DeValue<'_>) -> Result<usize, Wrong> {
+        let DeValue::Integer(integer) = value else {
+            return Err(Wrong::Type(section::type_name(&value)));
+        };
+        let count = usize::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let wrong = || Wrong::Value(integer.as_str().to_owned(), None);
+        count.filter(|count| (1..=1_000_000).contains(count)).ok_or_else(wrong)
+    }
+
+    fn show(value: usize) -> String {
+        value.to_string()
+    }
+}
+
+impl Unit for Time {
+    type Value = Duration;
+    const TAKES: &'static str = units::DURATION;
+
+    fn read(value: DeValue<'_>) -> Result<Duration, Wrong> {
+        let text = section::text(value)?;
+        match units::duration(&text) {
+            Some(Duration::ZERO) => {
+                Err(Wrong::Value(text, Some("it must be longer than nothing".to_owned())))
+            }
+            Some(time) => Ok(time),
+            None => Err(Wrong::Value(text, None)),
+        }
+    }
+
+    fn show(value: Duration) -> String {
+        units::show_duration(value)
+    }
+}
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $field:ident: $unit:ident = $default:expr, $key:literal;)+) => {
+        /// What one container may use.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct ContainerLimits {
+            $($(#[doc = $doc])+ pub $field: <$unit as Unit>::Value,)+
+        }
+
+        impl Default for ContainerLimits {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        /// The limits that a file sets; `None` leaves one as it is.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct WrittenLimits {
+            $($(#[doc = $doc])+ pub $field: Option<<$unit as Unit>::Value>,)+
+        }
+
+        impl WrittenLimits {
+            /// The keys that [`WrittenLimits::read`] takes.
+            pub const KEYS: &'static [&'static str] = &[$($key,)+];
+
+            /// Reads a whole table.
+            ///
+            /// # Errors
+            /// A value that a limit does not take, an unknown key.
+            pub fn read(mut section: Section<'_>) -> Result<Self, Mistake> {
+                let read = Self {
+                    $($field: section.take($key, $unit::TAKES, $unit::read)?,)+
+                };
+                section.finish(Self::KEYS.iter().copied())?;
+                Ok(read)
+            }
+
+            /// The limits that are set higher than allowed, as they stand in
+            /// a file, each with what is allowed.
+            #[must_use]
+            pub fn exceeding(&self, allowed: &ContainerLimits) -> Vec<(String, String)> {
+                let mut exceeding = Vec::new();
+                $(if let Some(asked) = self.$field && asked > allowed.$field {
+                    exceeding.push((
+                        format!("{} = {}", $key, written::<$unit>(asked)),
+                        $unit::show(allowed.$field),
+                    ));
+                })+
+                exceeding
+            }
+        }
+
+        impl ContainerLimits {
+            /// These, with what a file sets in their place.
+            #[must_use]
+            pub fn with(mut self, written: &WrittenLimits) -> Self {
+                $(if let Some(value) = written.$field { self.$field = value; })+
+                self
+            }
+
+            /// These, where a file does not set less.
+            #[must_use]
+            pub fn at_most(mut self, written: &WrittenLimits) -> Self {
+                $(if let Some(value) = written.$field { self.$field = self.$field.min(value); })+
+                self
+            }
+
+            /// Every limit's key and its value as it could be written.
+            #[must_use]
+            pub fn shown(&self) -> Vec<(&'static str, String)> {
+                vec![$(($key, $unit::show(self.$field)),)+]
+            }
+        }
+    };
+}
+
+limits! {
+    /// Bytes over all its memories and tables.
+    memory: Bytes = 256 << 20, "memory";
+    /// How long it may compute without a pause before it is ended; less when
+    /// everybody who waits for it has given up.
+    compute: Time = Duration::from_secs(10), "compute";
+    /// Requests that wait in its mailbox; more are refused as busy.
+    mailbox: Count = 1024, "mailbox";
+    /// Bytes of the requests that wait in its mailbox.
+    mailbox_bytes: Bytes = 64 << 20, "mailbox-bytes";
+    /// Requests that it works on at a time; more wait in the mailbox.
+    concurrent: Count = 256, "concurrent";
+    /// Connections to it.
+    connections: Count = 4096, "connections";
+    /// Bytes of one request to it.
+    request_bytes: Bytes = PAYLOAD_BYTES, "request-bytes";
+    /// Bytes of one answer of it, or of one chunk of it.
+    reply_bytes: Bytes = PAYLOAD_BYTES, "reply-bytes";
+    /// Bytes of one event of it.
+    event_bytes: Bytes = PAYLOAD_BYTES, "event-bytes";
+    /// Events that it may send or broadcast a second, with a burst of ten
+    /// times as many.
+    events: Count = 10_000, "events";
+    /// Log lines a second, with a burst of ten times as many.
+    log_lines: Count = 100, "log-lines";
+    /// Bytes of log lines a second, with a burst of ten times as many.
+    log_bytes: Bytes = 64 << 10, "log-bytes";
+    /// Bytes of one log line with its fields; longer ones are cut.
+    log_line: Bytes = 8 << 10, "log-line";
+    /// Streams that it may have open.
+    streams: Count = 1024, "streams";
+    /// Resources (callers, references, workspaces, WASI handles) that it may
+    /// hold.
+    resources: Count = 65_536, "resources";
+    /// Timers that it may wait for at a time.
+    timers: Count = 4096, "timers";
+    /// Requests to others that it may wait for at a time.
+    outgoing: Count = 1024, "outgoing";
+    /// How many containers may wait for one another's answers in a row, this
+    /// one included.
+    depth: Count = 16, "depth";
+    /// How long it may take to start.
+    start: Time = Duration::from_secs(30), "start";
+    /// How long it may take to answer when it is asked to terminate.
+    terminate: Time = Duration::from_secs(5), "terminate";
+    /// It is pinged after this long without a sign of life.
+    silent: Time = Duration::from_secs(10), "silent";
+    /// How long it may take to answer a ping.
+    ping: Time = Duration::from_secs(5), "ping";
+    /// The deadline of its own requests when it names none.
+    request: Time = Duration::from_secs(30), "request";
+}
+
+/// As it stands in a file: what is not a number is in quotes.
+fn written<U: Unit>(value: U::Value) -> String {
+    let shown = U::show(value);
+    if shown.bytes().all(|byte| byte.is_ascii_digit()) { shown } else { format!("{shown:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<WrittenLimits, String> {
+        let section = Section::parse("k.toml", text).unwrap();
+        WrittenLimits::read(section).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn limits_are_numbers_with_units() {
+        let read = read("memory = \"64 MiB\"\nmailbox = 10\nstart = \"10 s\"").unwrap();
+        let limits = ContainerLimits::default().with(&read);
+        assert_eq!((limits.memory, limits.mailbox), (64 << 20, 10));
+        assert_eq!((limits.start, limits.ping), (Duration::from_secs(10), Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn what_is_shown_reads_the_same() {
+        let limits = ContainerLimits::default();
+        let quoted = |(key, value): (&str, String)| match value.parse::<u64>() {
+            Ok(count) => format!("{key} = {count}\n"),
+            Err(_) => format!("{key} = {value:?}\n"),
+        };
+        let text: String = limits.shown().into_iter().map(quoted).collect();
+        let least = ContainerLimits { memory: 1, ..ContainerLimits::default() };
+        assert_eq!(least.with(&read(&text).unwrap()), limits);
+    }
+
+    #[test]
+    fn no_limit_is_nothing_or_boundless() {
+        for (text, told) in [
+            ("mailbox = 0", "mailbox takes a whole number from 1 to 1000000, not \"0\""),
+            ("mailbox = -1", "mailbox takes a whole number from 1 to 1000000, not \"-1\""),
+            ("mailbox = 0xFFFFFFFF", "mailbox takes a whole number from 1 to 1000000"),
+            ("mailbox = \"1\"", "mailbox takes a whole number from 1 to 1000000, not a text"),
+            ("memory = 1", "memory takes a size such as 64KiB, 256MiB or 1GiB, not an integer"),
+            ("memory = \"0 B\"", "not \"0 B\": it must be more than nothing"),
+            ("start = \"0s\"", "not \"0s\": it must be longer than nothing"),
+            ("memry = 1", "did you mean \"memory\"?"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.starts_with("k.toml:1: ") && error.contains(told), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_lower_one_wins_and_the_higher_one_is_told() {
+        let asked = read("memory = \"1 GiB\"\nmailbox = 10").unwrap();
+        let allowed = ContainerLimits::default();
+        let told = [("memory = \"1GiB\"".to_owned(), "256MiB".to_owned())];
+        assert_eq!(asked.exceeding(&allowed), told);
+        let both = allowed.at_most(&asked);
+        assert_eq!((both.memory, both.mailbox), (256 << 20, 10));
+    }
+}
