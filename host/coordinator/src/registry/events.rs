@@ -9,6 +9,8 @@ use hulynet_protocol::{Change, ClientId, NetworkEvent};
 pub(crate) struct Events {
     revision: u64,
     watchers: BTreeSet<ClientId>,
+    /// The driver wants to hear of everything.
+    observed: bool,
     /// Since the last batch.
     pending: Vec<NetworkEvent>,
 }
@@ -17,7 +19,7 @@ impl Events {
     /// Numbers a change and keeps it for the next batch.
     pub(crate) fn push(&mut self, change: Change) {
         self.revision += 1;
-        if !self.watchers.is_empty() {
+        if self.observed || !self.watchers.is_empty() {
             self.pending.push(NetworkEvent { revision: self.revision, change });
         }
     }
@@ -25,6 +27,11 @@ impl Events {
     /// The last change's number.
     pub(crate) fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// The driver hears of everything from here on.
+    pub(crate) fn observe(&mut self) {
+        self.observed = true;
     }
 
     pub(crate) fn watch(&mut self, client: ClientId) {
@@ -41,7 +48,7 @@ impl Events {
             return None;
         }
         let events = std::mem::take(&mut self.pending);
-        if self.watchers.is_empty() {
+        if self.watchers.is_empty() && !self.observed {
             return None;
         }
         Some((self.watchers.iter().cloned().collect(), events))

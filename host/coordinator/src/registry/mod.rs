@@ -19,6 +19,7 @@
 //! | `recovery` | what a coordinator that was just started may believe |
 //! | `events`, `records`, `explain` | what watchers, lists and operators are told |
 //! | `selection` | containers by their labels |
+//! | `original` | what peers of the original network need beyond the calls |
 //! | `routes` | where a proxied request goes |
 //! | `timers`, `time`, `config` | when |
 //! | `table`, `slots`, `packed` | how many of them fit into memory |
@@ -41,6 +42,7 @@ mod gets;
 mod invariants;
 mod leases;
 mod offers;
+mod original;
 mod packed;
 mod placement;
 mod records;
@@ -129,6 +131,18 @@ pub enum Input {
         epoch: Epoch,
         /// It runs, or why not.
         result: Result<(), NetworkError>,
+    },
+    /// The agent that was to start a container gave this one instead: one of
+    /// its own that serves as well.
+    Given {
+        /// The agent that was asked.
+        agent: AgentId,
+        /// The container.
+        id: ContainerId,
+        /// The activation.
+        epoch: Epoch,
+        /// The name of the container that it gave.
+        given: Uuid,
     },
     /// What came of [`Action::Terminate`].
     Terminated {
@@ -288,6 +302,7 @@ impl Registry {
             Input::Started { agent, id, epoch, result } => {
                 self.started(&agent, &id, epoch, result);
             }
+            Input::Given { agent, id, epoch, given } => self.given(&agent, &id, epoch, given),
             Input::Terminated { agent, id, epoch, result } => {
                 self.terminated(&agent, &id, epoch, result);
             }

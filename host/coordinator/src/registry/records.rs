@@ -122,7 +122,13 @@ impl Registry {
             let error = errors::too_many("containers", self.containers.len());
             return self.answer(token, Err(error));
         }
-        let snapshot = Snapshot {
+        let snapshot = self.snapshot();
+        self.events.watch(client);
+        self.answer(token, Ok(Reply::Snapshot(snapshot)));
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
             revision: self.events.revision(),
             agents: self.agents.iter().map(|(id, agent)| self.agent_record(id, agent)).collect(),
             containers: self
@@ -131,8 +137,6 @@ impl Registry {
                 .filter(|container| container.announced)
                 .filter_map(|container| self.announced_record(container))
                 .collect(),
-        };
-        self.events.watch(client);
-        self.answer(token, Ok(Reply::Snapshot(snapshot)));
+        }
     }
 }
