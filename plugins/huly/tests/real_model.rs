@@ -8,19 +8,14 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use huly_model::{Change, Hierarchy, Kind, Tx, apply};
+use hulynet_samples::sample;
 use serde_json::Value;
 
 /// The class-defining documents of the real model; `None` if it is not here.
 fn model() -> Option<Vec<Value>> {
-    let file =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/huly-model.json.zst");
-    let Ok(packed) = std::fs::File::open(&file) else {
-        eprintln!("SKIPPED: no {}; no real model was read", file.display());
-        return None;
-    };
+    let packed = std::fs::File::open(sample("huly-model.json.zst")?).unwrap();
     let transactions: Vec<Value> =
         serde_json::from_reader(zstd::Decoder::new(packed).unwrap()).unwrap();
     let mut documents = BTreeMap::new();

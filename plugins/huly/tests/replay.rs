@@ -11,19 +11,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 
 use huly_model::{Batch, FindRequest, Hierarchy};
 use hulynet_filter::{Filter, Options};
+use hulynet_samples::sample;
 use serde_json::{Value, json};
 
 /// The lines of a data file; `None` if it is not here.
 fn lines(name: &str) -> Option<Vec<Value>> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name);
-    let Ok(packed) = std::fs::File::open(&file) else {
-        eprintln!("SKIPPED: no {}; nothing was replayed", file.display());
-        return None;
-    };
+    let packed = std::fs::File::open(sample(name)?).unwrap();
     let lines = BufReader::new(zstd::Decoder::new(packed).unwrap()).lines();
     Some(lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect())
 }
@@ -82,7 +78,7 @@ fn recount(transactions: &[Value]) -> (BTreeMap<String, u64>, BTreeMap<String, u
 #[test]
 fn a_replay_gives_the_documents_of_an_independent_recount() {
     for (name, issues) in [("MOD", 367), ("DAEMON", 317), ("ALOY", 1_499), ("AC", 4_503)] {
-        let Some(transactions) = lines(&format!("titanium-{name}.jsonl.zst")) else { return };
+        let Some(transactions) = lines(&format!("titanium-{name}.jsonl.zst")) else { continue };
         let documents = replay(&transactions);
         let (classes, statuses) = recount(&transactions);
         assert_eq!(count(documents.values(), "_class"), classes, "{name}");
@@ -95,8 +91,12 @@ fn a_replay_gives_the_documents_of_an_independent_recount() {
 
 #[test]
 fn all_recorded_queries_agree() {
-    let Some(cases) = lines("oracle-queries-DAEMON.jsonl.zst") else { return };
-    let documents = replay(&lines("titanium-DAEMON.jsonl.zst").unwrap());
+    let (Some(cases), Some(transactions)) =
+        (lines("oracle-queries-DAEMON.jsonl.zst"), lines("titanium-DAEMON.jsonl.zst"))
+    else {
+        return;
+    };
+    let documents = replay(&transactions);
     let hierarchy = Hierarchy::new([]);
     assert!(cases.len() >= 72, "only {} queries", cases.len());
     for case in cases {

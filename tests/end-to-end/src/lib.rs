@@ -14,7 +14,6 @@
 mod network;
 mod output;
 mod process;
-pub mod samples;
 
 use std::{
     env,

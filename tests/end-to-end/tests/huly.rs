@@ -10,7 +10,8 @@
 
 use std::{collections::BTreeMap, fs, io::Write, path::Path, process::Command};
 
-use end_to_end::{Network, Output, Process, eventually, samples::sample};
+use end_to_end::{Network, Output, Process, eventually};
+use hulynet_samples::sample;
 use serde_json::{Value, json};
 
 const KINDS: [&str; 3] = ["query", "session", "transactor"];
