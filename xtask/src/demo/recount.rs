@@ -31,22 +31,26 @@ impl Recount {
     /// removes.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the file cannot be read, or holds something else; the message
+    /// names the file and the place in it.
     pub(crate) fn of_file(path: &Path) -> anyhow::Result<Self> {
         let mut live: BTreeMap<String, (String, Option<String>)> = BTreeMap::new();
         let mut transactions = 0;
         for transaction in transactions_of(path)? {
-            let transaction = transaction?;
+            let (place, transaction) = transaction?;
             transactions += 1;
             let text = |key: &str| transaction.get(key).and_then(Value::as_str).map(str::to_owned);
+            let missing = |key: &str| {
+                format!("{}, {place}: not a Huly transaction: it has no {key}", path.display())
+            };
             let status = |key: &str| {
                 let holder = transaction.get(key)?;
                 holder.get("status").and_then(Value::as_str).map(str::to_owned)
             };
-            let id = text("objectId").context("a transaction without objectId")?;
+            let id = text("objectId").with_context(|| missing("objectId"))?;
             match text("_class").as_deref() {
                 Some("core:class:TxCreateDoc") => {
-                    let class = text("objectClass").context("a create without objectClass")?;
+                    let class = text("objectClass").with_context(|| missing("objectClass"))?;
                     live.insert(id, (class, status("attributes")));
                 }
                 Some("core:class:TxUpdateDoc") => {
@@ -61,7 +65,10 @@ impl Recount {
                 }
                 // It adds to a document and changes neither number.
                 Some("core:class:TxMixin") => {}
-                other => bail!("{} contains a transaction of class {other:?}", path.display()),
+                Some(other) => {
+                    bail!("{}, {place}: a transaction of the unknown class {other}", path.display())
+                }
+                None => bail!(missing("_class")),
             }
         }
         let mut recount = Self { transactions: Some(transactions), ..Self::default() };
@@ -117,7 +124,8 @@ fn git(directory: &Path, format: &str) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-type Transactions = Box<dyn Iterator<Item = anyhow::Result<Value>>>;
+/// Transactions, each with its place in the file.
+type Transactions = Box<dyn Iterator<Item = anyhow::Result<(String, Value)>>>;
 
 fn transactions_of(path: &Path) -> anyhow::Result<Transactions> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -131,16 +139,47 @@ fn transactions_of(path: &Path) -> anyhow::Result<Transactions> {
     if name.trim_end_matches(".zst").ends_with(".json") {
         let all: Vec<Value> = serde_json::from_reader(&mut reader)
             .with_context(|| format!("{name} is not a JSON array of transactions"))?;
-        return Ok(Box::new(all.into_iter().map(Ok)));
+        let place = |(index, value)| Ok((format!("transaction {}", index + 1), value));
+        return Ok(Box::new(all.into_iter().enumerate().map(place)));
     }
     Ok(Box::new(reader.lines().enumerate().filter_map(move |(index, line)| {
+        let place = format!("line {}", index + 1);
+        let wrong = format!("{name}, {place}: not a transaction");
         match line {
             Ok(line) if line.trim().is_empty() => None,
             Ok(line) => Some(
                 serde_json::from_str(&line)
-                    .with_context(|| format!("{name}, line {}: not a transaction", index + 1)),
+                    .map(|transaction: Value| (place, transaction))
+                    .context(wrong),
             ),
-            Err(error) => Some(Err(error.into())),
+            Err(error) => Some(Err(error).context(wrong)),
         }
     })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cargo::target;
+
+    #[test]
+    fn a_file_of_something_else_is_named_with_the_line() {
+        let path = target().join("tmp").join(format!("recount-{}.jsonl", std::process::id()));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let told = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            format!("{:#}", Recount::of_file(&path).unwrap_err())
+        };
+        let remove = r#"{"_class": "core:class:TxRemoveDoc", "objectId": "a"}"#;
+        let nothing = told(&format!("{remove}\n\n{{}}\n"));
+        assert!(
+            nothing.contains(".jsonl, line 3: not a Huly transaction: it has no objectId"),
+            "{nothing}"
+        );
+        let class = told(r#"{"objectId": "a", "_class": "x"}"#);
+        assert!(class.contains(", line 1: a transaction of the unknown class x"), "{class}");
+        let json = told("hello");
+        assert!(json.contains(".jsonl, line 1: not a transaction"), "{json}");
+        std::fs::remove_file(&path).unwrap();
+    }
 }
