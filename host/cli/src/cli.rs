@@ -105,7 +105,7 @@ printed piece by piece.
 Examples:
   hulynet call echo echo '[\"hello\"]'
   hulynet call counter/a add 5
-  hulynet call session/session:ann find '{\"class\":\"tracker:class:Issue\"}' --label account=ann --account ann")]
+  hulynet call session/session:ann find '[{\"class\":\"tracker:class:Issue\"}]' --label account=ann --account ann")]
     Call(Call),
     /// Print what a container broadcasts, one JSON line for each event.
     #[command(after_help = "\

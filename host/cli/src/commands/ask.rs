@@ -16,11 +16,16 @@ use crate::{
 };
 
 /// Finds or starts the container that was named.
-pub(crate) async fn hold(client: &Client, get: &Get) -> Result<Reference, Failure> {
-    Ok(client.get(get.selector.kind.as_str(), options(get)?).await?)
+pub(crate) async fn hold(
+    client: &Client,
+    get: &Get,
+    options: GetOptions,
+) -> Result<Reference, Failure> {
+    Ok(client.get(get.selector.kind.as_str(), options).await?)
 }
 
-fn options(get: &Get) -> Result<GetOptions, Failure> {
+/// What is asked for; a contradiction is told before the network is asked.
+pub(crate) fn options(get: &Get) -> Result<GetOptions, Failure> {
     let uuid = match (&get.selector.uuid, &get.uuid) {
         (Some(_), Some(_)) => {
             return Err(Failure::usage(
@@ -54,8 +59,10 @@ fn distinct(typed: &[(String, String)]) -> Result<Labels, Failure> {
 
 /// `hulynet get`.
 pub(crate) async fn get(settings: &Settings, get: &Get) -> Result<(), Failure> {
+    let options = options(get)?;
     let record =
-        with_client(settings, async |client| Ok(hold(client, get).await?.record()?)).await?;
+        with_client(settings, async |client| Ok(hold(client, get, options).await?.record()?))
+            .await?;
     if settings.json {
         output::line(&output::container_json(&record).to_string())?;
     } else {
@@ -66,9 +73,10 @@ pub(crate) async fn get(settings: &Settings, get: &Get) -> Result<(), Failure> {
 
 /// `hulynet call`.
 pub(crate) async fn call(settings: &Settings, call: &Call) -> Result<(), Failure> {
+    let options = options(&call.get)?;
     let payload = argument::payload(call.argument.as_deref())?;
     with_client(settings, async |client| {
-        let reference = hold(client, &call.get).await?;
+        let reference = hold(client, &call.get, options).await?;
         match reference.perform(Request::new(&call.operation, payload)).await? {
             Answer::Payload(payload) => print(&payload, settings.json)?,
             Answer::Stream(mut chunks) => {

@@ -8,7 +8,10 @@ use hulynet_client::ConnectionEvent;
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
-use super::{ask::hold, reach::with_client};
+use super::{
+    ask::{hold, options},
+    reach::with_client,
+};
 use crate::{
     cli::Connect,
     config::{Origin, Settings},
@@ -19,11 +22,12 @@ use crate::{
 
 /// `hulynet connect`.
 pub(crate) async fn connect(settings: &Settings, connect: &Connect) -> Result<(), Failure> {
+    let options = options(&connect.get)?;
     let asked = shutdown::on_signal()?;
     let limited = matches!(settings.origin("timeout"), Some(Origin::Flag(_)));
     let deadline = limited.then(|| Instant::now() + settings.timeout);
     with_client(settings, async |client| {
-        let reference = hold(client, &connect.get).await?;
+        let reference = hold(client, &connect.get, options).await?;
         let mut events = reference.connect().await?;
         output::note(&format!("connected to {}", reference.id()));
         let mut printed = 0;

@@ -1,6 +1,6 @@
 //! `explain`.
 
-use hulynet_protocol::{ClientId, Explanation};
+use hulynet_protocol::{ClientId, Explanation, Phase};
 use serde_json::{Value, json};
 
 use super::reach::with_client;
@@ -31,12 +31,11 @@ pub(crate) async fn explain(settings: &Settings, named: &Named) -> Result<(), Fa
 fn lines(explanation: &Explanation) -> Vec<String> {
     let Explanation { id, labels, phase, endpoint, reason, epoch, .. } = explanation;
     let mut lines = vec![format!("{id} is {} in the epoch {epoch}", phase.as_str())];
-    let since = ago(explanation.since_ms);
+    let since = seconds(explanation.since_ms);
     match endpoint {
         Some(endpoint) => {
             let address = endpoint.address.as_deref().unwrap_or("through the coordinator");
-            lines
-                .push(format!("where: on the agent {} ({address}), since {since}", endpoint.agent));
+            lines.push(format!("where: on the agent {} ({address}), for {since}", endpoint.agent));
             lines.push(format!("why there: {reason}"));
         }
         None => lines.push("where: nowhere".to_owned()),
@@ -53,7 +52,7 @@ fn lines(explanation: &Explanation) -> Vec<String> {
         }
     }
     if let Some(ms) = explanation.next_ms {
-        lines.push(format!("pending: the coordinator acts in {ms}ms"));
+        lines.push(format!("pending: {} in {}", pending(*phase), seconds(ms)));
     }
     if !explanation.offered_by.is_empty() {
         let agents: Vec<_> = explanation.offered_by.iter().map(|agent| agent.as_str()).collect();
@@ -67,8 +66,8 @@ fn lines(explanation: &Explanation) -> Vec<String> {
     }
     if let Some(failure) = &explanation.last_failure {
         lines.push(format!(
-            "last failure: {} on the agent {}: {}",
-            ago(failure.ago_ms),
+            "last failure: {} ago on the agent {}: {}",
+            seconds(failure.ago_ms),
             failure.agent,
             failure.error.message
         ));
@@ -76,8 +75,19 @@ fn lines(explanation: &Explanation) -> Vec<String> {
     lines
 }
 
-fn ago(ms: u64) -> String {
-    format!("{}.{}s ago", ms / 1000, ms % 1000 / 100)
+/// What the coordinator does next by itself.
+fn pending(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Vacant => "it is started again",
+        Phase::Recovering => "its agent is waited for no longer",
+        Phase::Starting => "the start is given up",
+        Phase::Running => "unless somebody gets it, it is asked to end",
+        Phase::Ending | Phase::Draining => "it is asked again to end",
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{}s", ms / 1000, ms % 1000 / 100)
 }
 
 fn names(clients: &[ClientId], count: u64) -> String {
@@ -115,8 +125,8 @@ fn as_json(explanation: &Explanation) -> Value {
 #[cfg(test)]
 mod tests {
     use hulynet_protocol::{
-        AgentId, ContainerId, Endpoint, Epoch, ErrorKind, Kind, Labels, NetworkError, Phase,
-        Reason, StartFailure, Uuid,
+        AgentId, ContainerId, Endpoint, Epoch, ErrorKind, Kind, Labels, NetworkError, Reason,
+        StartFailure, Uuid,
     };
 
     use super::*;
@@ -133,7 +143,7 @@ mod tests {
             failures: 1,
             spared_ms: 0,
         };
-        let explanation = Explanation {
+        let mut explanation = Explanation {
             id,
             labels: Labels::new(),
             phase: Phase::Running,
@@ -154,7 +164,7 @@ mod tests {
             lines(&explanation),
             [
                 "echo/a is running in the epoch 7.2",
-                "where: on the agent x (through the coordinator), since 61.2s ago",
+                "where: on the agent x (through the coordinator), for 61.2s",
                 "why there: it was the agent's turn",
                 "held by 2: c, …",
                 "singleton, offered in this order by: x",
@@ -162,5 +172,8 @@ mod tests {
             ]
         );
         assert_eq!(as_json(&explanation)["last_failure"]["message"], "it trapped");
+        (explanation.holder_count, explanation.next_ms) = (0, Some(4821));
+        let pending = "pending: unless somebody gets it, it is asked to end in 4.8s";
+        assert!(lines(&explanation).contains(&pending.to_owned()));
     }
 }

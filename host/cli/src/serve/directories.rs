@@ -14,8 +14,9 @@ pub(super) fn prepare(settings: &Settings) -> Result<(), Failure> {
     let plugins = &settings.plugins;
     let named = settings.origin("plugins").is_some_and(|origin| *origin != Origin::Default);
     if named && !plugins.is_dir() {
+        let problem = if plugins.exists() { "is not a directory" } else { "does not exist" };
         return Err(Failure::usage(format!(
-            "the plugin directory {} does not exist; create it, build kinds into it, or correct --plugins",
+            "the plugin directory {} {problem}; create it, build kinds into it, or correct --plugins",
             plugins.display()
         )));
     }
@@ -50,5 +51,7 @@ mod tests {
         assert!(state.join("plugins").is_dir() && state.join("data").is_dir());
         assert!(prepare("plugins", "typo").unwrap_err().to_string().contains("typo"));
         assert!(!directory.path().join("typo").exists());
+        fs::write(directory.path().join("file"), "").unwrap();
+        assert!(prepare("plugins", "file").unwrap_err().to_string().contains("not a directory"));
     }
 }
