@@ -109,6 +109,6 @@ pub(crate) fn unsent() -> NetworkError {
 pub(crate) fn late(time: Duration) -> NetworkError {
     NetworkError::maybe_processed(
         ErrorKind::DeadlineExceeded,
-        format!("no answer came within {time:?}"),
+        format!("no answer came within {} ms", time.as_millis()),
     )
 }

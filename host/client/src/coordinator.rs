@@ -104,20 +104,29 @@ impl Coordinator {
     }
 
     /// Makes a call that has the same effect when it is carried out twice, and
-    /// repeats it while that can help.
+    /// repeats it while that can help. Tells once that it waits for room, which
+    /// may take as long as the call has.
     pub(crate) async fn ask(
         &self,
         call: Call,
         deadline: Instant,
     ) -> Result<Response, NetworkError> {
         let mut attempts = Attempts::new(deadline.into_std(), Repeat::Idempotent);
+        let mut told = false;
         loop {
             let error = match self.call(call.clone(), Bytes::new(), deadline).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             match attempts.after(Instant::now().into_std(), &error) {
-                Next::Again { pause, .. } => sleep(pause).await,
+                Next::Again { pause, .. } => {
+                    if error.kind == ErrorKind::Busy && !told {
+                        told = true;
+                        let left = deadline.saturating_duration_since(Instant::now());
+                        tracing::warn!("trying again for {:.0?}: {error}", left);
+                    }
+                    sleep(pause).await;
+                }
                 Next::Fail => return Err(error),
             }
         }

@@ -8,12 +8,18 @@ use wasmtime::ResourceLimiter;
 pub(crate) struct MemoryLimit {
     used: usize,
     limit: usize,
+    refused: bool,
 }
 
 impl MemoryLimit {
     /// At most `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { used: 0, limit }
+        Self { used: 0, limit, refused: false }
+    }
+
+    /// The limit in bytes, if the container wanted more.
+    pub(crate) fn exceeded(&self) -> Option<usize> {
+        self.refused.then_some(self.limit)
     }
 }
 
@@ -25,7 +31,11 @@ impl ResourceLimiter for MemoryLimit {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let used = self.used.saturating_add(desired.saturating_sub(current));
-        if used > self.limit || maximum.is_some_and(|maximum| desired > maximum) {
+        if used > self.limit {
+            self.refused = true;
+            return Ok(false);
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
         self.used = used;
@@ -51,8 +61,10 @@ mod tests {
     fn the_limit_counts_all_memories_together() {
         let mut limit = MemoryLimit::new(100);
         assert!(limit.memory_growing(0, 60, None).unwrap());
+        assert_eq!(limit.exceeded(), None);
         assert!(!limit.memory_growing(0, 60, None).unwrap());
         assert!(limit.memory_growing(0, 40, None).unwrap());
         assert!(!limit.memory_growing(40, 41, None).unwrap());
+        assert_eq!(limit.exceeded(), Some(100));
     }
 }

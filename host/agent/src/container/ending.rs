@@ -29,6 +29,22 @@ impl Ending {
         Self::Trapped { cause: error.root_cause().to_string(), details: format!("{error:?}") }
     }
 
+    /// The same, told by a container that was refused memory: its code seldom
+    /// says why it gave up.
+    pub(crate) fn starved(self, limit: usize) -> Self {
+        match self {
+            Self::Trapped { cause, details } => Self::Trapped {
+                cause: format!(
+                    "{cause}; it wanted more memory than its limit of {} KiB, which the agent's \
+                     setting container-memory raises",
+                    limit / 1024
+                ),
+                details,
+            },
+            other => other,
+        }
+    }
+
     /// In a few words.
     pub(crate) fn cause(&self) -> String {
         match self {
@@ -43,7 +59,11 @@ impl Ending {
     /// The answer to a request that the container never saw.
     pub(crate) fn unseen(&self, activation: &Activation) -> NetworkError {
         match self {
-            Self::StartFailed(error) => error.clone(),
+            Self::StartFailed(error) => NetworkError::new(
+                error.kind,
+                error.retry,
+                format!("the container {} could not start: {}", activation.id, error.message),
+            ),
             _ => NetworkError::not_processed(
                 ErrorKind::ContainerEnded,
                 format!(

@@ -78,6 +78,10 @@ pub(super) async fn run(
             ending = serving => ending,
         }
     };
+    let ending = match store.data().memory.exceeded() {
+        Some(limit) => ending.starved(limit),
+        None => ending,
+    };
     let ending = if pulse.vitals().started() { ending } else { not_started(&start, ending) };
     shared.ended.store(true, Ordering::Release);
     // Set once, here.
@@ -119,10 +123,9 @@ fn not_started(start: &Start, ending: Ending) -> Ending {
     }
     match ending {
         Ending::StartFailed(error) => Ending::StartFailed(error),
-        other => Ending::StartFailed(NetworkError::not_processed(
-            ErrorKind::StartFailed,
-            format!("the container {} could not start: {}", start.activation.id, other.cause()),
-        )),
+        other => {
+            Ending::StartFailed(NetworkError::not_processed(ErrorKind::StartFailed, other.cause()))
+        }
     }
 }
 

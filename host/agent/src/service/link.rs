@@ -240,7 +240,9 @@ impl Link {
                 self.core.retire(&registered.terminate);
                 self.core.table().doubt(self.membership.is_doubtful());
                 self.serve();
-                tracing::info!(kinds = ?self.core.kinds(), ?doubt, "registered");
+                let kinds = self.core.kinds();
+                let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+                tracing::info!(kinds = kinds.join(", "), ?doubt, "registered");
             }
             Ok(Answered::Reported) => {
                 self.membership.reported(Instant::now(), sent);

@@ -114,7 +114,11 @@ impl<C: Clone> Table<C> {
             )),
             None if self.containers.len() >= self.capacity => Err(NetworkError::not_processed(
                 ErrorKind::Busy,
-                format!("the agent runs {} containers and has no room for more", self.capacity),
+                format!(
+                    "the agent is full: it runs {} of {} containers",
+                    self.containers.len(),
+                    self.capacity
+                ),
             )),
             None => Ok(Decision::Start),
         }

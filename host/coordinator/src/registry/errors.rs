@@ -37,11 +37,15 @@ pub(crate) fn unknown_kind<'a>(
 }
 
 pub(crate) fn no_room(kind: &Kind, serving: usize) -> NetworkError {
+    let agents = match serving {
+        1 => "one agent, and it is".to_owned(),
+        _ => format!("{serving} agents, and all of them are"),
+    };
     NetworkError::not_processed(
         ErrorKind::Busy,
         format!(
-            "the kind \"{kind}\" is served by {serving} agents, and all of them are draining or \
-             full; start another agent or try again later"
+            "the kind \"{kind}\" is served by {agents} draining or full; start another agent, or \
+             wait until a container ends or an agent is taken back"
         ),
     )
 }
@@ -86,7 +90,9 @@ pub(crate) fn not_live(uuid: &Uuid, failure: Option<StartFailure>) -> NetworkErr
     });
     NetworkError::refused(
         ErrorKind::UnknownContainer,
-        format!("no container with the uuid \"{uuid}\" is live or wanted{failed}"),
+        format!(
+            "no container with the uuid \"{uuid}\" is live or wanted; list those that are{failed}"
+        ),
     )
 }
 
