@@ -150,9 +150,9 @@ async fn a_request_past_its_deadline_ends_and_its_server_hears_of_it() {
     let error = pair.peer.call(call("slow"), Bytes::new(), time).await.unwrap_err();
     assert_eq!((error.kind, error.retry), (ErrorKind::DeadlineExceeded, Retry::MaybeProcessed));
     let mut request = pair.asked().await;
+    // It counts from the request's arrival, and never more than was asked for.
+    assert!(request.responder.remaining() <= time);
     soon(request.responder.cancelled()).await;
-    // What is left goes over the wire in whole milliseconds.
-    assert!(request.responder.remaining() <= Duration::from_millis(1));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use common::{LONG, Pair, asked, call, client, echo, join, joined, left, payload, serve, soon};
 use hulynet_bus::{Bus, BusError, Incoming, PeerConfig, PeerEvent, Server, ServerConfig};
 use hulynet_protocol::{
-    Call, ErrorKind, Frame, Hello, Retry, Role, ServerId,
+    Call, ErrorKind, Frame, Hello, Retry, Role, ServerId, Welcome,
     frame::{MAGIC, VERSION, feature},
 };
 use zeromq::{DealerSocket, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
@@ -407,4 +407,40 @@ async fn a_server_closes_at_once_after_many_calls_and_a_forgotten_peer() {
     let began = std::time::Instant::now();
     soon(server.close(LONG / 2)).await;
     assert!(began.elapsed() < LONG / 4, "it waited for what is not there");
+}
+
+#[tokio::test]
+async fn a_session_whose_welcome_was_lost_is_not_resumed() {
+    let bus = Bus::start("test").unwrap();
+    let mut router = RouterSocket::new();
+    let address = router.bind("tcp://127.0.0.1:0").await.unwrap().to_string();
+    let config = PeerConfig::new(client("ann"), Role::Client);
+    let (_peer, mut events) = bus.connect(address.trim_start_matches("tcp://"), config);
+    let server = ServerId::random();
+    let mut hello = async |session| {
+        let hello = soon(router.recv()).await.unwrap();
+        assert!(matches!(Frame::decode(hello.get(1).unwrap()).unwrap(), Frame::Hello(_)));
+        let welcome = Welcome {
+            version: VERSION,
+            features: feature::ALL,
+            server: server.clone(),
+            resumed: true,
+            session,
+        };
+        let mut answer = ZmqMessage::from(Frame::Welcome(welcome).encode().unwrap());
+        answer.push_front(hello.get(0).unwrap().clone());
+        router.send(answer).await.unwrap();
+        let mut ask = ZmqMessage::from(Frame::AskHello.encode().unwrap());
+        ask.push_front(hello.get(0).unwrap().clone());
+        router.send(ask).await.unwrap();
+    };
+    // The server knows it from a hello whose welcome never came.
+    hello(1).await;
+    assert!(!joined(&mut events).await);
+    // It answered the welcome of this one.
+    hello(1).await;
+    assert!(joined(&mut events).await);
+    // Another one began, and its first welcome was lost.
+    hello(2).await;
+    assert!(!joined(&mut events).await);
 }
