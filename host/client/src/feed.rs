@@ -90,7 +90,7 @@ impl Feed {
                 early.push_back(event);
             }
             Phase::Live { revision } if event.revision <= *revision => {}
-            Phase::Live { revision } if event.revision == *revision + 1 => {
+            Phase::Live { revision } if event.since <= *revision => {
                 *revision = event.revision;
                 if self.queue.len() == WATCH_CHANGES {
                     self.queue.clear();
@@ -120,7 +120,11 @@ mod tests {
     use super::*;
 
     fn event(revision: u64) -> NetworkEvent {
-        NetworkEvent { revision, change: Change::AgentRemoved(AgentId::new("a").unwrap()) }
+        told_after(revision - 1, revision)
+    }
+
+    fn told_after(since: u64, revision: u64) -> NetworkEvent {
+        NetworkEvent { since, revision, change: Change::AgentRemoved(AgentId::new("a").unwrap()) }
     }
 
     fn snapshot(revision: u64) -> Snapshot {
@@ -163,6 +167,20 @@ mod tests {
         feed.snapshot(round, snapshot(5));
         assert_eq!(told(&mut feed), [5, 6]);
         assert_eq!(feed.wants_snapshot(), None);
+    }
+
+    #[test]
+    fn revisions_that_were_superseded_within_their_batch_are_no_gap() {
+        let mut feed = live(4);
+        feed.change(told_after(4, 7));
+        feed.change(told_after(7, 9));
+        assert_eq!((feed.wants_snapshot(), told(&mut feed)), (None, vec![4, 7, 9]));
+        // The snapshot was made between the updates that became one.
+        let mut feed = live(5);
+        feed.change(told_after(4, 7));
+        assert_eq!((feed.wants_snapshot(), told(&mut feed)), (None, vec![5, 7]));
+        feed.change(told_after(8, 9));
+        assert!(feed.wants_snapshot().is_some(), "8 is missing");
     }
 
     #[test]

@@ -31,10 +31,21 @@ pub enum Change {
 
 /// A change and its place in the order of all changes.
 ///
-/// Revisions of one server run increase by one. A client that sees a gap asks
-/// for a fresh [`Snapshot`].
+/// Every change of one server run has a revision, one higher than that of the
+/// change before. Changes that happen within a short while travel as one batch,
+/// in which several updates of one agent or container may become one, told in
+/// the place of the last. So the revisions of a batch may skip some; `since`
+/// tells that nothing is missing: what came after it and is not told was
+/// superseded within the batch. A removal is never left out, and what comes
+/// after one is never merged with what came before it.
+///
+/// Who has seen everything up to revision R takes an event with `since <= R <
+/// revision`, ignores one with `revision <= R`, and otherwise missed something
+/// and asks for a fresh [`Snapshot`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkEvent {
+    /// The place of the event that was told before it, 0 for the first one.
+    pub since: u64,
     /// Its place, from 1.
     pub revision: u64,
     /// What changed.

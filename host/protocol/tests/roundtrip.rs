@@ -222,7 +222,11 @@ fn network_event() -> impl Strategy<Value = NetworkEvent> {
         container_record().prop_map(Change::ContainerUpdated),
         (container_id(), epoch()).prop_map(|(id, epoch)| Change::ContainerRemoved { id, epoch }),
     ];
-    (any::<u64>(), change).prop_map(|(revision, change)| NetworkEvent { revision, change })
+    (any::<u64>(), any::<u64>(), change).prop_map(|(since, revision, change)| NetworkEvent {
+        since,
+        revision,
+        change,
+    })
 }
 
 fn registration() -> impl Strategy<Value = Registration> {

@@ -38,7 +38,7 @@ impl Mirror {
         if event.revision <= self.revision {
             return Ok(true);
         }
-        if event.revision != self.revision + 1 {
+        if event.since > self.revision {
             return Ok(false);
         }
         self.revision = event.revision;

@@ -177,10 +177,30 @@ impl Server {
     /// it is unknown or reconnecting, `TooLarge`.
     pub fn event(&self, peer: &ClientId, event: Event, payload: Bytes) -> Result<(), NetworkError> {
         let link = &self.0.directory.get(peer)?.link;
+        self.send_event(link, || Outgoing::new(&Frame::Event(event), payload))
+    }
+
+    /// Sends one event without a payload to many peers, encoded once; never
+    /// waits. Gives those that it could not be sent to, with the errors of
+    /// [`Self::event`].
+    pub fn broadcast(&self, peers: &[ClientId], event: Event) -> Vec<(ClientId, NetworkError)> {
+        let message = Outgoing::new(&Frame::Event(event), Bytes::new());
+        let send = |peer: &ClientId| {
+            let link = &self.0.directory.get(peer)?.link;
+            self.send_event(link, || message.clone())
+        };
+        peers.iter().filter_map(|peer| Some((peer.clone(), send(peer).err()?))).collect()
+    }
+
+    fn send_event(
+        &self,
+        link: &Link,
+        message: impl FnOnce() -> Result<Outgoing, NetworkError>,
+    ) -> Result<(), NetworkError> {
         if !link.account.takes_events() {
             return Err(busy("too much waits to be sent to this peer"));
         }
-        let message = Outgoing::new(&Frame::Event(event), payload)?;
+        let message = message()?;
         link.account.add(message.cost());
         let command = Command::Event { connection: link.number, message };
         self.0.lane.send(command).map_err(|_| crate::ask::unsent())

@@ -15,7 +15,11 @@ async fn next(connection: &mut Connection) -> ConnectionEvent {
 }
 
 fn change(revision: u64) -> NetworkEvent {
-    NetworkEvent { revision, change: Change::AgentRemoved(AgentId::new("x").unwrap()) }
+    NetworkEvent {
+        since: revision - 1,
+        revision,
+        change: Change::AgentRemoved(AgentId::new("x").unwrap()),
+    }
 }
 
 #[tokio::test]

@@ -328,7 +328,7 @@ impl Registry {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
-        self.timers.next()
+        [self.timers.next(), self.events.due()].into_iter().flatten().min()
     }
 
     /// The next thing to do; `None` when everything was taken.
@@ -341,9 +341,8 @@ impl Registry {
         self.now = self.now.max(now);
     }
 
-    /// One input's events travel as one batch.
     fn leave(&mut self) {
-        if let Some((clients, events)) = self.events.batch() {
+        if let Some((clients, events)) = self.events.batch(self.now) {
             self.actions.push_back(Action::Notify { clients, events });
         }
     }

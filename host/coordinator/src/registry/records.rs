@@ -75,14 +75,17 @@ impl Registry {
     /// Tells watchers that a container runs, here and in this activation.
     pub(crate) fn announce(&mut self, uuid: &Uuid) {
         let Some(container) = self.containers.get(uuid) else { return };
-        let Some(record) = self.record(container) else { return };
+        if container.state().place().is_none() {
+            return;
+        }
         let known = container.announced;
         self.moving.remove(uuid);
-        self.events.push(if known {
-            Change::ContainerUpdated(record)
-        } else {
-            Change::ContainerAdded(record)
-        });
+        let record = self.events.are_watched().then(|| self.record(container)).flatten();
+        match record {
+            Some(record) if known => self.events.push(Change::ContainerUpdated(record)),
+            Some(record) => self.events.push(Change::ContainerAdded(record)),
+            None => self.events.pass(),
+        }
         if let Some(container) = self.containers.get_mut(uuid) {
             container.announced = true;
         }

@@ -80,6 +80,7 @@ impl Driver {
         loop {
             let now = Instant::now();
             let timeout = self.registry.next_timeout();
+            let again = self.watchers.due();
             let due = timeout.map_or(now, |at| self.began + at.since(Time::default()));
             tokio::select! {
                 _ = &mut stopped => break,
@@ -96,7 +97,10 @@ impl Driver {
                     self.registry.handle_timeout(self.now());
                     self.act();
                 }
-                () = self.watchers.due() => self.watchers.tell_again(&self.server),
+                () = sleep_until(again.unwrap_or(now)), if again.is_some() => {
+                    let server = &self.server;
+                    self.watchers.tell_again(Instant::now(), |to, event| server.broadcast(to, event));
+                }
             }
             while self.tasks.try_join_next().is_some() {}
         }
@@ -251,7 +255,10 @@ impl Driver {
                     });
                 }
                 Action::Notify { clients, events } => {
-                    self.watchers.tell(&self.server, &clients, &events);
+                    let server = &self.server;
+                    self.watchers.tell(Instant::now(), clients, events, |to, event| {
+                        server.broadcast(to, event)
+                    });
                 }
                 Action::Forget(client) => {
                     tracing::info!(%client, "lease ended");

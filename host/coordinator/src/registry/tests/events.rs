@@ -1,6 +1,6 @@
 //! What watchers see.
 
-use hulynet_protocol::Snapshot;
+use hulynet_protocol::{Change, Snapshot};
 
 use super::*;
 
@@ -55,6 +55,119 @@ fn a_container_that_moves_is_announced_as_updated() {
     let moved = network.take_asked();
     network.started(&moved, Ok(()));
     assert_eq!(network.take_changes(), ["4 agent removed a", "5 updated x b"]);
+}
+
+/// Three agents that serve `echo`, and a container that "c" holds and watches.
+fn watched_container() -> Network {
+    let mut network = Network::new();
+    network.agent("a", &["echo"]);
+    network.join("c");
+    network.run("c", "x");
+    network.agent("b", &["echo"]);
+    network.agent("d", &["echo"]);
+    watch(&mut network, "c");
+    network
+}
+
+#[test]
+fn a_change_that_comes_alone_is_told_at_once_and_those_that_follow_soon_together() {
+    let mut network = watched_container();
+    network.leave("d");
+    assert_eq!(network.events.len(), 1, "an idle network waits for nothing");
+    let due = network.now + super::super::events::BATCH;
+    network.agent("d", &["echo"]);
+    network.run("c", "y");
+    assert_eq!(network.events.len(), 1);
+    assert_eq!(network.registry.next_timeout(), Some(due));
+    network.now = due;
+    network.registry.handle_timeout(due);
+    network.drain();
+    assert_eq!(network.events.len(), 2);
+    assert_eq!(network.events[1].1.len(), 2);
+    network.advance(SECOND);
+    network.leave("d");
+    assert_eq!(network.events.len(), 3, "it rested long enough");
+}
+
+#[test]
+fn updates_of_one_container_within_a_batch_become_one_without_a_gap() {
+    let mut network = watched_container();
+    network.leave("a");
+    for agent in ["b", "d"] {
+        let moved = network.take_asked();
+        network.started(&moved, Ok(()));
+        network.leave(agent);
+    }
+    assert_eq!(network.events.len(), 1);
+    let told = network.take_changes();
+    let expected = ["5 agent removed a", "7 agent removed b", "8 updated x d", "9 agent removed d"];
+    assert_eq!(told, expected, "6 moved x to b and was superseded by 8");
+}
+
+/// What a watcher knows of containers, and how often each was removed.
+#[derive(Debug, Default, PartialEq)]
+struct View {
+    revision: u64,
+    containers: BTreeMap<ContainerId, Epoch>,
+    removals: BTreeMap<ContainerId, u32>,
+}
+
+impl View {
+    fn take(&mut self, change: &Change) {
+        match change {
+            Change::ContainerAdded(r) => {
+                assert_eq!(self.containers.insert(r.id.clone(), r.epoch), None, "added twice");
+            }
+            Change::ContainerUpdated(r) => {
+                assert!(self.containers.insert(r.id.clone(), r.epoch).is_some(), "not there");
+            }
+            Change::ContainerRemoved { id, .. } => {
+                assert!(self.containers.remove(id).is_some(), "not there");
+                *self.removals.entry(id.clone()).or_default() += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn who_follows_the_batches_knows_the_same_as_who_saw_every_change() {
+    let record = |name: &str, counter| ContainerRecord {
+        id: echo(name),
+        endpoint: Endpoint { agent: agent("a"), address: None },
+        epoch: Epoch { term: 1, counter },
+        state: hulynet_protocol::ContainerState::Running,
+        labels: Labels::new(),
+        holders: 0,
+    };
+    let (mut events, mut truth, mut told) = (Events::default(), View::default(), View::default());
+    events.watch(client("w"));
+    let (mut now, mut random, mut merged) = (Time::default(), Random::new(1), 0);
+    for counter in 1..10_000 {
+        let name = ["x", "y", "z"][random.below(3)];
+        let change = match (truth.containers.contains_key(&echo(name)), random.below(3)) {
+            (false, _) => Change::ContainerAdded(record(name, counter)),
+            (true, 0) => {
+                Change::ContainerRemoved { id: echo(name), epoch: truth.containers[&echo(name)] }
+            }
+            (true, _) => Change::ContainerUpdated(record(name, counter)),
+        };
+        truth.take(&change);
+        truth.revision = counter;
+        events.push(change);
+        if random.below(8) == 0 {
+            now = now + super::super::events::BATCH;
+            let (_, batch) = events.batch(now).unwrap();
+            for event in batch {
+                assert_eq!(event.since, told.revision, "a gap");
+                merged += event.revision - event.since - 1;
+                told.revision = event.revision;
+                told.take(&event.change);
+            }
+            assert_eq!(told, truth);
+        }
+    }
+    assert!(merged > 1000, "{merged}");
 }
 
 #[test]

@@ -64,6 +64,7 @@ fn fault_records_and_events_have_empty_endpoints() {
     network.placed();
     assert_eq!(network.record(token).endpoint.agent, agent("a"));
     assert_eq!(network.list("c")[0].endpoint.address.as_deref(), Some("a:3738"));
+    network.advance(SECOND);
     let told = network.events.iter().flat_map(|(_, events)| events).find_map(|event| match &event
         .change
     {

@@ -307,7 +307,11 @@ impl Network {
         self.registry.containers.get(&Uuid::new(uuid).unwrap()).is_some()
     }
 
+    /// What watchers were told, with the batch that is due next.
     fn take_changes(&mut self) -> Vec<String> {
+        self.now = self.now + super::events::BATCH;
+        self.registry.handle_timeout(self.now);
+        self.drain();
         std::mem::take(&mut self.events)
             .into_iter()
             .flat_map(|(_, events)| events)
