@@ -165,7 +165,7 @@ async fn an_agent_that_lost_its_coordinator_fences_itself_and_comes_back_with_it
     assert_eq!(error.kind, ErrorKind::Unavailable);
     world.coordinator = Coordinator::start(&world.bus, &address).await;
     let registration = world.coordinator.registration().await;
-    assert_eq!(registration.containers.len(), 1);
+    assert_eq!(registration.doubtful.len(), 1);
     // Served again as soon as the agent has the answer.
     let served = async {
         while world.request("a", "echo", "on").await.is_err() {
@@ -198,7 +198,7 @@ async fn a_container_that_lives_elsewhere_is_ended_without_being_asked() {
     world.start("a").await;
     let echo = fs::read(world.plugins.join("echo.wasm")).unwrap();
     fs::write(world.plugins.join("another.wasm"), &echo).unwrap();
-    assert_eq!(world.coordinator.registration().await.containers.len(), 2);
+    assert_eq!(world.coordinator.registration().await.doubtful.len(), 2);
     match world.coordinator.told().await {
         Told::Ended(ended, _) => assert_eq!(ended, id(ELSEWHERE)),
         other => panic!("expected an ending, was told {other:?}"),

@@ -106,7 +106,7 @@ impl Agent {
             containers: Vec::new(),
             load: Load::default(),
             offers: Vec::new(),
-            doubtful: false,
+            doubtful: Vec::new(),
         };
         let reply = peer.call(Call::Register(registration), Bytes::new(), LIMIT).await.unwrap();
         assert!(matches!(reply.reply, Reply::Registered(ref r) if r.lease_ms == 2000));
@@ -401,7 +401,7 @@ async fn a_shutdown_answers_what_waits() {
         containers: Vec::new(),
         load: Load::default(),
         offers: Vec::new(),
-        doubtful: false,
+        doubtful: Vec::new(),
     };
     peer.call(Call::Register(registration), Bytes::new(), LIMIT).await.unwrap();
     let client = Client::join(&bus, &coordinator, "c").await;

@@ -40,18 +40,19 @@ pub struct Registration {
     pub kinds: Vec<Kind>,
     /// Its labels.
     pub labels: Labels,
-    /// The containers it already runs, with their epochs and labels.
+    /// The containers that it runs and serves: a coordinator gave them out.
     pub containers: Vec<Activation>,
+    /// Those that it runs and that may live elsewhere: its lease ended since a
+    /// coordinator confirmed them, and it serves none before it is told that it
+    /// may; or nobody named their epoch yet, so that the coordinator which had
+    /// them started may have given them up.
+    pub doubtful: Vec<Activation>,
     /// How busy it is.
     pub load: Load,
     /// Singletons: containers that are to run somewhere as long as an agent
     /// offers them. The first agent that offers one runs it, the others wait
     /// in order.
     pub offers: Vec<ContainerId>,
-    /// Its lease ended since a coordinator confirmed its containers: they may
-    /// live elsewhere, and it serves none of them before it is told that it
-    /// may.
-    pub doubtful: bool,
 }
 
 /// One live activation, as an agent reports it.
@@ -74,10 +75,9 @@ pub struct Registered {
     /// How long the agent's lease lasts without a ping, in milliseconds. The
     /// agent stops serving at two thirds of it.
     pub lease_ms: u32,
-    /// For a doubtful registration while the coordinator does not know yet who
-    /// else comes back: in how many milliseconds the agent is to register
-    /// again. Until then it serves nothing of what it brought. 0 when all that
-    /// is not to end is confirmed.
+    /// For a registration with doubtful containers while the coordinator does
+    /// not know yet who else comes back: in how many milliseconds the agent is
+    /// to register again. 0 when all that is not to end is confirmed.
     pub doubt_ms: u32,
 }
 

@@ -230,19 +230,21 @@ fn network_event() -> impl Strategy<Value = NetworkEvent> {
 }
 
 fn registration() -> impl Strategy<Value = Registration> {
-    let activation = (container_id(), epoch(), labels())
-        .prop_map(|(id, epoch, labels)| Activation { id, epoch, labels });
+    let containers = || {
+        let activation = (container_id(), epoch(), labels())
+            .prop_map(|(id, epoch, labels)| Activation { id, epoch, labels });
+        vec(activation, 0..4)
+    };
     let offers = vec(container_id(), 0..4);
-    let containers = vec(activation, 0..4);
-    (endpoint(), vec(kind(), 0..4), labels(), containers, load(), offers, any::<bool>()).prop_map(
-        |(endpoint, kinds, labels, containers, load, offers, doubtful)| Registration {
+    (endpoint(), vec(kind(), 0..4), labels(), containers(), containers(), load(), offers).prop_map(
+        |(endpoint, kinds, labels, containers, doubtful, load, offers)| Registration {
             endpoint,
             kinds,
             labels,
             containers,
+            doubtful,
             load,
             offers,
-            doubtful,
         },
     )
 }

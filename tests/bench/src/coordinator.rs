@@ -124,7 +124,7 @@ async fn agent(bus: &Bus, address: &str, number: usize) -> anyhow::Result<()> {
         containers: Vec::new(),
         load: Load::default(),
         offers: Vec::new(),
-        doubtful: false,
+        doubtful: Vec::new(),
     };
     peer.call(Call::Register(registration), Bytes::new(), PATIENCE).await?;
     tokio::spawn(async move {

@@ -68,7 +68,7 @@ impl Network {
                 containers: Vec::new(),
                 load: Load::default(),
                 offers: Vec::new(),
-                doubtful: false,
+                doubtful: Vec::new(),
             };
             let register = network.request(peer("a", number), Call::Register(registration));
             network.step(register);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hulynet_agent_table::{Ask, Decision, Membership, Table};
+use hulynet_agent_table::{Ask, Brought, Decision, Membership, Table};
 use hulynet_protocol::{
     Activation, AgentId, Call, ContainerId, Endpoint, Epoch, ErrorKind, Kind, Labels, NetworkError,
     Registration, Reply, StartContainer, Target,
@@ -10,6 +10,7 @@ use hulynet_protocol::{
 
 use crate::{
     link::{Message, Pending, Role},
+    names,
     world::{Event, World},
 };
 
@@ -45,7 +46,7 @@ pub(crate) struct Container {
 impl Agent {
     pub(crate) fn new(name: &str, address: String, kinds: Vec<Kind>) -> Self {
         Self {
-            id: AgentId::new(name).unwrap(),
+            id: names::agent(name),
             address,
             kinds,
             labels: Labels::new(),
@@ -93,14 +94,15 @@ impl World {
         let (call, pending) = match ask {
             Ask::Register { doubtful } => {
                 let address = Some(agent.address.clone());
+                let Brought { certain, doubtful } = agent.table.bring(doubtful);
                 let call = Call::Register(Registration {
                     endpoint: Endpoint { agent: agent.id.clone(), address },
                     kinds: agent.kinds.clone(),
                     labels: agent.labels.clone(),
-                    containers: agent.table.activations(),
+                    containers: certain,
+                    doubtful,
                     load: agent.table.load(),
                     offers: agent.offers.clone(),
-                    doubtful,
                 });
                 (call, Pending::Register(local))
             }
@@ -132,6 +134,9 @@ impl World {
                 agent.membership.registered(local, sent, lease, doubt);
                 ended = agent.table.retire(&registered.terminate);
                 agent.table.doubt(agent.membership.is_doubtful());
+                if doubt.is_zero() {
+                    agent.table.settle();
+                }
                 agent.table.serve_until(agent.membership.serves_until());
             }
             (Pending::Report(sent), Ok(_)) => {
@@ -283,6 +288,6 @@ impl World {
         let Some(agent) = self.agent(peer) else {
             return Err(NetworkError::not_processed(ErrorKind::Unavailable, "no agent"));
         };
-        agent.table.locate(local, target).map(|located| located.epoch)
+        agent.table.reach(local, target).map(|located| located.epoch)
     }
 }

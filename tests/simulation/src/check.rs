@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hulynet_coordinator::registry::{Action, Input, Time, Token};
 use hulynet_protocol::{
-    Call, Change, ClientId, ContainerId, ContainerRecord, ContainerState, Epoch, GetOptions, Kind,
+    Call, Change, ContainerId, ContainerRecord, ContainerState, Epoch, GetOptions, Kind,
     NetworkEvent, Reply, Snapshot, Target,
 };
 
@@ -12,8 +12,10 @@ use crate::{
     client::PATIENCE,
     coordinator::LEASE,
     link::Role,
+    names::{self, container, singleton},
     plan::UUIDS,
-    world::{World, container, singleton},
+    random::nth,
+    world::World,
 };
 
 /// What a watcher believes.
@@ -85,14 +87,8 @@ impl World {
     }
 
     /// After every event: at most one activation of each container serves.
-    ///
-    /// An activation whose start was given up just before its coordinator
-    /// crashed is spared until the next one recovered: its agent, which was
-    /// never told, brings it back as its own. Epochs keep the two apart.
     pub(crate) fn check(&mut self) {
         self.check_answers();
-        let began = self.coordinator.as_ref().map(|node| node.began);
-        let recovers = self.restarts > 0 && began.is_none_or(|began| self.now - began < 4_000_000);
         let mut serving: BTreeMap<&ContainerId, (Epoch, usize)> = BTreeMap::new();
         let mut wrong = None;
         for (index, peer) in self.peers.iter().enumerate() {
@@ -106,8 +102,7 @@ impl World {
                 let epoch = container.activation.epoch;
                 let given = self.grants.get(id).is_some_and(|all| all.contains_key(&epoch));
                 let target = Target { id: id.clone(), epoch: Some(epoch) };
-                let abandoned = recovers && self.abandoned.contains(&(id.clone(), epoch));
-                if !given || abandoned || agent.table.locate(local, &target).is_err() {
+                if !given || agent.table.locate(local, &target).is_err() {
                     continue;
                 }
                 if let Some((other, there)) = serving.insert(id, (epoch, index)) {
@@ -163,7 +158,9 @@ impl World {
         for uuid in 0..UUIDS {
             let ContainerId { kind, uuid: name } = container(uuid);
             let options = GetOptions { uuid: Some(name), ..GetOptions::default() };
-            self.get(clients[uuid as usize % clients.len()], kind, options);
+            if let Some(client) = nth(&clients, uuid) {
+                self.get(*client, kind, options);
+            }
         }
     }
 
@@ -190,7 +187,7 @@ impl World {
         let token = Token(self.number());
         let now = self.now;
         let node = self.coordinator.as_mut()?;
-        let client = ClientId::new("probe").unwrap();
+        let client = names::probe();
         let time = node.registry.next_timeout().unwrap_or_default().min(Time::default());
         let _ = now;
         let mut answer = None;
@@ -270,7 +267,7 @@ impl World {
     /// What runs on agents is what the registry says.
     fn check_agents(&mut self, records: &[ContainerRecord]) {
         let mut wrong = None;
-        for peer in &self.peers {
+        for peer in self.peers.iter() {
             let Role::Agent(agent) = &peer.role else { continue };
             for container in agent.containers.values() {
                 let activation = &container.activation;

@@ -10,12 +10,12 @@ use hulynet_coordinator::registry::{
     Action, Input, Placement, Registry, RegistryConfig, Time, Token,
 };
 use hulynet_protocol::{
-    AgentId, Call, Change, ClientId, ContainerId, Epoch, ErrorKind, NetworkError, Reply, Retry,
-    Target, Uuid,
+    AgentId, Call, Change, ClientId, ContainerId, Epoch, ErrorKind, NetworkError, Reply, Target,
 };
 
 use crate::{
     link::{Clock, Message},
+    names,
     world::{Event, World},
 };
 
@@ -81,7 +81,7 @@ impl Coordinator {
         let mut made = 0;
         let uuids = move || {
             made += 1;
-            Uuid::new(format!("made-{server}-{made}")).unwrap()
+            names::uuid(&format!("made-{server}-{made}"))
         };
         Self {
             registry: Registry::new(config(placement), server, uuids),
@@ -197,9 +197,6 @@ impl World {
 
     fn order_ended(&mut self, order: Order, result: Result<Reply, NetworkError>) {
         let Order { agent, id, epoch, start, .. } = order;
-        if start && result.as_ref().is_err_and(|error| error.retry == Retry::MaybeProcessed) {
-            self.abandoned.insert((id.clone(), epoch));
-        }
         let input = if start {
             Input::Started { agent, id, epoch, result: result.map(|_| ()) }
         } else {

@@ -12,6 +12,7 @@
 //! | `steps` | the plan's steps, done |
 //! | `transport` | how messages travel, connections break and peers come back |
 //! | `link` | connections and sessions between peers and the coordinator |
+//! | `names` | of containers, agents and clients |
 //! | `coordinator`, `agent`, `client` | the thin drivers of what ships |
 //! | `check` | what must be true after every step, and in the end |
 //! | `shrink` | the shortest plan that still fails |
@@ -23,19 +24,13 @@
 //! are doubled next to each other, and different connections and tasks
 //! overtake.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a simulation is a test: it fails by panicking"
-)]
-
 mod agent;
 mod check;
 mod client;
 mod coordinator;
 mod link;
 pub mod mutants;
+mod names;
 pub mod plan;
 mod random;
 pub mod shrink;

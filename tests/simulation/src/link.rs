@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::{Deref, DerefMut, Index, IndexMut},
     time::{Duration, Instant},
 };
 
@@ -78,6 +79,40 @@ pub(crate) struct Peer {
     pub(crate) calls: BTreeMap<u64, (Call, Pending)>,
     /// Calls that were given up while there was no connection.
     pub(crate) given_up: Vec<u64>,
+}
+
+/// All peers, by number.
+#[derive(Default)]
+pub(crate) struct Peers(Vec<Peer>);
+
+impl Deref for Peers {
+    type Target = Vec<Peer>;
+
+    fn deref(&self) -> &Vec<Peer> {
+        &self.0
+    }
+}
+
+impl DerefMut for Peers {
+    fn deref_mut(&mut self) -> &mut Vec<Peer> {
+        &mut self.0
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "peers are numbered once and never taken away")]
+impl Index<usize> for Peers {
+    type Output = Peer;
+
+    fn index(&self, peer: usize) -> &Peer {
+        &self.0[peer]
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "peers are numbered once and never taken away")]
+impl IndexMut<usize> for Peers {
+    fn index_mut(&mut self, peer: usize) -> &mut Peer {
+        &mut self.0[peer]
+    }
 }
 
 pub(crate) enum Role {

@@ -30,6 +30,11 @@ impl Settings {
         if self.seed.is_multiple_of(3) { Placement::LeastLoaded } else { Placement::RoundRobin }
     }
 
+    /// Whether an agent is cut off before each restart of the coordinator.
+    fn loses_agents_before_restarts(&self) -> bool {
+        self.seed % 4 == 3
+    }
+
     /// Whether the agents of this run offer a singleton.
     pub(crate) fn has_singleton(&self) -> bool {
         self.seed.is_multiple_of(2)
@@ -75,6 +80,9 @@ pub enum What {
     EndContainer { agent: usize, which: u64 },
 }
 
+/// Longer than a lease, and than what follows its end takes.
+const BEFORE_RESTARTS: u64 = 4_500_000;
+
 /// How many names there are for containers.
 pub const UUIDS: u64 = 5;
 
@@ -85,7 +93,12 @@ pub fn plan(settings: &Settings) -> Vec<Step> {
     let mut at = 500_000;
     let mut steps = Vec::with_capacity(settings.steps);
     // Some seeds are calm, some are rough.
-    let faults = [0, 10, 25, 40][random.below(4) as usize];
+    let faults = match random.below(4) {
+        0 => 0,
+        1 => 10,
+        2 => 25,
+        _ => 40,
+    };
     let young = random.chance(20);
     if !young {
         at += 3_500_000;
@@ -98,6 +111,15 @@ pub fn plan(settings: &Settings) -> Vec<Step> {
         } else {
             request(&mut random, settings)
         };
+        if settings.loses_agents_before_restarts()
+            && let What::RestartCoordinator { down } = what
+        {
+            // It ends as the coordinator does, which has given away by then
+            // what the agent runs.
+            let peer = down as usize % settings.agents;
+            let cut = What::Cut { peer, up: true, down: true, time: BEFORE_RESTARTS };
+            steps.push(Step { at: at.saturating_sub(BEFORE_RESTARTS), what: cut });
+        }
         steps.push(Step { at, what });
     }
     steps

@@ -31,3 +31,8 @@ impl Random {
         self.below(100) < percent
     }
 }
+
+/// One of several, by any number; nothing when there are none.
+pub(crate) fn nth<T>(all: &[T], number: u64) -> Option<&T> {
+    all.get(number.checked_rem(all.len() as u64)? as usize)
+}

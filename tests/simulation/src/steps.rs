@@ -4,8 +4,10 @@ use hulynet_protocol::{Call, ContainerId, GetOptions, Target};
 
 use crate::{
     link::Role,
+    names::{self, container},
     plan::What,
-    world::{Event, World, container},
+    random::nth,
+    world::{Event, World},
 };
 
 impl World {
@@ -42,17 +44,15 @@ impl World {
                 self.user(client(c), |world, peer| world.get(peer, kind, options));
             }
             What::GetSelected { client: c, label } => {
-                let select = format!("l in ({label}),!spot").parse().unwrap();
+                let select = names::labelled(label);
                 let options = GetOptions { select, ..GetOptions::default() };
                 self.user(client(c), |world, peer| world.get(peer, container(0).kind, options));
             }
             What::DropAndGet { client: c, which } => self.user(client(c), |world, peer| {
                 let Some(client) = world.client(peer) else { return };
-                if client.handles.is_empty() {
+                let Some(ContainerId { kind, uuid }) = nth(&client.handles, which).cloned() else {
                     return;
-                }
-                let index = (which % client.handles.len() as u64) as usize;
-                let ContainerId { kind, uuid } = client.handles[index].clone();
+                };
                 world.drop_one(peer, which);
                 let options = GetOptions { uuid: Some(uuid), ..GetOptions::default() };
                 world.get(peer, kind, options);
@@ -62,11 +62,9 @@ impl World {
             }
             What::Request { client: c, which } => self.user(client(c), |world, peer| {
                 let Some(client) = world.client(peer) else { return };
-                if client.handles.is_empty() {
-                    return;
+                if let Some(id) = nth(&client.handles, which).cloned() {
+                    world.request(peer, id);
                 }
-                let id = client.handles[(which % client.handles.len() as u64) as usize].clone();
-                world.request(peer, id);
             }),
             What::Terminate { client: c, uuid, force } => {
                 let target = Target { id: container(uuid), epoch: None };
@@ -89,7 +87,6 @@ impl World {
             What::CrashClient { client: c, down } => self.crash(client(c), down, false),
             What::RestartCoordinator { down } => {
                 if self.coordinator.take().is_some() {
-                    self.restarts += 1;
                     for peer in 0..total {
                         self.reset(peer);
                     }
@@ -137,8 +134,8 @@ impl World {
                 let peer = agent % agents;
                 let Some(agent) = self.agent(peer) else { return };
                 let all: Vec<u64> = agent.containers.keys().copied().collect();
-                if !all.is_empty() {
-                    self.end_later(peer, all[(which % all.len() as u64) as usize]);
+                if let Some(container) = nth(&all, which) {
+                    self.end_later(peer, *container);
                 }
             }
         }

@@ -3,12 +3,13 @@
 
 use std::cmp::Reverse;
 
-use hulynet_protocol::{Call, ClientId, ErrorKind, NetworkError, Reply};
+use hulynet_protocol::{Call, ErrorKind, NetworkError, Reply};
 
 use crate::{
     client::Client,
     coordinator::LEASE_US,
     link::{Connection, Message, Pending, Role},
+    names,
     world::{Event, World},
 };
 
@@ -231,7 +232,7 @@ impl World {
             Role::Client(_) => Role::Client(Client::new()),
         };
         let node = &mut self.peers[peer];
-        node.id = ClientId::new(format!("p{peer}-{life}")).unwrap();
+        node.id = names::peer(peer, life);
         node.life = life;
         node.role = role;
         node.alive = true;

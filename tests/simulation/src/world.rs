@@ -2,22 +2,21 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
     fmt::Write,
     time::Instant,
 };
 
 use hulynet_coordinator::registry::Input;
-use hulynet_protocol::{
-    AgentId, ClientId, ContainerId, Epoch, ErrorKind, Kind, NetworkError, Reply, Target, Uuid,
-};
+use hulynet_protocol::{AgentId, ContainerId, Epoch, ErrorKind, NetworkError, Reply, Target};
 
 use crate::{
     agent::Agent,
     client::Client,
     coordinator::Coordinator,
-    link::{Clock, Connection, Message, Peer, Role},
-    plan::{self, Settings, Step, UUIDS},
+    link::{Clock, Connection, Message, Peer, Peers, Role},
+    names,
+    plan::{self, Settings, Step},
     random::Random,
 };
 
@@ -109,7 +108,7 @@ pub(crate) struct World {
     numbers: u64,
     /// The number of the last call.
     pub(crate) last: u64,
-    pub(crate) peers: Vec<Peer>,
+    pub(crate) peers: Peers,
     pub(crate) coordinator: Option<Coordinator>,
     servers: u64,
     /// What the registry is to be told next.
@@ -120,9 +119,6 @@ pub(crate) struct World {
     pub(crate) late: Late,
     /// The newest epoch that was given out for each container, and its agent.
     pub(crate) grants: BTreeMap<ContainerId, BTreeMap<Epoch, AgentId>>,
-    pub(crate) restarts: u64,
-    /// Activations whose start was given up and may have happened.
-    pub(crate) abandoned: BTreeSet<(ContainerId, Epoch)>,
     /// Which containers answer the last get by labels, if any ran.
     pub(crate) labelled: (u64, Vec<ContainerId>),
     /// Misfortune is over for so long that every get succeeds.
@@ -149,19 +145,6 @@ pub fn run(settings: &Settings, steps: &[Step], record: bool) -> Outcome {
     }
 }
 
-pub(crate) fn container(uuid: u64) -> ContainerId {
-    let kind = if uuid.is_multiple_of(2) { "alpha" } else { "beta" };
-    ContainerId {
-        kind: Kind::new(kind).unwrap(),
-        uuid: Uuid::new(format!("c{}", uuid % UUIDS)).unwrap(),
-    }
-}
-
-/// What every agent offers in some runs.
-pub(crate) fn singleton() -> ContainerId {
-    ContainerId { kind: Kind::new("alpha").unwrap(), uuid: Uuid::new("singleton").unwrap() }
-}
-
 impl World {
     fn new(settings: Settings, steps: Vec<Step>, record: bool) -> Self {
         let mut world = Self {
@@ -173,7 +156,7 @@ impl World {
             order: 0,
             numbers: 0,
             last: 0,
-            peers: Vec::new(),
+            peers: Peers::default(),
             coordinator: None,
             servers: 0,
             inputs: VecDeque::new(),
@@ -181,8 +164,6 @@ impl World {
             connections: BTreeMap::new(),
             late: BTreeMap::new(),
             grants: BTreeMap::new(),
-            restarts: 0,
-            abandoned: BTreeSet::new(),
             labelled: (0, Vec::new()),
             quiet: false,
             failure: None,
@@ -200,7 +181,7 @@ impl World {
                 Role::Client(Client::new())
             };
             world.peers.push(Peer {
-                id: ClientId::new(format!("p{index}-0")).unwrap(),
+                id: names::peer(index, 0),
                 role,
                 clock: Clock::new(world.base, rate),
                 alive: true,
@@ -224,13 +205,13 @@ impl World {
     pub(crate) fn new_agent(&self, index: usize, name: u64) -> Agent {
         // Every agent serves alpha, every other one beta.
         let kinds = if index.is_multiple_of(2) { &["alpha", "beta"][..] } else { &["alpha"] };
-        let kinds = kinds.iter().map(|kind| Kind::new(kind).unwrap()).collect();
+        let kinds = kinds.iter().map(|kind| names::kind(kind)).collect();
         let mut agent =
             Agent::new(&format!("agent{index}-{name}"), format!("host{index}:1"), kinds);
         let region = if index.is_multiple_of(2) { "eu" } else { "us" };
         agent.labels = [("region".to_owned(), region.to_owned())].into();
         if self.settings.has_singleton() {
-            agent.offers.push(singleton());
+            agent.offers.push(names::singleton());
         }
         agent
     }
@@ -244,8 +225,8 @@ impl World {
         }
         self.at(1, Event::CoordinatorTick);
         let mut end = 0;
-        for index in 0..self.steps.len() {
-            let at = self.steps[index].at;
+        let times: Vec<u64> = self.steps.iter().map(|step| step.at).collect();
+        for (index, at) in times.into_iter().enumerate() {
             end = end.max(at);
             self.at(at, Event::Step(index));
         }
@@ -355,7 +336,9 @@ impl World {
     fn dispatch(&mut self, event: Event) {
         match event {
             Event::Step(index) => {
-                let what = self.steps[index].what.clone();
+                let Some(what) = self.steps.get(index).map(|step| step.what.clone()) else {
+                    return;
+                };
                 self.note(|| format!("step {what:?}"));
                 self.step(what);
             }

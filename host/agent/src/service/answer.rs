@@ -59,7 +59,7 @@ pub(super) async fn answer(core: Arc<Core>, route: Route, request: Request) {
 
 /// A request to a container.
 async fn container(core: &Core, call: ContainerCall, payload: Bytes, mut responder: Responder) {
-    let located = core.table().locate(Instant::now(), &call.target);
+    let located = core.table().reach(Instant::now(), &call.target);
     let Located { container, epoch } = match located {
         Ok(located) => located,
         Err(error) => return responder.reply(Err(error)),
@@ -139,7 +139,7 @@ async fn connect(
 ) {
     let located = {
         let mut table = core.table();
-        table.locate(Instant::now(), &target).and_then(|located| {
+        table.reach(Instant::now(), &target).and_then(|located| {
             let again = table.attach(connection.clone(), target.id.uuid.clone(), peer.clone())?;
             Ok((located.container, again))
         })

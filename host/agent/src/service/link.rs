@@ -206,18 +206,18 @@ impl Link {
             Ask::Register { doubtful } => {
                 // Of one moment, and locked once: two guards in one expression
                 // would wait for each other.
-                let (containers, load) = {
-                    let table = self.core.table();
-                    (table.activations(), table.load())
+                let (brought, load) = {
+                    let mut table = self.core.table();
+                    (table.bring(doubtful), table.load())
                 };
                 let registration = Call::Register(Registration {
                     endpoint: self.core.endpoint().clone(),
                     kinds: self.core.kinds(),
                     labels: self.labels.clone(),
-                    containers,
+                    containers: brought.certain,
+                    doubtful: brought.doubtful,
                     load,
                     offers: self.offers.clone(),
-                    doubtful,
                 });
                 register(peer, registration, timeout).boxed()
             }
@@ -239,6 +239,9 @@ impl Link {
                 // What lives elsewhere is not served even for a moment, nor asked.
                 self.core.retire(&registered.terminate);
                 self.core.table().doubt(self.membership.is_doubtful());
+                if doubt.is_zero() {
+                    self.core.table().settle();
+                }
                 self.serve();
                 let kinds = self.core.kinds();
                 let kinds: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();

@@ -6,7 +6,8 @@
 //! coordinator may start its containers elsewhere. From then on its containers
 //! are in doubt, until a coordinator confirms them. One that was just started
 //! cannot: the agent with the newer activation may come back after this one.
-//! It says when it can, and the agent registers again.
+//! It says when it can, and the agent registers again, as it does for those
+//! containers that nobody named yet.
 
 use std::time::{Duration, Instant};
 
@@ -112,7 +113,7 @@ impl Membership {
         self.registered = true;
         self.lease = Some((sent, lease));
         self.doubtful &= !doubt.is_zero();
-        self.settled_at = self.doubtful.then(|| now + doubt);
+        self.settled_at = (!doubt.is_zero()).then(|| now + doubt);
     }
 
     /// Whether the containers that the agent brought may live elsewhere.
@@ -281,8 +282,14 @@ mod tests {
         membership.lost();
         membership.joined(false);
         assert_eq!(membership.ask(now), Some(REGISTER));
-        membership.registered(now, now, LEASE, Duration::from_secs(3));
+        // About some of its containers the coordinator does not know yet.
+        let doubt = Duration::from_secs(1);
+        membership.registered(now, now, LEASE, doubt);
         assert!(!membership.is_doubtful());
+        assert_eq!(membership.next_timeout(), Some(now + doubt));
+        assert_eq!(membership.ask(now), None);
+        assert_eq!(membership.ask(now + doubt), Some(REGISTER));
+        membership.registered(now + doubt, now + doubt, LEASE, Duration::ZERO);
         assert_eq!(membership.next_timeout(), None);
     }
 }

@@ -40,6 +40,21 @@ struct Running<C> {
     retired: bool,
     /// It may live elsewhere: no coordinator confirmed it since the lease ended.
     doubtful: bool,
+    /// The last registration told of it.
+    brought: bool,
+    /// A caller named its epoch, or a coordinator confirmed it: it was given
+    /// out. Before, the coordinator may have given up its start, and had it
+    /// started elsewhere.
+    named: bool,
+}
+
+/// What an agent runs and may go on.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Brought {
+    /// What was given out and not given away since.
+    pub certain: Vec<Activation>,
+    /// What may live elsewhere.
+    pub doubtful: Vec<Activation>,
 }
 
 /// A container that may be talked to.
@@ -127,7 +142,14 @@ impl<C: Clone> Table<C> {
     /// A container was begun.
     pub fn insert(&mut self, activation: Activation, container: C) {
         self.term = self.term.max(activation.epoch.term);
-        let entry = Running { activation, container, retired: false, doubtful: false };
+        let entry = Running {
+            activation,
+            container,
+            retired: false,
+            doubtful: false,
+            brought: false,
+            named: false,
+        };
         self.containers.insert(entry.activation.id.uuid.clone(), entry);
     }
 
@@ -141,7 +163,20 @@ impl<C: Clone> Table<C> {
         true
     }
 
-    /// Finds the addressee of a call.
+    /// The addressee of a call that came. Who names its epoch got it from a
+    /// coordinator.
+    ///
+    /// # Errors
+    /// Those of [`Table::locate`].
+    pub fn reach(&mut self, now: Instant, target: &Target) -> Result<Located<C>, NetworkError> {
+        let located = self.locate(now, target)?;
+        if let Some(entry) = self.containers.get_mut(&target.id.uuid) {
+            entry.named |= target.epoch.is_some();
+        }
+        Ok(located)
+    }
+
+    /// Who would be the addressee of a call now.
     ///
     /// # Errors
     /// `UnknownContainer`, `StaleEpoch`, `Unavailable` without a lease; the call
@@ -305,11 +340,25 @@ impl<C: Clone> Table<C> {
         same.then(|| entry.container.clone())
     }
 
-    /// What runs and may go on.
-    #[must_use]
-    pub fn activations(&self) -> Vec<Activation> {
-        let kept = self.containers.values().filter(|entry| !entry.retired);
-        kept.map(|entry| entry.activation.clone()).collect()
+    /// What a registration tells. `in_doubt` when the lease ended since a
+    /// coordinator confirmed what runs.
+    pub fn bring(&mut self, in_doubt: bool) -> Brought {
+        let mut all = Brought::default();
+        for entry in self.containers.values_mut().filter(|entry| !entry.retired) {
+            entry.brought = true;
+            let certain = entry.named && !in_doubt;
+            let list = if certain { &mut all.certain } else { &mut all.doubtful };
+            list.push(entry.activation.clone());
+        }
+        all
+    }
+
+    /// The coordinator knows all that the last registration told, and gives out
+    /// what it did not have [retired](Table::retire).
+    pub fn settle(&mut self) {
+        for entry in self.containers.values_mut() {
+            entry.named |= entry.brought;
+        }
     }
 
     /// All containers.

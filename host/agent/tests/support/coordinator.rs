@@ -96,7 +96,8 @@ fn answer(request: Request, tell: &mpsc::UnboundedSender<(ClientId, Told)>) {
     let reply = match call {
         Call::Register(registration) => {
             let elsewhere = |activation: &&Activation| activation.id.uuid.as_str() == ELSEWHERE;
-            let terminate = registration.containers.iter().filter(elsewhere);
+            let brought = registration.containers.iter().chain(&registration.doubtful);
+            let terminate = brought.filter(elsewhere);
             let terminate = terminate.map(|moved| (moved.id.clone(), moved.epoch)).collect();
             told.push(Told::Registered(registration));
             Reply::Registered(Registered { terminate, lease_ms: LEASE_MS, doubt_ms: 0 })

@@ -6,6 +6,7 @@
 //! | who brings an activation | in the window | later |
 //! |---|---|---|
 //! | an agent whose lease never ended | serves on: nobody can have started it elsewhere | is told to end it, unless it runs there |
+//! | such an agent, and nobody named the epoch yet | may have been given up while it started: nobody gets it before the window ends | is told to end it, unless it runs there |
 //! | an agent whose lease ended, in doubt | serves nothing before the window ends | is told to end it, unless it runs there |
 //!
 //! Of several the newest epoch counts. A client that held a newer one than what

@@ -30,7 +30,7 @@ impl Registry {
         if let Err(error) = validate::registration(&registration) {
             return self.answer(token, Err(error));
         }
-        let Registration { endpoint, kinds, labels, containers, load, offers, doubtful } =
+        let Registration { endpoint, kinds, labels, containers, doubtful, load, offers } =
             registration;
         let id = endpoint.agent.clone();
         let kinds: BTreeSet<Kind> = kinds.into_iter().collect();
@@ -49,9 +49,11 @@ impl Registry {
         let before = self.containers.on(&id);
         let mut brought = BTreeMap::new();
         let mut terminate = Vec::new();
-        for activation in
-            containers.into_iter().filter(|_| !mutant(Mutant::ForgottenOnRegistration))
-        {
+        let doubt = if doubtful.is_empty() { Duration::ZERO } else { self.recovers_for() };
+        let containers = containers.into_iter().map(|activation| (activation, false));
+        let doubtful = doubtful.into_iter().map(|activation| (activation, true));
+        let all = containers.chain(doubtful);
+        for (activation, doubtful) in all.filter(|_| !mutant(Mutant::ForgottenOnRegistration)) {
             let (container, epoch) = (activation.id.clone(), activation.epoch);
             brought.insert(container.uuid.clone(), epoch);
             if !self.adopt(&id, activation, doubtful) {
@@ -59,7 +61,6 @@ impl Registry {
             }
         }
         let lease = self.clients.get(&client).map(|client| self.agents_lease(client));
-        let doubt = if doubtful { self.recovers_for() } else { Duration::ZERO };
         let [lease_ms, doubt_ms] = [lease.unwrap_or_default(), doubt].map(|time| {
             let rounded = time.as_micros().div_ceil(1000);
             u32::try_from(rounded).unwrap_or(u32::MAX)

@@ -75,7 +75,7 @@ pub(crate) fn registration(registration: &Registration) -> Result<(), NetworkErr
     }
     for (what, count) in [
         ("kinds", registration.kinds.len()),
-        ("containers", registration.containers.len()),
+        ("containers", registration.containers.len() + registration.doubtful.len()),
         ("offers", registration.offers.len()),
     ] {
         if count > limits::LISTED {
@@ -87,7 +87,7 @@ pub(crate) fn registration(registration: &Registration) -> Result<(), NetworkErr
     }
     labels(&format!("the agent {agent}"), &registration.labels)?;
     let mut seen = BTreeSet::new();
-    for activation in &registration.containers {
+    for activation in registration.containers.iter().chain(&registration.doubtful) {
         labels(&format!("the container {}", activation.id), &activation.labels)?;
         if !seen.insert(&activation.id.uuid) {
             return Err(invalid(format!(

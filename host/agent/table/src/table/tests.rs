@@ -138,7 +138,7 @@ fn what_lives_elsewhere_is_not_served_while_it_ends() {
     assert_eq!(table.retire(&[(id("a"), epoch(3))]), [1]);
     let error = table.locate(Instant::now(), &target("a", None)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::UnknownContainer);
-    assert_eq!(table.activations(), []);
+    assert_eq!(table.bring(false), Brought::default());
     assert_eq!(table.find(&target("a", Some(epoch(3)))), Some(1));
 }
 
@@ -217,7 +217,7 @@ fn containers_in_doubt_neither_take_requests_nor_answer_until_they_are_confirmed
     assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::NotProcessed));
     let error = table.confirm(now, &id("a"), epoch(3)).unwrap_err();
     assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::MaybeProcessed));
-    assert_eq!(table.activations().len(), 1);
+    assert_eq!(table.bring(true).doubtful.len(), 1);
     // What the coordinator starts meanwhile is nobody else's.
     table.insert(Activation { id: id("b"), epoch: epoch(4), labels: Labels::new() }, 2);
     assert!(table.locate(now, &target("b", Some(epoch(4)))).is_ok());
@@ -248,4 +248,38 @@ fn a_draining_agent_takes_nothing_new_and_goes_on_with_what_it_runs() {
     table.drain(false);
     assert_eq!(table.load().intake, Intake::Open);
     assert_eq!(table.decide(now, &id("b"), epoch(4)), Ok(Decision::Start));
+}
+
+/// The counters of the epochs that a registration brings: the certain ones, and
+/// those in doubt.
+fn brought(table: &mut Table<u32>, in_doubt: bool) -> (Vec<u64>, Vec<u64>) {
+    let counters = |list: Vec<Activation>| list.iter().map(|a| a.epoch.counter).collect();
+    let Brought { certain, doubtful } = table.bring(in_doubt);
+    (counters(certain), counters(doubtful))
+}
+
+#[test]
+fn what_nobody_named_is_brought_in_doubt_though_it_is_served() {
+    let (mut table, now) = (table(), Instant::now());
+    table.reach(now, &target("a", None)).unwrap();
+    table.reach(now, &target("a", Some(epoch(2)))).unwrap_err();
+    assert_eq!(brought(&mut table, false), (vec![], vec![3]));
+    table.reach(now, &target("a", Some(epoch(3)))).unwrap();
+    assert_eq!(brought(&mut table, false), (vec![3], vec![]));
+    // A lease that ended is doubt enough.
+    assert_eq!(brought(&mut table, true), (vec![], vec![3]));
+    assert_eq!(brought(&mut table, false), (vec![3], vec![]));
+}
+
+#[test]
+fn what_a_coordinator_confirmed_is_certain_and_what_it_was_not_told_of_is_not() {
+    let mut table = table();
+    assert_eq!(brought(&mut table, false), (vec![], vec![3]));
+    // Begun after the registration was sent, and before its answer came.
+    table.insert(Activation { id: id("b"), epoch: epoch(4), labels: Labels::new() }, 2);
+    table.settle();
+    assert_eq!(brought(&mut table, false), (vec![3], vec![4]));
+    // The next activation is another one.
+    table.insert(Activation { id: id("a"), epoch: epoch(5), labels: Labels::new() }, 3);
+    assert_eq!(brought(&mut table, false), (vec![], vec![5, 4]));
 }

@@ -1,6 +1,6 @@
-//! The known faults of the original network, which must not exist here. That a
-//! request is executed twice after a reconnect is not among them: the registry
-//! does not see reconnects of a connection.
+//! The known faults of the original network, which must not exist here. One is
+//! not the registry's, which does not see reconnects of a connection: the tests
+//! of the bus have `a_request_executed_twice_after_a_reconnect`.
 
 use super::*;
 

@@ -328,7 +328,7 @@ fn registration(name: &str, kinds: &[&str], containers: Vec<Activation>) -> Call
         containers,
         load: Load::default(),
         offers: vec![],
-        doubtful: false,
+        doubtful: Vec::new(),
     })
 }
 

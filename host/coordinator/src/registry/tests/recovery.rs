@@ -2,10 +2,11 @@
 
 use super::*;
 
-/// The same registration by an agent whose lease ended.
+/// The same registration by an agent whose lease ended, or whose containers
+/// nobody named yet.
 fn in_doubt(name: &str, containers: Vec<Activation>) -> Call {
     let Call::Register(mut sent) = registration(name, &["echo"], containers) else { panic!() };
-    sent.doubtful = true;
+    sent.doubtful = std::mem::take(&mut sent.containers);
     Call::Register(sent)
 }
 
@@ -136,4 +137,24 @@ fn what_ended_with_a_lost_agent_is_not_taken_over_from_an_even_older_one() {
     network.register_in_doubt("a", vec![activation("x", 3, 9)]);
     network.leave("a");
     assert_eq!(network.register("b", &["echo"], vec![activation("x", 3, 5)]).terminate.len(), 1);
+}
+
+#[test]
+fn a_start_that_was_given_up_before_a_crash_is_not_taken_for_the_container() {
+    let mut network = Network::young();
+    network.join("a");
+    network.join("b");
+    network.join("c");
+    // Its start was given up and had happened: nobody was given this epoch.
+    let registered = network.register_in_doubt("a", vec![activation("x", 3, 5)]);
+    assert_eq!((registered.terminate, registered.doubt_ms), (vec![], 3000));
+    let claimed = network.reclaim_at("c", "x", 3, 6);
+    assert!(network.waits(claimed));
+    assert_eq!(network.register("b", &["echo"], vec![activation("x", 3, 6)]).terminate, []);
+    let record = network.record(claimed);
+    assert_eq!((record.epoch.counter, record.endpoint.agent.clone()), (6, agent("b")));
+    network.advance(3 * SECOND);
+    let end = network.take_asked();
+    assert_eq!((end.agent, end.epoch.counter, end.force), (agent("a"), 5, true));
+    assert_eq!(network.list("c").len(), 1);
 }
