@@ -62,7 +62,8 @@ pub enum CommitError {
         /// Its sequence number.
         sequence: u64,
     },
-    /// Anything else; `stale-epoch` when a later activation wrote.
+    /// Anything else. A container that a later activation replaced gets no
+    /// answer: it ends.
     #[error(transparent)]
     Failed(Error),
 }

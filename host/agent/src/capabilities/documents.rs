@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use hulynet_protocol::{AccountId, ErrorKind, NetworkError, WorkspaceId};
-use hulynet_store::{Commit, Documents, Find, Workspace};
+use hulynet_store::{Commit, Documents, Find, StoreError, Workspace};
 use wasmtime::component::{Accessor, HasSelf, Resource};
 
 use super::{CallerHandle, Context, labels, to_guest};
@@ -180,8 +180,12 @@ impl HostWorkspaceWithStore<Context> for HasSelf<Context> {
             Ok(commit) => commit,
             Err(error) => return Ok(Err(CommitError::Failed(to_guest(error)))),
         };
-        let committed = documents.commit(epoch, commit).await;
-        Ok(committed.map(|committed| committed.head).map_err(commit_error))
+        match documents.commit(epoch, commit).await {
+            // It was replaced and not told yet. Whatever else it answers may be
+            // old, so it ends here.
+            Err(error @ StoreError::StaleEpoch { .. }) => Err(wasmtime::Error::new(error)),
+            committed => Ok(committed.map(|committed| committed.head).map_err(commit_error)),
+        }
     }
 }
 
