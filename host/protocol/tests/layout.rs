@@ -179,7 +179,7 @@ fn replies() -> impl Iterator<Item = (&'static str, Reply)> {
 }
 
 fn events() -> impl Iterator<Item = (&'static str, Event)> {
-    let network = |change| Event::Network(vec![NetworkEvent { revision: 300, change }]);
+    let network = |change| Event::Network(vec![NetworkEvent { since: 299, revision: 300, change }]);
     let connection = ConnectionId::new("connection").unwrap();
     let running = || container(ContainerState::Running);
     [
@@ -304,10 +304,10 @@ fn registration() -> Registration {
         endpoint: endpoint(),
         kinds: vec![kind("k")],
         labels: labels("agent"),
-        containers: vec![activation],
+        containers: vec![activation.clone()],
+        doubtful: vec![activation],
         load: load(),
         offers: vec![id("offer")],
-        doubtful: true,
     }
 }
 

@@ -46,7 +46,7 @@ impl Desk {
             containers,
             load: Load::default(),
             offers,
-            doubtful: false,
+            doubtful: Vec::new(),
         };
         Asked::Registry(Call::Register(registration), Wish::Registered)
     }
