@@ -77,6 +77,10 @@ impl Supervisor {
         };
         let mut batch = Vec::with_capacity(BATCH);
         let mut step = online.greet();
+        // What came together with the end of the handshake was read already.
+        if step.is_continue() {
+            step = online.messages();
+        }
         let mut alarm = Alarm::new(now);
         while step.is_continue() {
             // What a round made leaves together.
