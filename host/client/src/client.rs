@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hulynet_protocol::{
-    AgentId, AgentRecord, Call, ClientId, ContainerId, ContainerRecord, ErrorKind, Explanation,
-    GetOptions, Kind, Labels, NetworkError, Reply, Selector, Target, Uuid, limits,
+    AgentId, AgentRecord, Call, ClientId, ContainerId, ContainerRecord, Endpoint, ErrorKind,
+    Explanation, GetOptions, Kind, KindReport, Labels, NetworkError, Reply, Selector, Target, Uuid,
+    limits,
 };
 use tokio::{sync::oneshot, time::timeout};
 
@@ -178,6 +179,30 @@ impl Client {
         match self.ask(Call::Drain { agent, drain }).await? {
             Reply::Agent(agent) => Ok(agent),
             other => Err(unexpected("a wish to drain", &other)),
+        }
+    }
+
+    /// Everything about the kinds of one agent, asked of the agent itself.
+    ///
+    /// # Errors
+    /// `Unavailable` when the agent cannot be reached directly, and those of
+    /// [`Self::list`].
+    pub async fn kind_reports(&self, agent: &Endpoint) -> Result<Vec<KindReport>, NetworkError> {
+        let shared = self.shared();
+        let timeout = shared.settings.request_timeout;
+        let route = shared.agents.route(shared, agent, shared.deadline()).await?;
+        let direct = route.agent.ok_or_else(|| {
+            NetworkError::not_processed(
+                ErrorKind::Unavailable,
+                format!(
+                    "the agent {} cannot be reached directly, so it cannot be asked",
+                    agent.agent
+                ),
+            )
+        })?;
+        match direct.call(Call::ReportKinds, Bytes::new(), timeout).await?.reply {
+            Reply::KindReports(reports) => Ok(reports),
+            other => Err(unexpected("a question for an agent's kinds", &other)),
         }
     }
 

@@ -47,8 +47,8 @@ pub use connection::Connection;
 pub use feed::{WATCH_CHANGES, WatchEvent};
 pub use hulynet_protocol::{
     AccountId, AgentRecord, Caller, Change, ClientId, ConnectionId, ContainerId, ContainerRecord,
-    Epoch, ErrorKind, Explanation, GetOptions, Kind, Labels, NetworkError, NetworkEvent, Retry,
-    Selector, Snapshot, Uuid,
+    Endpoint, Epoch, ErrorKind, Explanation, GetOptions, Kind, KindReport, KindState, Labels,
+    NetworkError, NetworkEvent, Retry, Selector, Snapshot, Uuid,
 };
 pub use mailbox::{CONNECTION_BYTES, CONNECTION_EVENTS, ConnectionEvent};
 pub use reference::Reference;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountId, AgentId, AgentRecord, ClientId, ConnectionId, ContainerId, ContainerRecord,
-    Endpoint, Epoch, Explanation, Kind, Labels, Load, Selector, Snapshot, Uuid,
+    Endpoint, Epoch, Explanation, Kind, KindReport, Labels, Load, Selector, Snapshot, Uuid,
 };
 
 /// Which container a client wants.
@@ -232,6 +232,9 @@ pub enum Call {
         /// `false` ends it.
         drain: bool,
     },
+    // To an agent, from clients.
+    /// Everything about its kinds. Answer: [`Reply::KindReports`].
+    ReportKinds,
 }
 
 /// What a peer answers when a call succeeds.
@@ -263,6 +266,8 @@ pub enum Reply {
     Load(Load),
     /// To [`Call::Drain`], from the coordinator.
     Agent(AgentRecord),
+    /// To [`Call::ReportKinds`], sorted by kind.
+    KindReports(Vec<KindReport>),
 }
 
 /// Where an event goes.

@@ -10,6 +10,7 @@
 //! | [`id`] | validated names: kinds, containers, agents, clients |
 //! | [`epoch`] | the fencing number of an activation |
 //! | [`record`] | what the registry tells about agents and containers |
+//! | [`report`] | what agents tell about their kinds |
 //! | [`event`] | changes of the registry, in order of revision |
 //! | [`error`] | the one error that crosses the wire, with its retry class |
 //! | [`call`] | requests and replies between peers |
@@ -29,6 +30,7 @@ pub mod id;
 pub mod limits;
 pub mod load;
 pub mod record;
+pub mod report;
 pub mod selector;
 
 pub use call::{
@@ -46,4 +48,5 @@ pub use id::{
 };
 pub use load::{Intake, Load};
 pub use record::{AgentRecord, ContainerRecord, ContainerState, Endpoint, Labels};
+pub use report::{KindReport, KindState};
 pub use selector::{Condition, Requirement, Selector, SelectorError};

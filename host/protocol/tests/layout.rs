@@ -14,9 +14,10 @@ use std::{collections::BTreeMap, env, fmt::Write, fs, path::Path};
 use hulynet_protocol::{
     AccountId, Activation, AgentId, AgentRecord, Call, Caller, Change, ClientId, ConnectionId,
     ContainerCall, ContainerId, ContainerRecord, ContainerState, Endpoint, Epoch, ErrorKind, Event,
-    Explanation, Frame, GetOptions, Hello, Intake, Kind, Labels, Load, NetworkError, NetworkEvent,
-    Phase, Reason, Registered, Registration, Reply, Retry, Role, Selector, ServerId, Snapshot,
-    StartContainer, StartFailure, Target, Uuid, Welcome, frame::VERSION,
+    Explanation, Frame, GetOptions, Hello, Intake, Kind, KindReport, KindState, Labels, Load,
+    NetworkError, NetworkEvent, Phase, Reason, Registered, Registration, Reply, Retry, Role,
+    Selector, ServerId, Snapshot, StartContainer, StartFailure, Target, Uuid, Welcome,
+    frame::VERSION,
 };
 
 /// Set to write the layout down: after a new version, or what is new in one.
@@ -152,6 +153,7 @@ fn calls() -> impl Iterator<Item = (&'static str, Call)> {
         ("disconnect", Call::Disconnect { connection: connection() }),
         ("disconnected", Call::Disconnected { connection: connection() }),
         ("drain", Call::Drain { agent: agent(), drain: true }),
+        ("report-kinds", Call::ReportKinds),
     ]
     .into_iter()
 }
@@ -174,6 +176,7 @@ fn replies() -> impl Iterator<Item = (&'static str, Reply)> {
         ("stream", Reply::Stream),
         ("load", Reply::Load(load())),
         ("agent", Reply::Agent(record())),
+        ("kind-reports", kind_report(KindState::Serving)),
     ]
     .into_iter()
 }
@@ -239,8 +242,36 @@ fn words() -> impl Iterator<Item = (String, Result<Reply, NetworkError>)> {
         Reason::Brought,
     ]
     .map(|reason| (format!("reason {reason:?}"), Ok(explanation(Phase::Running, reason))));
+    let kind_states = [
+        KindState::Loading,
+        KindState::Serving,
+        KindState::Refused,
+        KindState::RolledBack,
+        KindState::Quarantined,
+        KindState::Draining,
+    ]
+    .map(|state| (format!("kind {state:?}"), Ok(kind_report(state))));
     let words = [kinds.to_vec(), retries.to_vec(), states.to_vec(), intakes.to_vec()];
-    words.into_iter().flatten().chain(phases).chain(reasons)
+    words.into_iter().flatten().chain(phases).chain(reasons).chain(kind_states)
+}
+
+fn kind_report(state: KindState) -> Reply {
+    Reply::KindReports(vec![KindReport {
+        kind: kind("k"),
+        state,
+        reason: Some("reason".into()),
+        hash: Some("hash".into()),
+        version: Some("version".into()),
+        description: None,
+        signer: Some("signer".into()),
+        asked: "asked".into(),
+        granted: "granted".into(),
+        concurrency: "concurrent".into(),
+        termination: "ask".into(),
+        limits: vec![("memory".into(), "1MiB".into())],
+        containers: 300,
+        newest: 299,
+    }])
 }
 
 fn kind(text: &str) -> Kind {

@@ -11,9 +11,10 @@
 use hulynet_protocol::{
     AccountId, Activation, AgentId, AgentRecord, Call, Caller, Change, ClientId, Condition,
     ConnectionId, ContainerCall, ContainerId, ContainerRecord, ContainerState, Endpoint, Epoch,
-    ErrorKind, Event, Explanation, Frame, FrameError, GetOptions, Hello, Intake, Kind, Labels,
-    Load, NetworkError, NetworkEvent, Phase, Reason, Registered, Registration, Reply, Requirement,
-    Retry, Role, Selector, ServerId, Snapshot, StartContainer, StartFailure, Target, Uuid, Welcome,
+    ErrorKind, Event, Explanation, Frame, FrameError, GetOptions, Hello, Intake, Kind, KindReport,
+    KindState, Labels, Load, NetworkError, NetworkEvent, Phase, Reason, Registered, Registration,
+    Reply, Requirement, Retry, Role, Selector, ServerId, Snapshot, StartContainer, StartFailure,
+    Target, Uuid, Welcome,
     frame::{MAGIC, check_payload},
     limits,
 };
@@ -295,6 +296,7 @@ fn call() -> impl Strategy<Value = Call> {
         connection_id().prop_map(|connection| Call::Disconnect { connection }),
         connection_id().prop_map(|connection| Call::Disconnected { connection }),
         (agent_id(), any::<bool>()).prop_map(|(agent, drain)| Call::Drain { agent, drain }),
+        Just(Call::ReportKinds),
     ]
 }
 
@@ -317,7 +319,44 @@ fn reply() -> impl Strategy<Value = Reply> {
         Just(Reply::Stream),
         load().prop_map(Reply::Load),
         agent_record().prop_map(Reply::Agent),
+        vec(kind_report(), 0..3).prop_map(Reply::KindReports),
     ]
+}
+
+fn kind_report() -> impl Strategy<Value = KindReport> {
+    let state = prop::sample::select(vec![
+        KindState::Loading,
+        KindState::Serving,
+        KindState::Refused,
+        KindState::RolledBack,
+        KindState::Quarantined,
+        KindState::Draining,
+    ]);
+    let told = (option::of(".*"), option::of(".*"), option::of(".*"));
+    let terms = (".*", ".*", ".*", vec((".*", ".*"), 0..3));
+    (kind(), state, told, terms, any::<(u64, u64)>()).prop_map(
+        |(kind, state, (reason, hash, version), (asked, granted, words, limits), counts)| {
+            let (concurrency, termination) = (words.clone(), words);
+            let (description, signer) = (version.clone(), hash.clone());
+            let (containers, newest) = counts;
+            KindReport {
+                kind,
+                state,
+                reason,
+                hash,
+                version,
+                description,
+                signer,
+                asked,
+                granted,
+                concurrency,
+                termination,
+                limits,
+                containers,
+                newest,
+            }
+        },
+    )
 }
 
 fn event() -> impl Strategy<Value = Event> {

@@ -376,7 +376,8 @@ impl Registry {
             | Call::Container(_)
             | Call::Connect { .. }
             | Call::Disconnect { .. }
-            | Call::Disconnected { .. } => self.answer(token, Err(errors::not_for_the_registry())),
+            | Call::Disconnected { .. }
+            | Call::ReportKinds => self.answer(token, Err(errors::not_for_the_registry())),
         }
     }
 
