@@ -1,8 +1,8 @@
 //! What an operator may set, with the defaults.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use hulynet_agent_kinds::ContainerLimits;
+use hulynet_agent_kinds::{ContainerLimits, Grants, PublicKey};
 use hulynet_protocol::{AgentId, ContainerId, Labels};
 
 /// How an agent runs.
@@ -29,17 +29,24 @@ pub struct AgentConfig {
     /// offers them. The first agent that offers one runs it, the others wait in
     /// order.
     pub offers: Vec<ContainerId>,
-    /// How often the plugin directory is looked at. Default 500 ms; a new file
-    /// is served after two looks.
+    /// How often the plugin directory is looked at. Default 300 ms; a new file
+    /// is served when two looks found the same.
     pub poll: Duration,
+    /// How long the start waits for what is in the plugin directory; what takes
+    /// longer to compile is served when it is ready. Default 30 s.
+    pub warm_up: Duration,
     /// The most containers at a time; `None` takes what the kernel's limit of
     /// memory maps allows, at most 10,000.
     pub containers: Option<u32>,
     /// The largest `.wasm` file, in bytes. Default 64 MiB: compiling takes
     /// about 200 times as much memory at worst.
-    pub file_bytes: u64,
-    /// Of each container, where the operator says nothing about its kind.
+    pub file_bytes: usize,
+    /// Of each container, where the grants say nothing about its kind.
     pub limits: ContainerLimits,
+    /// What kinds and tenants are granted. Default [`Grants::implicit`].
+    pub grants: Arc<Grants>,
+    /// With any, only kinds that one of them signed are served. Default none.
+    pub trusted: Vec<PublicKey>,
     /// How long a silent client keeps its connections, and how long the
     /// coordinator may be silent. Default 3 s.
     pub alive_timeout: Duration,
@@ -60,10 +67,13 @@ impl AgentConfig {
             cache: cache.into(),
             labels: Labels::new(),
             offers: Vec::new(),
-            poll: Duration::from_millis(500),
+            poll: Duration::from_millis(300),
+            warm_up: Duration::from_secs(30),
             containers: None,
             file_bytes: 64 * 1024 * 1024,
             limits: ContainerLimits::default(),
+            grants: Arc::new(Grants::implicit()),
+            trusted: Vec::new(),
             alive_timeout: Duration::from_secs(3),
             ping_interval: Duration::from_secs(1),
         }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-/// Why an agent cannot start.
+/// Why an agent cannot start, or a kind cannot be inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// The plugin directory cannot be read.
@@ -28,6 +28,20 @@ pub enum AgentError {
         /// What the system says.
         cause: io::Error,
     },
+    /// A file cannot be written.
+    #[error("{} cannot be written: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// What was named is no `.wasm` file, or cannot be read.
+    #[error("{0}")]
+    Input(String),
+    /// A kind is not signed as it must be.
+    #[error("{0}")]
+    Unsigned(String),
     /// No engine could be made.
     #[error("the WebAssembly engine cannot start: {0}")]
     Engine(String),

@@ -30,6 +30,9 @@ mod service;
 
 pub use config::AgentConfig;
 pub use error::AgentError;
-pub use hulynet_agent_kinds::ContainerLimits;
+pub use hulynet_agent_kinds::{
+    Capabilities, ContainerLimits, Grants, KeyError, Manifest, PrivateKey, PublicKey, Terms,
+};
 pub use network::{Answer, Chunks, Events, Network, Outgoing, Reference};
+pub use plugins::{Inspection, KindPolicy, inspect, sign, verify};
 pub use service::Agent;

@@ -1,5 +1,7 @@
 //! The command line: what can be typed, and the help that teaches it.
 
+mod files;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{
@@ -9,6 +11,7 @@ use clap::{
 use clap_complete::Shell;
 use hulynet_protocol::{AgentId, Kind, Selector as LabelSelector, Uuid, WorkspaceId};
 
+pub(crate) use self::files::Files;
 use crate::{
     config::{Scope, Setting, TABLE},
     import::Source,
@@ -161,8 +164,19 @@ Examples:
         command: Option<Agents>,
     },
     /// List the kinds that can be asked for.
-    #[command(after_help = "--json: an array of texts")]
-    Kinds,
+    #[command(after_help = "\
+With --verbose every agent tells about its kinds: state, version and hash, what they ask for and are granted, \
+limits, containers. It is asked directly, so it must be reachable from here.
+--json: an array of texts; with --verbose an array of {\"agent\",\"kind\",\"state\",\"reason\",\"version\",
+         \"description\",\"hash\",\"signer\",\"asked\",\"granted\",\"concurrency\",\"termination\",\"limits\",
+         \"containers\",\"newest\"}, where \"newest\" counts the containers of the version that new ones run")]
+    Kinds {
+        /// Tell everything about them.
+        #[arg(long, short)]
+        verbose: bool,
+    },
+    #[command(flatten)]
+    Files(Files),
     /// End a container.
     #[command(after_help = "\
 A container may answer 'not yet' while it finishes work (exit code 1); --force ends it anyway.
@@ -298,10 +312,11 @@ pub(crate) fn command() -> Clap {
         command = command.arg(flag(setting).global(true));
     }
     for (name, scopes) in [
-        ("up", &[Scope::Coordinator, Scope::Agent, Scope::Server][..]),
+        ("up", &[Scope::Coordinator, Scope::Agent, Scope::Server, Scope::Kinds][..]),
         ("coordinator", &[Scope::Coordinator, Scope::Server]),
-        ("agent", &[Scope::Agent, Scope::Server]),
-        ("config", &[Scope::Coordinator, Scope::Agent, Scope::Server]),
+        ("agent", &[Scope::Agent, Scope::Server, Scope::Kinds]),
+        ("inspect", &[Scope::Kinds]),
+        ("config", &[Scope::Coordinator, Scope::Agent, Scope::Server, Scope::Kinds]),
     ] {
         command = command.mut_subcommand(name, |mut subcommand| {
             for setting in TABLE.iter().filter(|setting| scopes.contains(&setting.scope)) {
@@ -354,6 +369,8 @@ fn value_name(setting: &Setting) -> &'static str {
         "dir" | "plugins" | "cache" | "data" => "DIR",
         "container-memory" => "SIZE",
         "containers" => "N",
+        "grants" => "FILE",
+        "trusted-keys" => "KEY,…",
         _ => "DURATION",
     }
 }

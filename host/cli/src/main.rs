@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `cli` | what can be typed, and the help |
 //! | `config` | flags, environment, file and defaults become settings |
-//! | `commands` | asking a network: get, call, connect, list, terminate |
+//! | `commands` | asking a network, and looking at the files of kinds |
 //! | `serve` | running one: up, coordinator, agent |
 //! | `import` | a repository's history or a file becomes documents |
 //! | `policy` | settings of the network's rules |
@@ -25,7 +25,7 @@ mod units;
 
 use std::{env, io, process::ExitCode};
 
-use cli::{Command, CommandLine};
+use cli::{Command, CommandLine, Files};
 use config::{Layers, Settings};
 use failure::Failure;
 
@@ -61,8 +61,10 @@ fn run(line: CommandLine) -> Result<(), (Failure, bool)> {
 
 fn execute(command: &Command, layers: &Layers, settings: &Settings) -> Result<(), Failure> {
     logs::begin(settings, command.serves())?;
-    if matches!(command, Command::Config) {
-        return commands::config::config(layers, settings);
+    match command {
+        Command::Config => return commands::config::config(layers, settings),
+        Command::Files(command) => return offline(command, settings),
+        _ => {}
     }
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|cause| Failure::refused(format!("no runtime can be started: {cause}")))?;
@@ -82,13 +84,24 @@ fn execute(command: &Command, layers: &Layers, settings: &Settings) -> Result<()
             Command::Agents { command: Some(command) } => {
                 commands::drain::drain(settings, command).await
             }
-            Command::Kinds => commands::list::kinds(settings).await,
+            Command::Kinds { verbose: false } => commands::list::kinds(settings).await,
+            Command::Kinds { verbose: true } => commands::kinds::verbose(settings).await,
             Command::Terminate { container, force } => {
                 commands::ask::terminate(settings, &container.0, *force).await
             }
             Command::Import(import) => import::run(settings, import).await,
-            // Both were carried out above.
-            Command::Config | Command::Completion { .. } => Ok(()),
+            // These were carried out above.
+            Command::Config | Command::Files(_) | Command::Completion { .. } => Ok(()),
         }
     })
+}
+
+/// What needs no network.
+fn offline(command: &Files, settings: &Settings) -> Result<(), Failure> {
+    match command {
+        Files::Inspect { file } => commands::inspect::inspect(settings, file),
+        Files::Keygen { file } => commands::keys::generate(settings, file),
+        Files::Sign { file, key } => commands::keys::sign(settings, file, key),
+        Files::Verify { file, key } => commands::keys::verify(settings, file, key),
+    }
 }

@@ -1,10 +1,16 @@
 //! Settings of the network's rules: how containers are placed, how many an
-//! agent takes, which are singletons.
+//! agent takes, which are singletons, what kinds are granted and which are
+//! trusted.
 
+use std::{fs, io, path::Path, sync::Arc};
+
+use hulynet_agent::{ContainerLimits, Grants, KindPolicy, PublicKey};
 use hulynet_coordinator::registry::Placement;
 use hulynet_protocol::ContainerId;
 
 use crate::{
+    config::Settings,
+    failure::Failure,
     target::Exact,
     units::{Toml, Typed, Unreadable},
 };
@@ -71,9 +77,69 @@ impl Typed for Singletons {
     }
 }
 
+/// The keys whose owners vouch for kinds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TrustedKeys(pub(crate) Vec<PublicKey>);
+
+impl Typed for TrustedKeys {
+    const TAKES: &'static str = "public keys such as ed25519:64HEX, several separated by commas";
+    const TOML: Toml = Toml::List;
+
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let keys = parts.map(str::parse).collect::<Result<_, _>>();
+        keys.map(Self).map_err(|cause: hulynet_agent::KeyError| Unreadable(Some(cause.to_string())))
+    }
+
+    fn show(&self) -> String {
+        self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// What the operator decides about kinds.
+pub(crate) fn kind_policy(settings: &Settings) -> Result<KindPolicy, Failure> {
+    let memory = usize::try_from(settings.container_memory.0).unwrap_or(usize::MAX);
+    let usual = settings.dir.join("grants.toml");
+    let grants = match &settings.grants {
+        Some(path) => read_grants(path)?,
+        None if usual.exists() => read_grants(&usual)?,
+        None => Grants::implicit(),
+    };
+    Ok(KindPolicy {
+        grants: Arc::new(grants),
+        limits: ContainerLimits { memory, ..ContainerLimits::default() },
+        trusted: settings.trusted_keys.0.clone(),
+        ..KindPolicy::default()
+    })
+}
+
+fn read_grants(path: &Path) -> Result<Grants, Failure> {
+    let file = path.display().to_string();
+    let bounded = |path: &Path| -> io::Result<String> {
+        let length = fs::metadata(path)?.len();
+        if length > Grants::LARGEST {
+            return Err(io::Error::other(format!("it has {length} bytes; is it another file?")));
+        }
+        fs::read_to_string(path)
+    };
+    let text = bounded(path).map_err(|cause| {
+        Failure::usage(format!("the grants {file} cannot be read: {cause}; correct --grants"))
+    })?;
+    Grants::parse(&file, &text).map_err(|mistake| Failure::usage(mistake.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trusted_keys_are_shown_as_they_are_written() {
+        let key = |seed| hulynet_agent::PrivateKey::from_random([seed; 32]).public().to_string();
+        let both = format!("{},{}", key(1), key(2));
+        assert_eq!(TrustedKeys::read(&both).unwrap().show(), both);
+        assert!(TrustedKeys::read("x").unwrap_err().0.unwrap().contains("ed25519:"));
+        assert_eq!(TrustedKeys::read("").unwrap(), TrustedKeys::default());
+    }
 
     #[test]
     fn policies_are_shown_as_they_are_written() {

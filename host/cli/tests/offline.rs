@@ -70,6 +70,10 @@ fn help_teaches_the_commands_the_exit_codes_and_the_settings() {
         "list",
         "agents",
         "kinds",
+        "inspect",
+        "keygen",
+        "sign",
+        "verify",
         "terminate",
         "import",
         "config",
@@ -238,5 +242,37 @@ fn a_plugin_directory_that_was_named_must_exist() {
         let ran = run(&[command, "--plugins", "no/such/kinds"]);
         assert_eq!(ran.code, 2);
         assert!(ran.err.contains("no/such/kinds"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn what_a_key_signed_is_verified_and_what_changed_since_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| run_in(directory.path(), &[], arguments);
+    let file = directory.path().join("a.wasm");
+    fs::write(&file, b"\0asm\x0d\0\x01\0").unwrap();
+    let made = run(&["keygen", "release.key"]);
+    assert!(made.out.starts_with("ed25519:"), "{} {}", made.out, made.err);
+    assert_eq!(run(&["keygen", "release.key"]).code, 2, "it would be lost");
+    assert_eq!(run(&["verify", "a.wasm", "--key", "release.key.pub"]).code, 1, "nobody signed it");
+    let signed = run(&["sign", "a.wasm", "--key", "release.key"]);
+    assert_eq!(signed.code, 0, "{}", signed.err);
+    assert_eq!(run(&["verify", "a.wasm", "--key", made.out.trim()]).code, 0);
+    fs::write(&file, b"changed").unwrap();
+    let changed = run(&["verify", "a.wasm", "--key", "release.key.pub"]);
+    assert!(changed.code == 1 && changed.err.contains("wrongly signed"), "{}", changed.err);
+}
+
+#[test]
+fn inspect_tells_why_a_file_would_be_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    fs::write(directory.path().join("a.toml"), "version = 1").unwrap();
+    let ran = run_in(directory.path(), &[], &["inspect", "a.wasm"]);
+    assert_eq!(ran.code, 1, "{} {}", ran.out, ran.err);
+    for told in
+        ["a would be refused", "a.toml:1: version takes", "is a core module and not a component"]
+    {
+        assert!(ran.out.contains(told), "{told}: {}", ran.out);
     }
 }

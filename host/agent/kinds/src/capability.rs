@@ -21,10 +21,6 @@ pub enum Capability {
     OtherTenants,
     /// The documents of workspaces.
     Documents,
-    /// Outbound HTTP to these hosts.
-    Http,
-    /// Outbound HTTP also to addresses of private networks and this machine.
-    PrivateAddresses,
     /// These variables of its environment.
     Environment,
     /// These secrets.
@@ -42,7 +38,7 @@ pub enum Form {
 
 impl Capability {
     /// All of them: key, form, and what it allows.
-    pub const TABLE: [(Self, &'static str, Form, &'static str); 7] = [
+    pub const TABLE: [(Self, &'static str, Form, &'static str); 5] = [
         (
             Self::Containers,
             "containers",
@@ -51,13 +47,6 @@ impl Capability {
         ),
         (Self::OtherTenants, "other-tenants", Form::Switch, "containers of other tenants too"),
         (Self::Documents, "documents", Form::Switch, "the documents of workspaces"),
-        (Self::Http, "http", Form::Names, "outbound HTTP to these hosts"),
-        (
-            Self::PrivateAddresses,
-            "private-addresses",
-            Form::Switch,
-            "outbound HTTP to private networks and this machine too",
-        ),
         (Self::Environment, "environment", Form::Names, "these variables of the environment"),
         (Self::Secrets, "secrets", Form::Names, "these secrets"),
     ];
@@ -289,8 +278,8 @@ mod tests {
                 "k.toml:2: containers takes a list of names in quotes, [\"*\"] for all, not a text",
             ),
             (
-                "http = [\"a*b\"]",
-                "k.toml:1: http takes a list of names in quotes, [\"*\"] for all, not \"a*b\": a name is written out",
+                "secrets = [\"a*b\"]",
+                "k.toml:1: secrets takes a list of names in quotes, [\"*\"] for all, not \"a*b\": a name is written out",
             ),
             (
                 "document = true",
@@ -301,7 +290,7 @@ mod tests {
             assert!(error.starts_with(told), "{error}");
         }
         for wrong in ["*a", "", "*.", "a*", "*.*"] {
-            assert!(read(&format!("http = [{wrong:?}]")).is_err(), "{wrong}");
+            assert!(read(&format!("secrets = [{wrong:?}]")).is_err(), "{wrong}");
         }
     }
 }

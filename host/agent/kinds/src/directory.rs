@@ -1,22 +1,21 @@
 //! Which kinds of a directory changed and are complete. Pure: looks at the
-//! directory and what is heard of it in, changes out.
+//! directory in, changes out.
 //!
 //! A kind is up to three files: `NAME.wasm`, `NAME.toml` and `NAME.sig`. They
-//! are complete when none of them changed for a while and none of them is known
-//! to be open for writing.
+//! are complete when none of them changed for a while: the system does not tell
+//! who still writes, so a writer that pauses for longer is taken to have
+//! finished, and what it has written by then is checked like everything else.
 
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-/// Files that did not change for this long are complete, unless they are known
-/// to be open.
+/// Files that did not change for this long are complete.
 pub const SETTLE: Duration = Duration::from_millis(150);
 
-/// A writer that keeps a file open, and has not written for this long, has
-/// finished all the same.
-const FORGOTTEN: Duration = Duration::from_secs(5);
+/// A file that was created and is still empty is waited for this much longer.
+const EMPTY: Duration = Duration::from_secs(5);
 
 /// What tells versions of a file apart without reading it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,8 +58,6 @@ pub enum Change {
 pub struct Directory {
     looked: bool,
     names: BTreeMap<String, Seen>,
-    /// Files that are open for writing, by their kind, since the last write.
-    open: BTreeMap<String, Instant>,
     gone: Vec<String>,
 }
 
@@ -85,11 +82,9 @@ impl Directory {
             }
             there
         });
-        self.open.retain(|name, _| listing.contains_key(name));
         for (name, source) in listing {
             // One that was only just created is hardly all that there will be.
-            let settled =
-                settled + if source.code.length == 0 { FORGOTTEN } else { Duration::ZERO };
+            let settled = settled + if source.code.length == 0 { EMPTY } else { Duration::ZERO };
             let same = self.names.get(&name).is_some_and(|seen| seen.source == source);
             if !same {
                 self.names.insert(name, Seen { source, complete_at: settled, told: false });
@@ -97,21 +92,11 @@ impl Directory {
         }
     }
 
-    /// A file of a kind was written to, and is open.
-    pub fn written(&mut self, now: Instant, name: &str) {
-        self.open.insert(name.to_owned(), now);
-    }
-
-    /// A file of a kind was closed by who wrote it, or moved to its place.
-    pub fn closed(&mut self, name: &str) {
-        self.open.remove(name);
-    }
-
     /// What changed, each change once.
     pub fn changes(&mut self, now: Instant) -> Vec<Change> {
         let mut changes: Vec<Change> = self.gone.drain(..).map(Change::Gone).collect();
         for (name, seen) in &mut self.names {
-            if !seen.told && due(seen, self.open.get(name)) <= now {
+            if !seen.told && seen.complete_at <= now {
                 seen.told = true;
                 changes.push(Change::Complete(name.clone(), seen.source));
             }
@@ -124,13 +109,8 @@ impl Directory {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         let waiting = self.names.iter().filter(|(_, seen)| !seen.told);
-        waiting.map(|(name, seen)| due(seen, self.open.get(name))).min()
+        waiting.map(|(_, seen)| seen.complete_at).min()
     }
-}
-
-/// When files that do not change any more are complete.
-fn due(seen: &Seen, open: Option<&Instant>) -> Instant {
-    open.map_or(seen.complete_at, |written| seen.complete_at.max(*written + FORGOTTEN))
 }
 
 #[cfg(test)]
@@ -182,32 +162,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_open_for_writing_is_not_complete_however_long_the_writer_pauses() {
-        let now = Instant::now();
-        let mut directory = looked(now);
-        directory.written(now, "a");
-        directory.look(now, listing(&[("a", 1)]));
-        assert!(directory.changes(now + 2 * SETTLE).is_empty());
-        directory.closed("a");
-        assert_eq!(directory.changes(now + 2 * SETTLE), [complete("a", 1)]);
-    }
-
-    #[test]
-    fn a_writer_that_never_closes_is_not_waited_for_without_end() {
-        let now = Instant::now();
-        let mut directory = looked(now);
-        directory.written(now, "a");
-        directory.look(now, listing(&[("a", 1)]));
-        assert_eq!(directory.next_timeout(), Some(now + FORGOTTEN));
-        assert_eq!(directory.changes(now + FORGOTTEN), [complete("a", 1)]);
-    }
-
-    #[test]
     fn a_file_without_content_is_waited_for() {
         let now = Instant::now();
         let mut directory = looked(now);
         directory.look(now, listing(&[("a", 0)]));
-        assert_eq!(directory.next_timeout(), Some(now + SETTLE + FORGOTTEN));
+        assert_eq!(directory.next_timeout(), Some(now + SETTLE + EMPTY));
         directory.look(now, listing(&[("a", 1)]));
         assert_eq!(directory.changes(now + SETTLE), [complete("a", 1)]);
     }

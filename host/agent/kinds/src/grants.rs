@@ -1,10 +1,8 @@
 //! What the operator allows, by kind and by tenant: the file of the agent's
-//! setting `grants`. Whatever it does not say is not granted.
+//! setting `grants`. Whatever it does not say is not granted; without the file
+//! kinds get [`Grants::implicit`].
 //!
 //! ```toml
-//! [agent]
-//! memory = "8 GiB"                 # of all containers together
-//!
 //! [default]                        # every kind
 //! documents = true
 //! [default.limits]
@@ -20,9 +18,6 @@
 //! documents = false
 //! [tenant.acme.limits]
 //! memory = "64 MiB"
-//! [tenant.acme.total]              # all of them together
-//! memory = "2 GiB"
-//! containers = 100
 //!
 //! [tenant."*"]                     # a tenant without an entry of its own
 //!
@@ -37,10 +32,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use hulynet_protocol::{Kind, Labels};
 use hulynet_settings::{Mistake, Section, section};
 
-use crate::{
-    Capabilities, ContainerLimits, WrittenLimits,
-    limits::{Bytes, Count, Unit},
-};
+use crate::{Capabilities, Capability, ContainerLimits, Names, WrittenLimits};
 
 /// What a tenant without an entry of its own gets.
 const OTHERS: &str = "*";
@@ -48,24 +40,13 @@ const OTHERS: &str = "*";
 /// What the operator allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
-    /// All containers of the agent together.
-    pub agent: Total,
     default: Entry,
     kinds: BTreeMap<String, Entry>,
-    tenants: BTreeMap<String, Tenant>,
+    tenants: BTreeMap<String, Entry>,
     /// The values of variables.
     pub environment: BTreeMap<String, String>,
     /// The files that hold secrets.
     pub secrets: BTreeMap<String, PathBuf>,
-}
-
-/// What several containers may use together; `None` is no limit of its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Total {
-    /// Bytes over all memories and tables.
-    pub memory: Option<usize>,
-    /// Containers at a time.
-    pub containers: Option<usize>,
 }
 
 /// Capabilities and limits.
@@ -78,15 +59,6 @@ pub struct Entry {
     pub limits: WrittenLimits,
 }
 
-/// What a tenant's containers may use.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tenant {
-    /// Each of them.
-    pub each: Entry,
-    /// All of them together.
-    pub total: Total,
-}
-
 /// The tenant that a container works for: its workspace, else its account.
 #[must_use]
 pub fn tenant_of(labels: &Labels) -> Option<&str> {
@@ -97,12 +69,13 @@ impl Grants {
     /// The largest file of grants that is read, in bytes.
     pub const LARGEST: u64 = 1024 * 1024;
 
-    /// Every capability for every kind: for tests and for a machine on which
-    /// all kinds are trusted.
+    /// Where an operator says nothing: kinds work together within their tenant
+    /// and keep documents; everything else has to be granted.
     #[must_use]
-    pub fn everything() -> Self {
-        let default = Entry { capabilities: Capabilities::all(), ..Entry::default() };
-        Self { default, ..Self::default() }
+    pub fn implicit() -> Self {
+        let given = [Capability::Containers, Capability::Documents];
+        let capabilities = given.map(|capability| (capability, Names::all())).into_iter().collect();
+        Self { default: Entry { capabilities, ..Entry::default() }, ..Self::default() }
     }
 
     /// What a kind is granted.
@@ -127,7 +100,7 @@ impl Grants {
 
     /// What a tenant's containers may use; `None` is what their kind may.
     #[must_use]
-    pub fn tenant(&self, name: &str) -> Option<&Tenant> {
+    pub fn tenant(&self, name: &str) -> Option<&Entry> {
         self.tenants.get(name).or_else(|| self.tenants.get(OTHERS))
     }
 
@@ -138,7 +111,6 @@ impl Grants {
     pub fn parse(file: &str, text: &str) -> Result<Self, Mistake> {
         let mut all = Section::parse(file, text)?;
         let grants = Self {
-            agent: total(all.section("agent")?)?,
             default: match all.section("default")? {
                 Some(section) => kind(section)?,
                 None => Entry::default(),
@@ -147,14 +119,14 @@ impl Grants {
                 Ok(_) => kind(section),
                 Err(cause) => Err(section.mistake(section.line(""), cause.to_string())),
             })?,
-            tenants: each(all.section("tenant")?, |_, section| tenant(section))?,
+            tenants: each(all.section("tenant")?, |_, section| kind(section))?,
             environment: values(all.section("environment")?, "a text in quotes")?,
             secrets: values(all.section("secrets")?, "the path of a file in quotes")?
                 .into_iter()
                 .map(|(name, path)| (name, PathBuf::from(path)))
                 .collect(),
         };
-        all.finish(["agent", "default", "kind", "tenant", "environment", "secrets"])?;
+        all.finish(["default", "kind", "tenant", "environment", "secrets"])?;
         Ok(grants)
     }
 }
@@ -165,12 +137,6 @@ fn kind(mut section: Section<'_>) -> Result<Entry, Mistake> {
     Ok(entry)
 }
 
-fn tenant(mut section: Section<'_>) -> Result<Tenant, Mistake> {
-    let tenant = Tenant { each: entry(&mut section)?, total: total(section.section("total")?)? };
-    section.finish(Capabilities::keys().chain(["limits", "total"]))?;
-    Ok(tenant)
-}
-
 fn entry(section: &mut Section<'_>) -> Result<Entry, Mistake> {
     Ok(Entry {
         capabilities: Capabilities::read(section)?,
@@ -178,16 +144,6 @@ fn entry(section: &mut Section<'_>) -> Result<Entry, Mistake> {
             .section("limits")?
             .map_or_else(|| Ok(WrittenLimits::default()), WrittenLimits::read)?,
     })
-}
-
-fn total(section: Option<Section<'_>>) -> Result<Total, Mistake> {
-    let Some(mut section) = section else { return Ok(Total::default()) };
-    let total = Total {
-        memory: section.take("memory", Bytes::TAKES, Bytes::read)?,
-        containers: section.take("containers", Count::TAKES, Count::read)?,
-    };
-    section.finish(["memory", "containers"])?;
-    Ok(total)
 }
 
 /// A table of tables: each name with what it holds.
@@ -220,7 +176,6 @@ fn values(section: Option<Section<'_>>, takes: &str) -> Result<BTreeMap<String, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Capability;
 
     fn parse(text: &str) -> Result<Grants, String> {
         Grants::parse("grants.toml", text).map_err(|error| error.to_string())
@@ -251,22 +206,21 @@ mod tests {
         let grants = parse("").unwrap();
         assert_eq!(grants, Grants::default());
         assert!(grants.capabilities(&kind_named("any")).is_empty());
-        let all = Grants::everything().capabilities(&kind_named("any"));
-        assert!(Capability::TABLE.iter().all(|row| all.allow(row.0, "anything")));
+    }
+
+    #[test]
+    fn without_a_file_kinds_have_their_tenants_containers_and_documents_and_no_more() {
+        let given = Grants::implicit().capabilities(&kind_named("any"));
+        assert_eq!(given.to_string(), "containers = [\"*\"], documents = true");
     }
 
     #[test]
     fn a_tenant_has_its_own_entry_or_that_of_all_others() {
-        let grants = parse(
-            "[tenant.acme]\ndocuments = false\n[tenant.acme.total]\nmemory = \"2 GiB\"\ncontainers = 100\n\
-             [tenant.\"*\".limits]\nmailbox = 5\n[agent]\nmemory = \"8 GiB\"",
-        )
-        .unwrap();
+        let grants =
+            parse("[tenant.acme]\ndocuments = false\n[tenant.\"*\".limits]\nmailbox = 5").unwrap();
         let acme = grants.tenant("acme").unwrap();
-        assert_eq!(acme.total, Total { memory: Some(2 << 30), containers: Some(100) });
-        assert!(!acme.each.capabilities.has(Capability::Documents));
-        assert_eq!(grants.tenant("another").unwrap().each.limits.mailbox, Some(5));
-        assert_eq!(grants.agent.memory, Some(8 << 30));
+        assert!(!acme.capabilities.has(Capability::Documents));
+        assert_eq!(grants.tenant("another").unwrap().limits.mailbox, Some(5));
     }
 
     #[test]
@@ -286,12 +240,22 @@ mod tests {
             ("[kind.a]\ndocument = true", "grants.toml:2: there is no key \"kind.a.document\""),
             ("[kind]\na = 1", "grants.toml:2: kind.a takes a table, not an integer"),
             ("[kind.a.limits]\nmemory = 1", "grants.toml:2: kind.a.limits.memory takes a size"),
-            ("[tenant.a.total]\nstreams = 1", "grants.toml:2: there is no key"),
+            ("[tenant.a]\ntotal = 1", "grants.toml:2: there is no key"),
             ("[kind.\"\"]", "grants.toml:1: "),
             ("[secrets]\nT = 1", "grants.toml:2: secrets.T takes the path of a file in quotes"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.starts_with(told), "{error}");
         }
+    }
+
+    #[test]
+    fn the_example_of_the_readme_is_a_file_of_grants() {
+        let readme = include_str!("../../../../README.md");
+        let example = readme.split("```toml\n").find(|text| text.starts_with("[default]")).unwrap();
+        let text = example.split("```").next().unwrap();
+        let grants = parse(text).unwrap();
+        assert_eq!(grants.environment["REGION"], "europe");
+        assert!(grants.tenant("acme").is_some());
     }
 }

@@ -199,7 +199,7 @@ mod tests {
                 "termination = true",
                 "echo.toml:1: termination takes \"ask\" or \"at-once\", not true",
             ),
-            ("[ask]\nhttp = []", "echo.toml:1: there is no key \"ask\", did you mean \"asks\"?"),
+            ("[ask]\nsecrets = []", "echo.toml:1: there is no key \"ask\", did you mean \"asks\"?"),
             ("[asks]\ndocument = true", "echo.toml:2: there is no key \"asks.document\", did you"),
             ("[limits]\n\nmemory = \"much\"", "echo.toml:3: limits.memory takes a size such as"),
             ("asks = 1", "echo.toml:1: asks takes a table, not an integer"),
@@ -208,5 +208,15 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(error.starts_with(told), "{error}");
         }
+    }
+
+    #[test]
+    fn the_example_of_the_readme_is_a_manifest() {
+        let readme = include_str!("../../../../README.md");
+        let example =
+            readme.split("```toml\n").find(|text| text.starts_with("version = ")).unwrap();
+        let text = example.split("```").next().unwrap();
+        let manifest = Manifest::parse("query.toml", text).unwrap();
+        assert_eq!(manifest.asks.to_string(), "containers = [\"query\"], documents = true");
     }
 }

@@ -35,7 +35,6 @@ fn capability_of(import: &str) -> Option<Capability> {
     match interface {
         "huly:network/containers" => Some(Capability::Containers),
         "huly:network/documents" => Some(Capability::Documents),
-        _ if interface.starts_with("wasi:http/") => Some(Capability::Http),
         _ => None,
     }
 }
@@ -189,7 +188,7 @@ impl Terms {
         let Some((name, entry)) = tenant.and_then(|name| Some((name, grants.tenant(name)?))) else {
             return Ok(terms);
         };
-        let tenant = &entry.each.capabilities;
+        let tenant = &entry.capabilities;
         let restricted =
             self.asked.iter().filter(|(capability, _)| tenant.get(*capability).is_some());
         let restricted: Capabilities =
@@ -199,7 +198,7 @@ impl Terms {
             let (kind, tenant) = (kind.clone(), name.to_owned());
             return Err(Disagreement::NotForTenant { kind, tenant, missing });
         }
-        terms.limits = terms.limits.at_most(&entry.each.limits);
+        terms.limits = terms.limits.at_most(&entry.limits);
         terms.tenant = tenant.clone();
         Ok(terms)
     }
@@ -299,10 +298,10 @@ mod tests {
 
     #[test]
     fn what_is_asked_and_not_granted_is_told_with_both_and_the_remedy() {
-        let manifest = Some("[asks]\ncontainers = [\"query\"]\nhttp = [\"a.b\"]");
+        let manifest = Some("[asks]\ncontainers = [\"query\"]\nother-tenants = true");
         assert_eq!(
-            agree(manifest, &[], "[kind.session]\nhttp = [\"*.b\"]").unwrap_err(),
-            "asks for containers = [\"query\"], and this agent grants it only http = [\"*.b\"]; add to the \
+            agree(manifest, &[], "[kind.session]\nother-tenants = true").unwrap_err(),
+            "asks for containers = [\"query\"], and this agent grants it only other-tenants = true; add to the \
              agent's grants: [kind.session] containers = [\"query\"]"
         );
         assert!(agree(manifest, &[], "").unwrap_err().contains("grants it nothing; "));

@@ -40,7 +40,7 @@ impl HostWithStore<Context> for HasSelf<Context> {
     ) -> wasmtime::Result<Result<Resource<ReferenceHandle>, Error>> {
         let prepared = accessor.with(|mut access| {
             let context = access.get();
-            wanted(&context.activation, &kind, options)
+            wanted(&context.activation, &context.services.terms, &kind, options)
                 .map(|wanted| (context.services.network.clone(), wanted))
         });
         let (network, (kind, options)) = match prepared {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use hulynet_agent_kinds::ContainerLimits;
+use hulynet_agent_kinds::{ContainerLimits, Terms};
 use hulynet_protocol::{Activation, AgentId, Caller};
 use hulynet_store::Documents;
 use wasmtime::component::{Resource, ResourceTable};
@@ -11,7 +11,9 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::{CallerHandle, Connections, labels, log::Gate, memory::MemoryLimit, output::Output};
 use crate::{container::Meter, network::Network};
 
-/// What all containers of an agent share.
+/// What containers are made with: what all of an agent share, and the terms of
+/// their kind and tenant.
+#[derive(Clone)]
 pub(crate) struct Services {
     /// The agent.
     pub(crate) agent: AgentId,
@@ -21,6 +23,8 @@ pub(crate) struct Services {
     pub(crate) documents: Arc<dyn Documents>,
     /// Of each container.
     pub(crate) limits: ContainerLimits,
+    /// What it may do.
+    pub(crate) terms: Terms,
 }
 
 /// The state of one container.
@@ -52,6 +56,7 @@ impl Context {
             .allow_udp(false)
             .stdout(Output::new(log.clone()))
             .stderr(Output::new(log.clone()))
+            .envs(&Vec::from_iter(&services.terms.environment))
             .build();
         let memory = MemoryLimit::new(limits.memory);
         Self {

@@ -2,10 +2,12 @@
 //!
 //! A container that is started with an account acts for it, so nobody may
 //! start one for somebody else, neither by a label nor by a condition that
-//! would give the label to a new container.
+//! would give the label to a new container, unless that is granted. And it
+//! asks only for kinds that its own was granted.
 
 use std::collections::BTreeSet;
 
+use hulynet_agent_kinds::{Capability, Terms};
 use hulynet_protocol::{
     Activation, Condition, ErrorKind, GetOptions, Kind, NetworkError, Requirement, Selector, Uuid,
 };
@@ -17,13 +19,17 @@ use crate::bindings::huly::network::containers;
 ///
 /// # Errors
 /// `InvalidArguments` for what no container can be, `PermissionDenied` for the
-/// account of somebody else.
+/// account of somebody else and for a kind that is not granted.
 pub(super) fn wanted(
     asking: &Activation,
+    terms: &Terms,
     kind: &str,
     options: containers::GetOptions,
 ) -> Result<(Kind, GetOptions), NetworkError> {
     let kind = Kind::new(kind).map_err(invalid)?;
+    if !terms.allow(Capability::Containers, kind.as_str()) {
+        return Err(not_granted(asking, &kind));
+    }
     let uuid = options.uuid.map(Uuid::new).transpose().map_err(invalid)?;
     let wanted = GetOptions {
         uuid,
@@ -33,7 +39,9 @@ pub(super) fn wanted(
         near: labels::from_guest(options.near)?,
         avoid: labels::from_guest(options.avoid)?,
     };
-    check_account(asking, &wanted)?;
+    if !terms.has(Capability::OtherTenants) {
+        check_account(asking, &wanted)?;
+    }
     Ok((kind, wanted))
 }
 
@@ -74,12 +82,25 @@ fn check_account(asking: &Activation, wanted: &GetOptions) -> Result<(), Network
     }
 }
 
+fn not_granted(asking: &Activation, kind: &Kind) -> NetworkError {
+    let own = &asking.id;
+    NetworkError::refused(
+        ErrorKind::PermissionDenied,
+        format!(
+            "the container {own} may not ask for containers of the kind {kind}; add it to [asks] \
+             containers in {0}.toml and to [kind.{0}] containers in the agent's grants",
+            own.kind
+        ),
+    )
+}
+
 fn invalid(why: impl ToString) -> NetworkError {
     NetworkError::refused(ErrorKind::InvalidArguments, why.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use hulynet_agent_kinds::{Capabilities, Names};
     use hulynet_protocol::{ContainerId, Epoch, Labels};
 
     use super::*;
@@ -91,6 +112,19 @@ mod tests {
             epoch: Epoch::default(),
             labels: Labels::from([("account".to_owned(), "anna".to_owned())]),
         }
+    }
+
+    /// It may ask for every kind, of its own tenant.
+    fn terms() -> Terms {
+        let all: Capabilities = [(Capability::Containers, Names::all())].into_iter().collect();
+        Terms { asked: all.clone(), granted: all, ..Terms::default() }
+    }
+
+    #[test]
+    fn a_kind_that_is_not_granted_is_refused_and_named() {
+        let error = wanted(&asking(), &Terms::default(), "query", any()).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::PermissionDenied);
+        assert!(error.message.contains("containers of the kind query"), "{error}");
     }
 
     fn pairs(text: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -118,7 +152,7 @@ mod tests {
 
     fn selecting(requirement: containers::Requirement) -> Result<GetOptions, NetworkError> {
         let options = containers::GetOptions { select: vec![requirement], ..any() };
-        wanted(&asking(), "echo", options).map(|(_, options)| options)
+        wanted(&asking(), &terms(), "echo", options).map(|(_, options)| options)
     }
 
     #[test]
@@ -135,7 +169,7 @@ mod tests {
             near: pairs(&[("region", "europe")]),
             avoid: pairs(&[("disk", "slow")]),
         };
-        let (kind, wanted) = wanted(&asking(), "echo", options).unwrap();
+        let (kind, wanted) = wanted(&asking(), &terms(), "echo", options).unwrap();
         assert_eq!(kind.as_str(), "echo");
         assert_eq!(wanted.uuid.unwrap().as_str(), "b");
         assert_eq!(wanted.labels["tier"], "web");
@@ -149,8 +183,8 @@ mod tests {
     fn another_account_is_refused_in_labels_and_in_conditions() {
         let labels =
             |account| containers::GetOptions { labels: pairs(&[("account", account)]), ..any() };
-        assert!(wanted(&asking(), "echo", labels("anna")).is_ok());
-        let error = wanted(&asking(), "echo", labels("eve")).unwrap_err();
+        assert!(wanted(&asking(), &terms(), "echo", labels("anna")).is_ok());
+        let error = wanted(&asking(), &terms(), "echo", labels("eve")).unwrap_err();
         assert_eq!(error.kind, ErrorKind::PermissionDenied);
         assert!(selecting(one_of("account", &["anna"])).is_ok());
         for accounts in [&["eve"][..], &["anna", "eve"]] {

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::FutureExt;
+use hulynet_agent_kinds::Termination;
 use hulynet_protocol::{Activation, Caller, ConnectionId, ErrorKind, NetworkError, limits};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -92,6 +93,7 @@ pub(crate) struct Container {
     started: watch::Receiver<Started>,
     shared: Arc<Shared>,
     terminate: Duration,
+    termination: Termination,
 }
 
 impl Container {
@@ -112,7 +114,9 @@ impl Container {
         });
         let (start_told, started) = watch::channel(None);
         let terminate = limits.terminate;
-        let container = Self { messages, orders, started, shared: shared.clone(), terminate };
+        let termination = start.services.terms.termination;
+        let container =
+            Self { messages, orders, started, shared: shared.clone(), terminate, termination };
         let inbox =
             Inbox { messages: inbox_messages, orders: inbox_orders, farewells: inbox_farewells };
         tokio::spawn(async move {
@@ -208,9 +212,14 @@ impl Container {
         &self.shared.connections
     }
 
-    /// Asks it to end; with `force` it ends in any case. Answers whether it
-    /// ended.
+    /// Asks it to end, unless its kind is not asked; with `force` it ends in any
+    /// case. Answers whether it ended.
     pub(crate) async fn terminate(&self, force: bool) -> bool {
+        if self.termination == Termination::AtOnce {
+            self.kill();
+            self.shared.gone.cancelled().await;
+            return true;
+        }
         let (reply, answer) = oneshot::channel();
         let agreed = match self.orders.try_send(Order { force, reply }) {
             // The answer is dropped when the container ends before it.

@@ -2,8 +2,13 @@
 //!
 //! Compiled code is trusted like the agent itself: wasmtime runs whatever it is
 //! given. So the directory belongs to this user alone (mode 0700), every entry
-//! begins with a checksum of the rest, and it is written under another name and
-//! renamed. An entry that does not check out is compiled again.
+//! begins with a checksum of its name and of the rest, and it is written under
+//! another name and renamed. An entry that does not check out, that was made of
+//! other bytes or for another engine, is compiled again.
+//!
+//! Entries are kept as long as they are used: those that nobody took for
+//! [`UNUSED`] are removed, and the oldest ones first when all together are over
+//! [`LARGEST`].
 
 use std::{
     fs,
@@ -11,6 +16,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use sha2::{Digest, Sha256};
@@ -21,6 +27,15 @@ use crate::error::AgentError;
 
 /// Bytes of the checksum in front of an entry.
 const CHECKSUM: usize = 32;
+/// What entries end with.
+const EXTENSION: &str = "cwasm";
+/// Entries that nobody took for so long are removed: several agents may share
+/// the directory, so one that this agent does not need may be another's.
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A file that was never finished is removed after this long.
+const UNFINISHED: Duration = Duration::from_secs(3600);
+/// The most bytes of all entries together.
+const LARGEST: u64 = 8 << 30;
 
 /// The directory of compiled kinds.
 pub(crate) struct Cache {
@@ -48,19 +63,25 @@ impl Cache {
     pub(super) fn key(engine: &Engine, bytes: &[u8]) -> String {
         let mut compatibility = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut compatibility);
-        format!("{:x}-{:016x}.cwasm", Sha256::digest(bytes), compatibility.finish())
+        format!("{:x}-{:016x}.{EXTENSION}", Sha256::digest(bytes), compatibility.finish())
     }
 
     /// The code of an entry that is there and intact.
     pub(super) fn get(&self, engine: &Engine, key: &str) -> Option<Component> {
-        let entry = fs::read(self.directory.join(key)).ok()?;
+        let path = self.directory.join(key);
+        let entry = fs::read(&path).ok()?;
         let (checksum, code) = entry.split_at_checked(CHECKSUM)?;
-        if Sha256::digest(code).as_slice() != checksum {
-            tracing::warn!("the compiled kind {key} is damaged; compiling it again");
+        if sum(key, code) != checksum {
+            tracing::warn!(
+                "the compiled kind {key} is damaged or of another name; compiling it again"
+            );
             return None;
         }
         match deserialize(engine, code) {
-            Ok(component) => Some(component),
+            Ok(component) => {
+                touch(&path);
+                Some(component)
+            }
             Err(error) => {
                 tracing::warn!(
                     "the compiled kind {key} does not fit ({error:#}); compiling it again"
@@ -75,12 +96,74 @@ impl Cache {
         // Several agents may share the directory: each writes a file of its
         // own, which is removed if it does not get its name.
         let mut file = NamedTempFile::new_in(&self.directory)?;
-        file.write_all(&Sha256::digest(code))?;
+        file.write_all(&sum(key, code))?;
         file.write_all(code)?;
         file.as_file().sync_all()?;
         file.persist(self.directory.join(key))?;
         Ok(())
     }
+
+    /// Removes what is not needed any more.
+    pub(super) fn prune(&self) -> io::Result<()> {
+        let now = SystemTime::now();
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            // One that is dated in the future counts as just used.
+            let age = now.duration_since(metadata.modified()?).unwrap_or_default();
+            files.push(Kept { path: entry.path(), bytes: metadata.len(), age });
+        }
+        for path in superfluous(files) {
+            tracing::debug!("{} is removed from the cache", path.display());
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+}
+
+/// A file in the directory.
+struct Kept {
+    path: PathBuf,
+    bytes: u64,
+    /// Since it was last used.
+    age: Duration,
+}
+
+/// Which files are to be removed.
+fn superfluous(mut files: Vec<Kept>) -> Vec<PathBuf> {
+    files.sort_by_key(|file| file.age);
+    let mut room = LARGEST;
+    let mut keep = |file: &Kept| {
+        if file.path.extension().is_none_or(|extension| extension != EXTENSION) {
+            return file.age < UNFINISHED;
+        }
+        let fits = room.checked_sub(file.bytes);
+        room = fits.unwrap_or(room);
+        fits.is_some() && file.age < UNUSED
+    };
+    files.into_iter().filter(|file| !keep(file)).map(|file| file.path).collect()
+}
+
+/// Dates an entry: it was used now.
+fn touch(path: &Path) {
+    let touched = fs::File::options()
+        .append(true)
+        .open(path)
+        .and_then(|file| file.set_modified(SystemTime::now()));
+    if let Err(error) = touched {
+        tracing::debug!("{} cannot be dated, so it may be pruned: {error}", path.display());
+    }
+}
+
+/// The checksum of an entry. With the name in it, one that was renamed is not
+/// taken for the code of other bytes.
+fn sum(key: &str, code: &[u8]) -> [u8; CHECKSUM] {
+    let mut hash = Sha256::new();
+    hash.update(key);
+    hash.update([0]);
+    hash.update(code);
+    hash.finalize().into()
 }
 
 /// Refuses a directory of another user, who could replace what is in it. Whose
@@ -105,7 +188,7 @@ fn forget(directory: &Path) -> io::Result<()> {
     );
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "cwasm") {
+        if path.extension().is_some_and(|extension| extension == EXTENSION) {
             fs::remove_file(path)?;
         }
     }
@@ -159,6 +242,58 @@ mod tests {
         }
         fs::write(&path, &entry[..CHECKSUM - 1]).unwrap();
         assert!(cache.get(&engine, &key).is_none());
+    }
+
+    #[test]
+    fn an_entry_under_another_name_is_not_taken_for_other_bytes() {
+        let (_directory, cache, engine, key) = cached();
+        let other = Cache::key(&engine, b"other bytes");
+        fs::copy(cache.directory.join(&key), cache.directory.join(&other)).unwrap();
+        assert!(cache.get(&engine, &other).is_none());
+        assert!(cache.get(&engine, &key).is_some());
+    }
+
+    #[test]
+    fn what_is_not_used_is_pruned() {
+        let (_directory, cache, engine, key) = cached();
+        let old = |name: &str, age| {
+            let path = cache.directory.join(name);
+            let file = fs::File::create(&path).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+            path
+        };
+        let unused = old("unused.cwasm", UNUSED * 2);
+        let recent = old("recent.cwasm", UNUSED / 2);
+        let unfinished = old(".tmp1", UNFINISHED * 2);
+        cache.prune().unwrap();
+        assert!(cache.get(&engine, &key).is_some());
+        assert_eq!([&unused, &recent, &unfinished].map(|path| path.exists()), [false, true, false]);
+    }
+
+    #[test]
+    fn the_oldest_entries_go_when_all_together_are_too_large() {
+        let file = |name: &str, bytes, seconds| Kept {
+            path: PathBuf::from(name),
+            bytes,
+            age: Duration::from_secs(seconds),
+        };
+        let half = LARGEST / 2;
+        let files = vec![
+            file("old.cwasm", half, 3),
+            file("new.cwasm", half, 1),
+            file("mid.cwasm", half, 2),
+        ];
+        assert_eq!(superfluous(files), [PathBuf::from("old.cwasm")]);
+    }
+
+    #[test]
+    fn an_entry_that_is_used_is_kept() {
+        let (_directory, cache, engine, key) = cached();
+        let file = fs::File::options().append(true).open(cache.directory.join(&key)).unwrap();
+        file.set_modified(SystemTime::now() - 2 * UNUSED).unwrap();
+        assert!(cache.get(&engine, &key).is_some());
+        cache.prune().unwrap();
+        assert!(cache.get(&engine, &key).is_some());
     }
 
     #[test]

@@ -1,12 +1,25 @@
-//! From a file to code that containers are started from.
+//! From the files of a kind to code that containers are started from. The cheap
+//! checks come before the expensive ones: nothing is compiled that nobody
+//! vouches for.
 
 use std::{
     fs,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use hulynet_protocol::{IdError, Kind};
+use hulynet_agent_kinds::{
+    ContainerLimits, Disagreement, Grants, Imports, Manifest, PublicKey, Source, Terms,
+    catalog::Loaded,
+    manifest,
+    signature::{self, Distrust, Subject, digest},
+};
+use hulynet_protocol::Kind;
+use hulynet_settings::Mistake;
 use wasmtime::{
     Engine,
     component::{Component, Linker},
@@ -15,26 +28,35 @@ use wasmtime::{
 use super::{
     Code,
     cache::Cache,
+    listing,
     validate::{self, Invalid},
 };
 use crate::{bindings::ContainerPre, capabilities::Context};
 
-/// Why a file is not served.
+/// The longest secret, in bytes.
+const SECRET_BYTES: usize = 64 * 1024;
+
+/// Why a kind is not served.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("{} cannot be read: {cause}", path.display())]
-    Unreadable { path: PathBuf, cause: std::io::Error },
-    #[error("{}: its name is no kind: {cause}; rename it", path.display())]
-    Name { path: PathBuf, cause: IdError },
-    #[error(
-        "{} is larger than {limit} bytes; strip it, or raise the agent's limit of file sizes",
-        path.display()
-    )]
-    TooLarge { path: PathBuf, limit: u64 },
+    Unreadable { path: PathBuf, cause: io::Error },
+    #[error("{} is larger than {limit} bytes; {remedy}", path.display())]
+    TooLarge { path: PathBuf, limit: usize, remedy: &'static str },
+    #[error("{} is not UTF-8 text; write it anew", path.display())]
+    NotText { path: PathBuf },
+    #[error("{} changed while it was read; it is read again when it is complete", path.display())]
+    Changed { path: PathBuf },
+    #[error("{} {cause}", path.display())]
+    Distrusted { path: PathBuf, cause: Distrust },
+    #[error("{cause}")]
+    Manifest { cause: Mistake },
     #[error("{} {cause}", path.display())]
     Invalid { path: PathBuf, cause: Invalid },
     #[error("{} is not valid WebAssembly: {cause}", path.display())]
     Compile { path: PathBuf, cause: String },
+    #[error("{} {cause}", path.display())]
+    Terms { path: PathBuf, cause: Disagreement },
     #[error(
         "{} asks for what is not offered or does not fit: {cause}; containers may import huly:network \
          and WASI 0.2",
@@ -43,101 +65,273 @@ pub(crate) enum Refusal {
     Link { path: PathBuf, cause: String },
 }
 
+/// What the operator decides about kinds.
+#[derive(Clone, Debug)]
+pub struct KindPolicy {
+    /// The largest `.wasm` file, in bytes. Default 64 MiB: compiling takes
+    /// about 200 times as much memory at worst.
+    pub file_bytes: usize,
+    /// What kinds and tenants are granted. Default [`Grants::implicit`].
+    pub grants: Arc<Grants>,
+    /// Of each container, where the grants say nothing about its kind.
+    pub limits: ContainerLimits,
+    /// With any, only kinds that one of them signed are served.
+    pub trusted: Vec<PublicKey>,
+}
+
+impl Default for KindPolicy {
+    fn default() -> Self {
+        let (grants, limits) = (Arc::new(Grants::implicit()), ContainerLimits::default());
+        Self { file_bytes: 64 << 20, grants, limits, trusted: Vec::new() }
+    }
+}
+
 /// Everything that loading takes.
 pub(crate) struct Loader {
     pub(super) engine: Engine,
     pub(super) linker: Linker<Context>,
-    pub(super) cache: Cache,
-    pub(super) file_bytes: u64,
+    /// `None` compiles every time.
+    pub(super) cache: Option<Cache>,
+    pub(super) policy: KindPolicy,
+    /// How many were compiled, and not taken from the cache.
+    pub(super) compiled: Arc<AtomicU64>,
 }
 
-/// The kind that a file defines: its stem.
-pub(super) fn kind_of(path: &Path) -> Result<Kind, IdError> {
-    Kind::new(path.file_stem().unwrap_or_default().to_string_lossy())
+/// The content of a kind's files.
+pub(super) struct Files {
+    pub(super) path: PathBuf,
+    pub(super) code: Vec<u8>,
+    pub(super) manifest: Option<String>,
+    pub(super) signatures: Option<String>,
 }
 
 impl Loader {
-    /// Reads, checks, compiles (or takes from the cache) and links a file.
-    pub(super) fn load(&self, path: &Path) -> Result<(Kind, Code), Refusal> {
-        let kind = kind_of(path).map_err(|cause| Refusal::Name { path: path.to_owned(), cause })?;
-        let bytes = self.read(path)?;
-        let invalid = |cause| Refusal::Invalid { path: path.to_owned(), cause };
-        validate::header(&bytes).map_err(invalid)?;
-        let component = self.compile(&bytes).map_err(|error| Refusal::Compile {
-            path: path.to_owned(),
+    /// Reads, checks, compiles (or takes from the cache) and links a kind. With
+    /// a `source` the files must still be those.
+    pub(super) fn load(
+        &self,
+        path: &Path,
+        kind: &Kind,
+        source: &Source,
+    ) -> Result<Loaded<Arc<Code>>, Refusal> {
+        let files = Files::read(path, self.policy.file_bytes)?;
+        if listing::source(path).as_ref() != Some(source) {
+            return Err(Refusal::Changed { path: path.to_owned() });
+        }
+        let signer = self.vouch(kind, &files)?;
+        let manifest = files.manifest(kind)?;
+        let component = self.component(&files)?;
+        let mut terms = self.terms(kind, manifest.as_ref(), &component, path)?;
+        for (name, file) in std::mem::take(&mut terms.secrets) {
+            terms.environment.insert(name, secret(&file)?);
+        }
+        let pre = self.link(&component, path)?;
+        let hash = digest(&files.code);
+        // Another manifest is another version, though the code is the same.
+        let version = match &files.manifest {
+            Some(text) => digest(format!("{hash} {}", digest(text.as_bytes())).as_bytes()),
+            None => hash.clone(),
+        };
+        let code = Code { pre, terms, manifest, signer, hash, services: OnceLock::new() };
+        Ok(Loaded { hash: version, code: Arc::new(code) })
+    }
+
+    /// Who vouches for it; nobody needs to when no key is trusted.
+    pub(super) fn vouch(&self, kind: &Kind, files: &Files) -> Result<Option<PublicKey>, Refusal> {
+        if self.policy.trusted.is_empty() {
+            return Ok(None);
+        }
+        let subject = files.subject(kind);
+        signature::verify(&subject, files.signatures.as_deref(), &self.policy.trusted)
+            .map(Some)
+            .map_err(|cause| Refusal::Distrusted { path: files.path.clone(), cause })
+    }
+
+    /// The code, if it is that of a kind.
+    pub(super) fn component(&self, files: &Files) -> Result<Component, Refusal> {
+        let invalid = |cause| Refusal::Invalid { path: files.path.clone(), cause };
+        validate::header(&files.code).map_err(invalid)?;
+        let component = self.compile(&files.code).map_err(|error| Refusal::Compile {
+            path: files.path.clone(),
             cause: format!("{error:#}"),
         })?;
         validate::world(&self.engine, &component).map_err(invalid)?;
-        let code = self.linker.instantiate_pre(&component).and_then(ContainerPre::new).map_err(
-            |error| Refusal::Link { path: path.to_owned(), cause: format!("{error:#}") },
-        )?;
-        Ok((kind, code))
+        Ok(component)
     }
 
-    fn read(&self, path: &Path) -> Result<Vec<u8>, Refusal> {
-        let unreadable = |cause| Refusal::Unreadable { path: path.to_owned(), cause };
-        let mut bytes = Vec::new();
-        fs::File::open(path)
-            .and_then(|file| file.take(self.file_bytes.saturating_add(1)).read_to_end(&mut bytes))
-            .map_err(unreadable)?;
-        if u64::try_from(bytes.len()).is_ok_and(|length| length > self.file_bytes) {
-            return Err(Refusal::TooLarge { path: path.to_owned(), limit: self.file_bytes });
-        }
-        Ok(bytes)
+    pub(super) fn terms(
+        &self,
+        kind: &Kind,
+        manifest: Option<&Manifest>,
+        component: &Component,
+        path: &Path,
+    ) -> Result<Terms, Refusal> {
+        let imports = self.imports(component);
+        let imports = Imports::of(imports.iter().map(String::as_str));
+        let KindPolicy { grants, limits, .. } = &self.policy;
+        Terms::agree(kind, manifest, &imports, grants, limits)
+            .map_err(|cause| Refusal::Terms { path: path.to_owned(), cause })
+    }
+
+    /// What a component imports, by name.
+    pub(super) fn imports(&self, component: &Component) -> Vec<String> {
+        let component = component.component_type();
+        component.imports(&self.engine).map(|(name, _)| name.to_string()).collect()
+    }
+
+    pub(super) fn link(
+        &self,
+        component: &Component,
+        path: &Path,
+    ) -> Result<ContainerPre<Context>, Refusal> {
+        let linked = self.linker.instantiate_pre(component).and_then(ContainerPre::new);
+        linked.map_err(|error| Refusal::Link { path: path.to_owned(), cause: format!("{error:#}") })
     }
 
     fn compile(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
         let key = Cache::key(&self.engine, bytes);
-        if let Some(component) = self.cache.get(&self.engine, &key) {
+        let cached = self.cache.as_ref().and_then(|cache| cache.get(&self.engine, &key));
+        if let Some(component) = cached {
             return Ok(component);
         }
+        self.compiled.fetch_add(1, Ordering::Relaxed);
         let component = Component::from_binary(&self.engine, bytes)?;
-        match component.serialize().map(|code| self.cache.put(&key, &code)) {
-            Ok(Ok(())) => {}
-            // It serves all the same; only the next start is slower.
-            Ok(Err(error)) => tracing::warn!("a compiled kind cannot be kept: {error}"),
-            Err(error) => tracing::warn!("a compiled kind cannot be kept: {error:#}"),
+        if let Some(cache) = &self.cache {
+            match component.serialize().map(|code| cache.put(&key, &code)) {
+                Ok(Ok(())) => {}
+                // It serves all the same; only the next start is slower.
+                Ok(Err(error)) => tracing::warn!("a compiled kind cannot be kept: {error}"),
+                Err(error) => tracing::warn!("a compiled kind cannot be kept: {error:#}"),
+            }
         }
         Ok(component)
     }
 }
 
+impl Files {
+    /// Reads them; the code has at most so many bytes.
+    pub(super) fn read(path: &Path, file_bytes: usize) -> Result<Self, Refusal> {
+        let remedy = "strip it, or raise the agent's limit of file sizes";
+        let code = read(path, file_bytes, remedy)?;
+        let beside = |extension, limit| -> Result<Option<String>, Refusal> {
+            let path = path.with_extension(extension);
+            if !path.exists() {
+                return Ok(None);
+            }
+            let bytes = read(&path, limit, "shorten it")?;
+            String::from_utf8(bytes).map(Some).map_err(|_| Refusal::NotText { path })
+        };
+        Ok(Self {
+            code,
+            manifest: beside("toml", manifest::LARGEST)?,
+            signatures: beside("sig", signature::LARGEST)?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// What signatures are of.
+    pub(super) fn subject<'a>(&'a self, kind: &'a Kind) -> Subject<'a> {
+        Subject { kind, code: &self.code, manifest: self.manifest.as_deref() }
+    }
+
+    /// What the kind says about itself.
+    pub(super) fn manifest(&self, kind: &Kind) -> Result<Option<Manifest>, Refusal> {
+        let read = |text| Manifest::parse(&format!("{kind}.toml"), text);
+        self.manifest.as_deref().map(read).transpose().map_err(|cause| Refusal::Manifest { cause })
+    }
+}
+
+/// The content of a secret's file, without the line end that editors add.
+fn secret(path: &Path) -> Result<String, Refusal> {
+    let bytes = read(path, SECRET_BYTES, "a secret is short")?;
+    let text = String::from_utf8(bytes).map_err(|_| Refusal::NotText { path: path.to_owned() })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Reads a file of at most so many bytes.
+fn read(path: &Path, limit: usize, remedy: &'static str) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    fs::File::open(path)
+        .and_then(|file| file.take(most).read_to_end(&mut bytes))
+        .map_err(|cause| Refusal::Unreadable { path: path.to_owned(), cause })?;
+    if bytes.len() > limit {
+        return Err(Refusal::TooLarge { path: path.to_owned(), limit, remedy });
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
+    use hulynet_agent_kinds::PrivateKey;
+
     use super::*;
     use crate::capabilities;
 
-    fn refusal(name: &str, bytes: &[u8]) -> String {
+    /// The smallest component.
+    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn refusal_of(files: &[(&str, &[u8])], policy: KindPolicy) -> String {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(name);
-        fs::write(&path, bytes).unwrap();
+        for (name, bytes) in files {
+            fs::write(directory.path().join(name), bytes).unwrap();
+        }
+        let path = directory.path().join("a.wasm");
         let (engine, _) = crate::engine::start(Some(16)).unwrap();
         let linker = capabilities::linker(&engine).unwrap();
-        let cache = Cache::open(&directory.path().join("cache")).unwrap();
-        let loader = Loader { engine, linker, cache, file_bytes: 100 };
-        let Err(refusal) = loader.load(&path) else { panic!("it was loaded") };
+        let loader = Loader { engine, linker, cache: None, policy, compiled: Arc::default() };
+        let source = listing::source(&path).unwrap();
+        let Err(refusal) = loader.load(&path, &Kind::new("a").unwrap(), &source) else {
+            panic!("it was loaded")
+        };
         refusal.to_string().replace(&directory.path().display().to_string(), "DIR")
+    }
+
+    fn refusal(bytes: &[u8]) -> String {
+        let policy = KindPolicy { file_bytes: 100, ..KindPolicy::default() };
+        refusal_of(&[("a.wasm", bytes)], policy)
     }
 
     #[test]
     fn every_refusal_names_the_file_the_cause_and_the_remedy() {
-        let component = b"\0asm\x0d\0\x01\0";
-        assert!(
-            refusal("a.wasm", b"text").starts_with("DIR/a.wasm is not a WebAssembly file; build")
-        );
-        assert!(
-            refusal("a.wasm", b"\0asm\x01\0\0\0").contains("is a core module and not a component")
-        );
-        assert!(refusal("a.wasm", &component[..7]).contains("truncated: it ends after 7 bytes"));
-        let message = refusal("a.wasm", component);
+        assert!(refusal(b"text").starts_with("DIR/a.wasm is not a WebAssembly file; build"));
+        assert!(refusal(b"\0asm\x01\0\0\0").contains("is a core module and not a component"));
+        assert!(refusal(&COMPONENT[..7]).contains("truncated: it ends after 7 bytes"));
+        let message = refusal(COMPONENT);
         assert!(
             message
                 .contains("another world: it exports nothing, expected huly:network/guest@0.1.0"),
             "{message}"
         );
-        assert!(refusal("a.wasm", &[0; 101]).contains("is larger than 100 bytes"));
-        assert!(refusal("\u{1}.wasm", component).contains("its name is no kind"));
-        let damaged = [component.as_slice(), &[0x63, 0x01, 0x00]].concat();
-        assert!(refusal("a.wasm", &damaged).contains("is not valid WebAssembly"));
+        assert!(refusal(&[0; 101]).contains("is larger than 100 bytes; strip it"));
+        let damaged = [COMPONENT, &[0x63, 0x01, 0x00]].concat();
+        assert!(refusal(&damaged).contains("is not valid WebAssembly"));
+    }
+
+    #[test]
+    fn a_bad_manifest_is_told_with_its_line_before_anything_is_compiled() {
+        let files: [(&str, &[u8]); 2] = [("a.wasm", b"text"), ("a.toml", b"\nversion = 1")];
+        let message = refusal_of(&files, KindPolicy::default());
+        assert_eq!(message, "a.toml:2: version takes a text in quotes, not an integer");
+        let files: [(&str, &[u8]); 2] = [("a.wasm", COMPONENT), ("a.toml", b"\xff")];
+        assert!(refusal_of(&files, KindPolicy::default()).contains("DIR/a.toml is not UTF-8 text"));
+    }
+
+    #[test]
+    fn what_nobody_trusted_signed_is_refused_before_it_is_looked_at() {
+        let key = PrivateKey::from_random([1; 32]);
+        let policy = KindPolicy { trusted: vec![key.public()], ..KindPolicy::default() };
+        let unsigned = refusal_of(&[("a.wasm", b"text")], policy.clone());
+        assert!(unsigned.starts_with("DIR/a.wasm is not signed, and this agent"), "{unsigned}");
+        let kind = Kind::new("a").unwrap();
+        let subject = Subject { kind: &kind, code: b"other", manifest: None };
+        let signature = key.sign(&subject);
+        let files: [(&str, &[u8]); 2] = [("a.wasm", b"text"), ("a.sig", signature.as_bytes())];
+        let wrongly = refusal_of(&files, policy.clone());
+        assert!(wrongly.starts_with("DIR/a.wasm is wrongly signed"), "{wrongly}");
+        let signature = key.sign(&Subject { code: b"text", ..subject });
+        let files: [(&str, &[u8]); 2] = [("a.wasm", b"text"), ("a.sig", signature.as_bytes())];
+        let signed = refusal_of(&files, policy);
+        assert!(signed.contains("is not a WebAssembly file"), "signed well: {signed}");
     }
 }

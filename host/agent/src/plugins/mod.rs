@@ -1,68 +1,107 @@
 //! The kinds of an agent: every `*.wasm` in the plugin directory, named by its
-//! stem.
+//! stem, with the manifest `*.toml` and the signatures `*.sig` beside it.
 //!
-//! The directory is looked at again and again. A file is loaded when it looked
-//! the same twice, so half-written ones are left alone; one that is refused is
-//! reported once and tried again when it changes. A replaced file is validated
-//! first: until then, and when it is bad, the old version serves. Containers
-//! that run keep the version that they were started with.
+//! | module | what it does |
+//! |---|---|
+//! | `listing` | looks at the directory |
+//! | `load` | checks, compiles and links a kind |
+//! | `cache` | keeps compiled kinds between runs |
+//! | `kinds` | what is served, for those who start containers |
+//! | `inspect` | tells offline whether a file would be served |
+//!
+//! Which files are complete and what becomes of them is decided by the crate
+//! `hulynet-agent-kinds`; this task moves files and time to it and does what it
+//! says. Containers that run keep the version that they were started with.
 
 mod cache;
+mod inspect;
+mod kinds;
+mod listing;
 mod load;
 mod validate;
-mod watch;
 
 use std::{
     collections::BTreeMap,
-    fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
+use hulynet_agent_kinds::{
+    Directory, Source,
+    catalog::{Action, Loaded, News, Ticket},
+    directory::Change,
+};
 use hulynet_protocol::Kind;
+use hulynet_settings::units::show_bytes;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep_until},
+};
 use wasmtime::{Engine, component::Linker};
 
-use crate::{bindings::ContainerPre, capabilities::Context, error::AgentError};
-
-use self::{
-    cache::Cache,
-    watch::{Change, Stamp, Watch},
+pub(crate) use self::kinds::{Code, Kinds};
+use self::{cache::Cache, load::Loader};
+pub use self::{
+    inspect::{Inspection, inspect, sign, verify},
+    load::KindPolicy,
 };
-pub(crate) use load::Loader;
+use crate::{capabilities::Context, config::AgentConfig, error::AgentError};
 
-/// The code of a kind, ready to start containers from.
-pub(crate) type Code = ContainerPre<Context>;
+/// How often the progress of a long load is told.
+const PROGRESS: Duration = Duration::from_secs(2);
 
-/// The plugin directory and what was loaded from it.
+/// A load that ended.
+type Done = (Ticket, Kind, Result<Loaded<Arc<Code>>, String>);
+
+/// Serves the plugin directory.
 pub(crate) struct Plugins {
     directory: PathBuf,
-    watch: Watch,
+    poll: Duration,
+    files: Directory,
     loader: Arc<Loader>,
-    loaded: BTreeMap<Kind, Code>,
+    kinds: Arc<Kinds>,
+    loads: JoinSet<Done>,
+    /// When the directory is looked at next.
+    look_at: Instant,
+    readable: bool,
+    served: Vec<Kind>,
+    changed: watch::Sender<()>,
+    /// Since when there is something to load.
+    busy: Option<Instant>,
+    settled: watch::Sender<bool>,
 }
 
 impl Plugins {
-    /// Loads what is there now.
+    /// Looks at the directory; [`Plugins::run`] does the rest.
     ///
     /// # Errors
-    /// [`AgentError`] when a directory cannot be used. Files that are refused
-    /// are reported and left out.
-    pub(crate) async fn open(
-        directory: &Path,
-        cache: &Path,
-        file_bytes: u64,
+    /// [`AgentError`] when a directory cannot be used.
+    pub(crate) fn open(
+        config: &AgentConfig,
         engine: Engine,
         linker: Linker<Context>,
+        changed: watch::Sender<()>,
     ) -> Result<Self, AgentError> {
-        let cache = Cache::open(cache)?;
-        let mut plugins = Self {
-            directory: directory.to_owned(),
-            watch: Watch::default(),
-            loader: Arc::new(Loader { engine, linker, cache, file_bytes }),
-            loaded: BTreeMap::new(),
+        let directory = config.plugins.clone();
+        let listing = listing::list(&directory)
+            .map_err(|cause| AgentError::Plugins { path: directory.clone(), cause })?;
+        let slots = thread::available_parallelism().map_or(1, usize::from);
+        let kinds = Arc::new(Kinds::new(slots));
+        let loader = Loader {
+            engine,
+            linker,
+            cache: Some(Cache::open(&config.cache)?),
+            policy: KindPolicy {
+                file_bytes: config.file_bytes,
+                grants: config.grants.clone(),
+                limits: config.limits.clone(),
+                trusted: config.trusted.clone(),
+            },
+            compiled: kinds.compiled.clone(),
         };
-        let listing = plugins.list()?;
         if listing.is_empty() {
             tracing::warn!(
                 "the plugin directory {} has no .wasm file: no kind is served; build the kinds with \
@@ -70,88 +109,208 @@ impl Plugins {
                 directory.display()
             );
         }
-        // What is there at the start is taken as complete.
-        plugins.watch.observe(&listing);
-        plugins.apply(&listing).await;
-        Ok(plugins)
+        let now = Instant::now();
+        Ok(Self {
+            directory,
+            poll: config.poll,
+            files: Directory::default(),
+            loader: Arc::new(loader),
+            kinds,
+            loads: JoinSet::new(),
+            look_at: now,
+            readable: true,
+            served: Vec::new(),
+            changed,
+            busy: Some(now),
+            settled: watch::Sender::new(false),
+        })
     }
 
-    /// Looks again. Answers whether there are other kinds than before.
-    pub(crate) async fn scan(&mut self) -> bool {
-        match self.list() {
-            Ok(listing) => self.apply(&listing).await,
-            Err(error) => {
-                tracing::warn!("{error}");
-                false
+    /// What is served.
+    pub(crate) fn kinds(&self) -> &Arc<Kinds> {
+        &self.kinds
+    }
+
+    /// Becomes true when what was there at the start is loaded or refused.
+    pub(crate) fn settled(&self) -> watch::Receiver<bool> {
+        self.settled.subscribe()
+    }
+
+    /// Runs as long as the agent.
+    pub(crate) async fn run(mut self) {
+        self.look().await;
+        let mut progress = interval(PROGRESS);
+        progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        progress.reset();
+        loop {
+            self.act();
+            tokio::select! {
+                () = sleep_until(self.look_at.into()) => self.look().await,
+                Some(done) = self.loads.join_next() => match done {
+                    Ok(done) => self.loaded(done),
+                    // Its work is caught inside; the runtime is shutting down.
+                    Err(lost) => tracing::warn!("a load was lost: {lost}"),
+                },
+                () = self.kinds.acted() => {}
+                _ = progress.tick(), if self.busy.is_some() => self.tell_progress(),
             }
         }
     }
 
-    /// All code by kind.
-    pub(crate) fn loaded(&self) -> &BTreeMap<Kind, Code> {
-        &self.loaded
+    async fn look(&mut self) {
+        let directory = self.directory.clone();
+        // A file system may take its time.
+        let listing = tokio::task::spawn_blocking(move || listing::list(&directory)).await;
+        let now = Instant::now();
+        self.look_at = now + self.poll;
+        match listing {
+            Ok(Ok(listing)) => self.compare(now, listing),
+            Ok(Err(error)) if self.readable => {
+                // It may be a file system that comes back.
+                tracing::error!(
+                    "the plugin directory {} cannot be read any more ({error}); its kinds go on",
+                    self.directory.display()
+                );
+                self.readable = false;
+            }
+            Ok(Err(_)) => {}
+            Err(lost) => tracing::warn!("a look at the plugin directory was lost: {lost}"),
+        }
     }
 
-    async fn apply(&mut self, listing: &BTreeMap<PathBuf, Stamp>) -> bool {
-        let before = self.loaded.len();
-        let mut changed = false;
-        for change in self.watch.observe(listing) {
+    fn compare(&mut self, now: Instant, listing: BTreeMap<String, Source>) {
+        if !self.readable {
+            tracing::info!("the plugin directory {} is back", self.directory.display());
+            self.readable = true;
+        }
+        self.files.look(now, listing);
+        for change in self.files.changes(now) {
             match change {
-                Change::Complete(path) => changed |= self.load(&path).await,
-                Change::Gone(path) => changed |= self.remove(&path),
+                Change::Complete(name, source) => match Kind::new(&name) {
+                    Ok(kind) => self.kinds.lock().complete(kind, source),
+                    Err(cause) => tracing::error!(
+                        "refused: {}: its name is no kind: {cause}; rename it",
+                        self.path(&name).display()
+                    ),
+                },
+                Change::Gone(name) => {
+                    if let Ok(kind) = Kind::new(&name) {
+                        self.kinds.lock().gone(&kind);
+                    }
+                }
             }
         }
-        changed || before != self.loaded.len()
-    }
-
-    async fn load(&mut self, path: &Path) -> bool {
-        let (loader, file) = (self.loader.clone(), path.to_owned());
-        // Compiling takes long and is no work for the threads of the agent.
-        let loaded = tokio::task::spawn_blocking(move || loader.load(&file)).await;
-        match loaded {
-            Ok(Ok((kind, code))) => {
-                tracing::info!(%kind, "serving {}", path.display());
-                self.loaded.insert(kind, code).is_none()
-            }
-            Ok(Err(refusal)) => {
-                tracing::error!("refused: {refusal}");
-                false
-            }
-            Err(panicked) => {
-                tracing::error!("refused: {} cannot be compiled: {panicked}", path.display());
-                false
-            }
+        if let Some(due) = self.files.next_timeout() {
+            self.look_at = self.look_at.min(due);
         }
     }
 
-    fn remove(&mut self, path: &Path) -> bool {
-        let Ok(kind) = load::kind_of(path) else { return false };
-        let removed = self.loaded.remove(&kind).is_some();
-        if removed {
-            tracing::info!(%kind, "no new containers: {} was removed", path.display());
-        }
-        removed
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.wasm"))
     }
 
-    fn list(&self) -> Result<BTreeMap<PathBuf, Stamp>, AgentError> {
-        list(&self.directory)
-            .map_err(|cause| AgentError::Plugins { path: self.directory.clone(), cause })
+    /// Does what the catalog says.
+    fn act(&mut self) {
+        loop {
+            let action = self.kinds.lock().poll_action();
+            match action {
+                Some(Action::Load { ticket, kind, source }) => {
+                    self.busy.get_or_insert_with(Instant::now);
+                    let (loader, path) = (self.loader.clone(), self.path(kind.as_str()));
+                    self.loads.spawn(async move {
+                        let named = kind.clone();
+                        // Compiling takes long and is no work for the threads
+                        // of the agent.
+                        let load = tokio::task::spawn_blocking(move || {
+                            loader.load(&path, &named, &source)
+                        });
+                        let result = match load.await {
+                            Ok(result) => result.map_err(|refusal| refusal.to_string()),
+                            Err(panicked) => Err(format!("it cannot be compiled: {panicked}")),
+                        };
+                        (ticket, kind, result)
+                    });
+                }
+                Some(Action::Tell(kind, news)) => tell(&kind, &news),
+                None => break,
+            }
+        }
+        let served = self.kinds.served();
+        if served != self.served {
+            self.served = served;
+            self.changed.send_replace(());
+        }
+        if self.loads.is_empty() {
+            self.settle();
+        }
+    }
+
+    fn loaded(&mut self, (ticket, kind, result): Done) {
+        tracing::debug!(%kind, "loaded: {}", result.is_ok());
+        self.kinds.lock().loaded(ticket, result);
+    }
+
+    /// There is nothing to load.
+    fn settle(&mut self) {
+        let Some(since) = self.busy.take() else { return };
+        let compiled = self.loader.compiled.load(Ordering::Relaxed);
+        tracing::info!(
+            "{} kinds are served; {compiled} were compiled since the start, the last within {:.1?}",
+            self.served.len(),
+            since.elapsed()
+        );
+        self.settled.send_replace(true);
+        let loader = self.loader.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Some(Err(error)) = loader.cache.as_ref().map(Cache::prune) {
+                tracing::warn!("the cache of compiled kinds cannot be pruned: {error}");
+            }
+        });
+    }
+
+    fn tell_progress(&self) {
+        let progress = self.kinds.lock().progress();
+        let working: Vec<String> = progress
+            .working
+            .iter()
+            .map(|(kind, bytes)| format!("{kind} ({})", show_bytes(*bytes)))
+            .collect();
+        tracing::info!(
+            "compiling kinds: {} of {} done, working on {}",
+            progress.done,
+            progress.total,
+            working.join(", ")
+        );
     }
 }
 
-fn list(directory: &Path) -> io::Result<BTreeMap<PathBuf, Stamp>> {
-    let mut listing = BTreeMap::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "wasm") {
-            continue;
+/// Tells the operator.
+fn tell(kind: &Kind, news: &News) {
+    match news {
+        News::Serving(version) => {
+            let version = version.get(..12).unwrap_or(version);
+            tracing::info!(%kind, %version, "serving");
         }
-        // A file that vanishes meanwhile, or a dangling link, is not there.
-        let Ok(metadata) = fs::metadata(&path) else { continue };
-        if metadata.is_file() {
-            let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            listing.insert(path, Stamp { length: metadata.len(), modified });
+        News::Refused { reason, serving: true } => {
+            tracing::error!(%kind, "refused, the version before goes on: {reason}");
         }
+        News::Refused { reason, serving: false } => tracing::error!(%kind, "refused: {reason}"),
+        News::RolledBack(reason) => tracing::error!(
+            %kind,
+            "rolled back to the version before: the new one did not start: {reason}"
+        ),
+        News::Quarantined(reason) => tracing::error!(
+            %kind,
+            "quarantined: its containers crash one after the other, the last one: {reason}"
+        ),
+        News::Removed(containers) => {
+            tracing::info!(%kind, "no new containers, {containers} go on: its file was removed");
+        }
+        News::Drained => tracing::info!(%kind, "the last container of the removed kind ended"),
     }
-    Ok(listing)
+}
+
+/// The kind that a file defines, and the directory it lies in.
+fn kind_of(path: &Path) -> Result<Kind, hulynet_protocol::IdError> {
+    Kind::new(path.file_stem().unwrap_or_default().to_string_lossy())
 }

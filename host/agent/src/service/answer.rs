@@ -40,6 +40,9 @@ pub(super) async fn answer(core: Arc<Core>, route: Route, request: Request) {
             let ended = core.terminate(&target, force).await;
             responder.reply(Ok((Reply::Terminated(ended), Bytes::new())));
         }
+        (Call::ReportKinds, _) => {
+            responder.reply(Ok((Reply::KindReports(core.kind_reports()), Bytes::new())));
+        }
         (Call::Drain { drain, .. }, Route::Coordinator(_)) => {
             let load = core.drain(drain);
             responder.reply(Ok((Reply::Load(load), Bytes::new())));

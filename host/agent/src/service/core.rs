@@ -1,17 +1,21 @@
 //! What all tasks of an agent share.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use futures::future::join_all;
+use hulynet_agent_kinds::{
+    Grants, Terms,
+    catalog::{End, Number},
+    grants::tenant_of,
+};
 use hulynet_agent_table::{Decision, Table};
 use hulynet_bus::{Request, Server};
 use hulynet_protocol::{
-    Activation, ClientId, ContainerId, Endpoint, Epoch, ErrorKind, Kind, Load, NetworkError,
-    StartContainer, Target,
+    Activation, ClientId, ContainerId, Endpoint, Epoch, ErrorKind, Kind, KindReport, Load,
+    NetworkError, StartContainer, Target,
 };
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -19,8 +23,8 @@ use tokio_util::task::TaskTracker;
 use super::{Ended, answer, sink::Route};
 use crate::{
     capabilities::Services,
-    container::{Container, Start},
-    plugins::Code,
+    container::{Container, Ending, Start},
+    plugins::{Code, Kinds},
 };
 
 /// The shared state. Locks are held for moments and never across an await.
@@ -29,16 +33,19 @@ pub(super) struct Core {
     services: Arc<Services>,
     server: Server,
     table: Arc<Mutex<Table<Container>>>,
-    code: Mutex<BTreeMap<Kind, Code>>,
+    kinds: Arc<Kinds>,
+    grants: Arc<Grants>,
     ended: mpsc::UnboundedSender<Ended>,
     requests: TaskTracker,
 }
 
 impl Core {
-    /// Without kinds and containers.
+    /// Without containers.
     pub(super) fn new(
         endpoint: Endpoint,
         services: Services,
+        kinds: Arc<Kinds>,
+        grants: Arc<Grants>,
         capacity: usize,
         server: Server,
         ended: mpsc::UnboundedSender<Ended>,
@@ -48,7 +55,8 @@ impl Core {
             services: Arc::new(services),
             server,
             table: Arc::new(Mutex::new(Table::new(capacity))),
-            code: Mutex::default(),
+            kinds,
+            grants,
             ended,
             requests: TaskTracker::new(),
         }
@@ -76,12 +84,17 @@ impl Core {
 
     /// The kinds that are served, sorted.
     pub(super) fn kinds(&self) -> Vec<Kind> {
-        self.code().keys().cloned().collect()
+        self.kinds.served()
     }
 
-    /// New containers run this from now on.
-    pub(super) fn set_code(&self, code: BTreeMap<Kind, Code>) {
-        *self.code() = code;
+    /// How many kinds were compiled.
+    pub(super) fn compiled(&self) -> u64 {
+        self.kinds.compiled.load(Ordering::Relaxed)
+    }
+
+    /// Everything about the kinds.
+    pub(super) fn kind_reports(&self) -> Vec<KindReport> {
+        self.kinds.reports()
     }
 
     /// Answers a request in a task of its own.
@@ -92,16 +105,19 @@ impl Core {
     /// Starts a container, or finds the one that an earlier order started.
     ///
     /// # Errors
-    /// `UnknownKind`, `StartFailed`, and those of [`Table::decide`].
+    /// `UnknownKind`, `StartFailed`, `PermissionDenied` for what its tenant may
+    /// not have, and those of [`Table::decide`].
     pub(super) async fn start(&self, order: StartContainer) -> Result<(), NetworkError> {
         let StartContainer { id, epoch, labels, extra } = order;
         let activation = Activation { id, epoch, labels };
+        let mut begun = None;
         loop {
             let decision = {
                 let mut table = self.table();
                 let decision = table.decide(Instant::now(), &activation.id, epoch)?;
                 if let Decision::Start = decision {
-                    let container = self.spawn(activation.clone(), extra.clone())?;
+                    let (container, number) = self.spawn(activation.clone(), extra.clone())?;
+                    begun = Some(number);
                     table.insert(activation.clone(), container.clone());
                     Decision::Running(container)
                 } else {
@@ -109,41 +125,68 @@ impl Core {
                 }
             };
             match decision {
-                Decision::Running(container) => return container.started().await,
+                Decision::Running(container) => {
+                    container.started().await?;
+                    if let Some(number) = begun {
+                        self.kinds.started(&activation.id.kind, number);
+                    }
+                    return Ok(());
+                }
                 Decision::Replace(older) => older.terminate(true).await,
                 Decision::Start => continue,
             };
         }
     }
 
-    fn spawn(&self, activation: Activation, extra: Vec<u8>) -> Result<Container, NetworkError> {
-        let kind = &activation.id.kind;
-        let code = self.code().get(kind).cloned();
-        let code = code.ok_or_else(|| {
-            let served: Vec<String> = self.kinds().iter().map(ToString::to_string).collect();
-            NetworkError::not_processed(
-                ErrorKind::UnknownKind,
-                format!(
-                    "the agent does not serve the kind {kind}; it serves: {}",
-                    served.join(", ")
-                ),
-            )
-        })?;
+    fn spawn(
+        &self,
+        activation: Activation,
+        extra: Vec<u8>,
+    ) -> Result<(Container, Number), NetworkError> {
         let activation = Arc::new(activation);
-        let start =
-            Start { activation: activation.clone(), extra, code, services: self.services.clone() };
-        // The table holds the container, so the container must not hold it.
-        let (table, ended) = (Arc::downgrade(&self.table), self.ended.clone());
-        Ok(Container::spawn(start, move |_| {
-            let Activation { id, epoch, .. } = &*activation;
-            if let Some(table) = table.upgrade() {
-                table.lock().unwrap_or_else(PoisonError::into_inner).remove(id, *epoch);
-            }
-            // A start that failed is told too: a registration may have brought
-            // it meanwhile, and its answer may be lost with a connection.
-            // Without a receiver the agent is gone, and everybody knows.
-            let _ = ended.send((id.clone(), *epoch));
-        }))
+        self.kinds.begin(&activation.id.kind, |version| {
+            let (code, number) = (version.code, version.number);
+            let services = self.services(&code, &activation)?;
+            let pre = code.pre.clone();
+            let start = Start { activation: activation.clone(), extra, code: pre, services };
+            // The table holds the container, so the container must not hold it.
+            let (table, ended) = (Arc::downgrade(&self.table), self.ended.clone());
+            let (kinds, activation) = (self.kinds.clone(), activation.clone());
+            let container = Container::spawn(start, move |ending| {
+                let Activation { id, epoch, .. } = &*activation;
+                if let Some(table) = table.upgrade() {
+                    table.lock().unwrap_or_else(PoisonError::into_inner).remove(id, *epoch);
+                }
+                kinds.ended(&id.kind, number, end(ending));
+                // A start that failed is told too: a registration may have
+                // brought it meanwhile, and its answer may be lost with a
+                // connection. Without a receiver the agent is gone, and
+                // everybody knows.
+                let _ = ended.send((id.clone(), *epoch));
+            });
+            Ok((container, number))
+        })
+    }
+
+    /// What a container gets, on the terms of its kind and its tenant.
+    fn services(
+        &self,
+        code: &Code,
+        activation: &Activation,
+    ) -> Result<Arc<Services>, NetworkError> {
+        let with = |terms: Terms| {
+            let limits = terms.limits.clone();
+            Arc::new(Services { limits, terms, ..(*self.services).clone() })
+        };
+        let tenant = tenant_of(&activation.labels);
+        if tenant.and_then(|tenant| self.grants.tenant(tenant)).is_none() {
+            return Ok(code.services.get_or_init(|| with(code.terms.clone())).clone());
+        }
+        code.terms.for_tenant(&activation.id.kind, tenant, &self.grants).map(with).map_err(
+            |disagreement| {
+                NetworkError::refused(ErrorKind::PermissionDenied, disagreement.to_string())
+            },
+        )
     }
 
     /// Ends an activation. One that does not run here has ended.
@@ -207,8 +250,21 @@ impl Core {
             tracing::warn!("some containers were ended without an answer");
         }
     }
+}
 
-    fn code(&self) -> MutexGuard<'_, BTreeMap<Kind, Code>> {
-        self.code.lock().unwrap_or_else(PoisonError::into_inner)
+/// What an ending says about the code of the container.
+fn end(ending: &Ending) -> End {
+    match ending {
+        Ending::Terminated | Ending::Forced => End::Orderly,
+        Ending::StartFailed(error) => match error.kind {
+            // The container refused what it was asked for, or the agent had no
+            // room: another one may start.
+            ErrorKind::Busy
+            | ErrorKind::InvalidArguments
+            | ErrorKind::PermissionDenied
+            | ErrorKind::Unavailable => End::Orderly,
+            _ => End::StartFailed(error.message.clone()),
+        },
+        Ending::Trapped { .. } | Ending::Unhealthy(_) => End::Crashed(ending.cause()),
     }
 }

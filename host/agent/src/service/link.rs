@@ -101,6 +101,8 @@ impl Link {
 
     /// Runs as long as the agent.
     pub(super) async fn run(mut self) {
+        // What is served by now is part of the first registration.
+        self.changes.mark_unchanged();
         let mut beat = interval(self.settings.ping_interval.max(SHORTEST_BEAT));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -1,7 +1,7 @@
 //! The agent's service: it moves calls, time and files to those who decide.
 //!
 //! Three tasks: one takes what clients ask directly, one keeps the agent
-//! registered and takes what the coordinator asks or forwards, one watches the
+//! registered and takes what the coordinator asks or forwards, one serves the
 //! plugin directory. Each request has a task of its own while it is answered.
 
 mod answer;
@@ -11,6 +11,7 @@ mod sink;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use hulynet_agent_kinds::Terms;
 use hulynet_bus::{Bus, Incoming, ServerConfig};
 use hulynet_protocol::{AgentId, ContainerId, Endpoint, Epoch, Kind, Role, ServerId};
 use hulynet_store::Documents;
@@ -57,9 +58,8 @@ impl Agent {
         let capacity = config.containers.map_or(room, |wanted| wanted.min(room));
         let linker = capabilities::linker(&engine)
             .map_err(|error| AgentError::Engine(format!("{error:#}")))?;
-        let plugins =
-            Plugins::open(&config.plugins, &config.cache, config.file_bytes, engine, linker)
-                .await?;
+        let (changed, changes) = watch::channel(());
+        let plugins = Plugins::open(&config, engine, linker, changed)?;
         let server_config = ServerConfig { role: Role::Agent, id: ServerId::random() };
         let (server, incoming) = bus.bind(&config.listen, server_config).await?;
         let address = config.advertise.clone().unwrap_or_else(|| server.local_addr().to_string());
@@ -68,20 +68,33 @@ impl Agent {
             network,
             documents,
             limits: config.limits.clone(),
+            terms: Terms::default(),
         };
         let endpoint = Endpoint { agent: config.id.clone(), address: Some(address) };
         // Each container ends once, so this holds no more than there are.
         let (ended, endings) = mpsc::unbounded_channel();
-        let core = Arc::new(Core::new(endpoint, services, capacity as usize, server, ended));
-        core.set_code(plugins.loaded().clone());
-        let (changed, changes) = watch::channel(());
+        let core = Arc::new(Core::new(
+            endpoint,
+            services,
+            plugins.kinds().clone(),
+            config.grants.clone(),
+            capacity as usize,
+            server,
+            ended,
+        ));
         let (link, peer) = Link::new(core.clone(), &config, bus, endings, changes)?;
-        let tasks = vec![
-            tokio::spawn(serve(core.clone(), incoming)).abort_handle(),
-            tokio::spawn(watch_plugins(core.clone(), plugins, config.poll, changed)).abort_handle(),
-            tokio::spawn(link.run()).abort_handle(),
-        ];
-        Ok(Self { core, peer, tasks })
+        let mut settled = plugins.settled();
+        let mut agent =
+            Self { core, peer, tasks: vec![tokio::spawn(plugins.run()).abort_handle()] };
+        // What is compiled already is there at once, and what is not is worth
+        // a while: the coordinator is told of kinds that can be started.
+        if tokio::time::timeout(config.warm_up, settled.wait_for(|settled| *settled)).await.is_err()
+        {
+            tracing::warn!("the kinds are still being compiled; they are served as they are ready");
+        }
+        agent.tasks.push(tokio::spawn(serve(agent.core.clone(), incoming)).abort_handle());
+        agent.tasks.push(tokio::spawn(link.run()).abort_handle());
+        Ok(agent)
     }
 
     /// Its name in the network.
@@ -100,6 +113,13 @@ impl Agent {
     #[must_use]
     pub fn kinds(&self) -> Vec<Kind> {
         self.core.kinds()
+    }
+
+    /// How many kinds it compiled since its start; the others came from the
+    /// cache.
+    #[must_use]
+    pub fn compiled(&self) -> u64 {
+        self.core.compiled()
     }
 
     /// Takes no more requests, lets those in progress finish, ends the
@@ -140,23 +160,6 @@ async fn serve(core: Arc<Core>, mut incoming: mpsc::Receiver<Incoming>) {
             }
             Incoming::Left { peer, .. } => core.peer_left(&peer),
             Incoming::Joined { .. } | Incoming::Alive(_) | Incoming::Event { .. } => {}
-        }
-    }
-}
-
-/// Looks at the plugin directory again and again.
-async fn watch_plugins(
-    core: Arc<Core>,
-    mut plugins: Plugins,
-    poll: Duration,
-    changed: watch::Sender<()>,
-) {
-    loop {
-        tokio::time::sleep(poll).await;
-        let others = plugins.scan().await;
-        core.set_code(plugins.loaded().clone());
-        if others {
-            changed.send_replace(());
         }
     }
 }

@@ -6,7 +6,7 @@ use hulynet_protocol::{AccountId, Labels};
 
 use super::{ConfigError, Layers, Origin};
 use crate::{
-    policy::{Count, PlacementPolicy, Singletons},
+    policy::{Count, PlacementPolicy, Singletons, TrustedKeys},
     units::{Address, Addresses, ByteSize, Toml, Typed, Unreadable},
 };
 
@@ -21,6 +21,8 @@ pub(crate) enum Scope {
     Agent,
     /// Those that run a coordinator or an agent.
     Server,
+    /// Those that run an agent or look at kinds.
+    Kinds,
 }
 
 /// One setting, as help and `hulynet config` need it.
@@ -133,7 +135,7 @@ settings! {
         "Containers that are to run somewhere as long as an agent names them here: the first one runs it, the others stand by in order";
     "containers" containers: Option<Count> = "", Agent,
         "The most containers that run on the agent at a time; without it as many as the machine has room for, at most 10000";
-    "dir" dir: PathBuf = ".hulynet", Agent,
+    "dir" dir: PathBuf = ".hulynet", Kinds,
         "The state directory; made when it is missing";
     "plugins" plugins: PathBuf = "DIR/plugins", Agent,
         "The directory of kinds: every .wasm file in it is served; the default one is made when it is missing";
@@ -141,8 +143,12 @@ settings! {
         "The directory of compiled kinds; trusted, so only the agent's user may write to it";
     "data" data: PathBuf = "DIR/data", Agent,
         "The directory of the workspaces' documents; agents on one machine may share it";
-    "container-memory" container_memory: ByteSize = "256MiB", Agent,
-        "The most memory that one container may use";
+    "container-memory" container_memory: ByteSize = "256MiB", Kinds,
+        "The most memory that one container may use, where the grants say nothing about its kind";
+    "grants" grants: Option<PathBuf> = "", Kinds,
+        "The file that says what kinds and tenants are granted; without it DIR/grants.toml, and when that is not there all kinds get their tenant's containers, and documents";
+    "trusted-keys" trusted_keys: TrustedKeys = "", Kinds,
+        "Public keys: with any, only kinds that one of them signed are served";
 }
 
 /// Reads one setting and notes where it came from.

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use hulynet_agent::{Agent, AgentConfig, AgentError, ContainerLimits};
+use hulynet_agent::{Agent, AgentConfig, AgentError, ContainerLimits, KindPolicy};
 use hulynet_bus::{Bus, BusError};
 use hulynet_coordinator::{Coordinator, CoordinatorConfig, registry::RegistryConfig};
 use hulynet_store::SqliteDocuments;
@@ -25,7 +25,9 @@ use crate::{
     commands::reach,
     config::Settings,
     failure::Failure,
-    output, shutdown,
+    output,
+    policy::kind_policy,
+    shutdown,
     units::{Address, Typed},
 };
 
@@ -118,13 +120,17 @@ impl Host {
         })?;
         let bus = Bus::start("agent")?;
         let network = Arc::new(ClientNetwork::new(settings, coordinators.clone(), bus.clone()));
-        let agent =
-            Agent::start(config(settings, coordinators), bus, network.clone(), Arc::new(documents))
-                .await
-                .map_err(|error| match error {
-                    AgentError::Bus(_) => Failure::from(error).within(with_flag("--agent-listen")),
-                    other => other.into(),
-                })?;
+        let agent = Agent::start(
+            config(settings, coordinators)?,
+            bus,
+            network.clone(),
+            Arc::new(documents),
+        )
+        .await
+        .map_err(|error| match error {
+            AgentError::Bus(_) => Failure::from(error).within(with_flag("--agent-listen")),
+            other => other.into(),
+        })?;
         Ok(Self { agent, network })
     }
 
@@ -159,24 +165,23 @@ impl Host {
     }
 }
 
-fn config(settings: &Settings, coordinators: Vec<String>) -> AgentConfig {
-    let memory = usize::try_from(settings.container_memory.0).unwrap_or(usize::MAX);
-    AgentConfig {
+fn config(settings: &Settings, coordinators: Vec<String>) -> Result<AgentConfig, Failure> {
+    let KindPolicy { file_bytes, grants, limits, trusted } = kind_policy(settings)?;
+    Ok(AgentConfig {
         listen: settings.agent_listen.show(),
         advertise: settings.advertise.as_ref().map(Typed::show),
         coordinators,
         labels: settings.agent_labels.clone(),
         offers: settings.singletons.0.clone(),
         containers: settings.containers.map(|count| count.0),
-        limits: ContainerLimits {
-            memory,
-            start: settings.start_timeout,
-            ..ContainerLimits::default()
-        },
+        file_bytes,
+        grants,
+        limits: ContainerLimits { start: settings.start_timeout, ..limits },
+        trusted,
         alive_timeout: settings.alive_timeout,
         ping_interval: settings.ping_every(),
         ..AgentConfig::new(settings.plugins.clone(), settings.cache.clone())
-    }
+    })
 }
 
 /// Tells which flag chooses the address.
@@ -215,10 +220,14 @@ impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Self {
         match error {
             AgentError::Bus(error) => error.into(),
-            AgentError::Plugins { .. } | AgentError::Cache { .. } | AgentError::NoCoordinator => {
-                Self::usage(error.to_string())
-            }
-            AgentError::Engine(_) | AgentError::Thread(_) => Self::refused(error.to_string()),
+            AgentError::Plugins { .. }
+            | AgentError::Cache { .. }
+            | AgentError::Input(_)
+            | AgentError::NoCoordinator => Self::usage(error.to_string()),
+            AgentError::Engine(_)
+            | AgentError::Thread(_)
+            | AgentError::File { .. }
+            | AgentError::Unsigned(_) => Self::refused(error.to_string()),
         }
     }
 }

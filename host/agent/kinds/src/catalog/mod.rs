@@ -252,6 +252,12 @@ impl<C: Clone> Catalog<C> {
         self.actions.pop_front()
     }
 
+    /// Whether there is something to do.
+    #[must_use]
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     /// The kinds of which containers are started, sorted. A quarantine ends by
     /// itself, so it does not count here.
     #[must_use]

@@ -1,0 +1,148 @@
+//! Offline: whether a file would be served, what it asks for, and who vouches
+//! for it.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use hulynet_agent_kinds::{
+    Capabilities, Imports, Manifest, PrivateKey, PublicKey, Terms,
+    signature::{self, digest},
+};
+use hulynet_protocol::Kind;
+use tempfile::NamedTempFile;
+
+use super::{
+    kind_of,
+    load::{Files, KindPolicy, Loader, Refusal},
+};
+use crate::{capabilities, engine, error::AgentError};
+
+/// The pool of an engine that runs nothing.
+const POOL: u32 = 16;
+
+/// What is found in the files of a kind.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// The kind, by the file's name.
+    pub kind: Kind,
+    /// Bytes of the code.
+    pub bytes: usize,
+    /// SHA-256 of the code.
+    pub hash: String,
+    /// What it says about itself.
+    pub manifest: Option<Manifest>,
+    /// What it imports, by name.
+    pub imports: Vec<String>,
+    /// The trusted key that signed it.
+    pub signer: Option<PublicKey>,
+    /// What it asks for.
+    pub asked: Capabilities,
+    /// On what terms it would be served; unknown when it would not.
+    pub terms: Option<Terms>,
+    /// Why it would not be served, everything that was found.
+    pub refusals: Vec<String>,
+}
+
+/// Inspects `NAME.wasm` with what stands beside it, as an agent with this
+/// policy would, and compiles it for that.
+///
+/// # Errors
+/// The file cannot be read or its name is no kind, and no engine can be made.
+pub fn inspect(path: &Path, policy: KindPolicy) -> Result<Inspection, AgentError> {
+    let kind = name(path)?;
+    let (engine, _) = engine::start(Some(POOL))?;
+    let linker =
+        capabilities::linker(&engine).map_err(|error| AgentError::Engine(format!("{error:#}")))?;
+    let loader = Loader { engine, linker, cache: None, policy, compiled: Arc::default() };
+    let files = Files::read(path, loader.policy.file_bytes).map_err(unread)?;
+    let mut refusals = Vec::new();
+    let mut found = Inspection {
+        bytes: files.code.len(),
+        hash: digest(&files.code),
+        manifest: noted(files.manifest(&kind), &mut refusals).flatten(),
+        imports: Vec::new(),
+        signer: noted(loader.vouch(&kind, &files), &mut refusals).flatten(),
+        asked: Capabilities::default(),
+        terms: None,
+        refusals: Vec::new(),
+        kind,
+    };
+    if let Some(component) = noted(loader.component(&files), &mut refusals) {
+        found.imports = loader.imports(&component);
+        let imports = Imports::of(found.imports.iter().map(String::as_str));
+        found.asked = Terms::asked(found.manifest.as_ref(), &imports);
+        let terms = loader.terms(&found.kind, found.manifest.as_ref(), &component, path);
+        found.terms = noted(terms, &mut refusals);
+        noted(loader.link(&component, path), &mut refusals);
+    }
+    found.refusals = refusals;
+    Ok(found)
+}
+
+/// Signs `NAME.wasm` and the manifest beside it: adds a line to `NAME.sig`, or
+/// replaces the one of the same key. Answers that file.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn sign(path: &Path, key: &PrivateKey) -> Result<PathBuf, AgentError> {
+    let kind = name(path)?;
+    let files = files(path)?;
+    let own = key.public().to_string();
+    let others = files.signatures.as_deref().unwrap_or_default().lines();
+    let others = others.filter(|line| !line.starts_with(&own) && !line.trim().is_empty());
+    let mut text: String = others.map(|line| format!("{line}\n")).collect();
+    text.push_str(&key.sign(&files.subject(&kind)));
+    let target = path.with_extension("sig");
+    let unwritable = |cause| AgentError::File { path: target.clone(), cause };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or_else(|| Path::new("."));
+    let mut file = NamedTempFile::new_in(directory).map_err(unwritable)?;
+    file.write_all(text.as_bytes()).map_err(unwritable)?;
+    share(file.as_file()).map_err(unwritable)?;
+    file.persist(&target).map_err(|error| unwritable(error.error))?;
+    Ok(target)
+}
+
+/// Whether `NAME.wasm` and the manifest beside it are signed by this key.
+///
+/// # Errors
+/// A file cannot be read, or the files are not signed by the key.
+pub fn verify(path: &Path, key: &PublicKey) -> Result<(), AgentError> {
+    let kind = name(path)?;
+    let files = files(path)?;
+    let trusted = std::slice::from_ref(key);
+    signature::verify(&files.subject(&kind), files.signatures.as_deref(), trusted)
+        .map(drop)
+        .map_err(|cause| AgentError::Unsigned(format!("{} {cause}", path.display())))
+}
+
+fn name(path: &Path) -> Result<Kind, AgentError> {
+    if path.extension().is_none_or(|extension| extension != "wasm") {
+        return Err(AgentError::Input(format!("{} is no .wasm file; name one", path.display())));
+    }
+    kind_of(path).map_err(|cause| {
+        AgentError::Input(format!("{}: its name is no kind: {cause}; rename it", path.display()))
+    })
+}
+
+fn files(path: &Path) -> Result<Files, AgentError> {
+    Files::read(path, KindPolicy::default().file_bytes).map_err(unread)
+}
+
+fn unread(refusal: Refusal) -> AgentError {
+    AgentError::Input(refusal.to_string())
+}
+
+/// What a step made, if it made something; notes what it refused.
+fn noted<T>(step: Result<T, Refusal>, refusals: &mut Vec<String>) -> Option<T> {
+    step.map_err(|refusal| refusals.push(refusal.to_string())).ok()
+}
+
+/// A signature is no secret, and a temporary file is made for its owner alone.
+fn share(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}

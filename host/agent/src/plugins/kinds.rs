@@ -1,0 +1,156 @@
+//! The catalog of kinds, shared by the watcher of the directory, which fills
+//! it, and those who start containers.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
+    time::Instant,
+};
+
+use hulynet_agent_kinds::{
+    Catalog, Manifest, PublicKey, Terms,
+    catalog::{End, Number, State, Status, Unserved, Version},
+};
+use hulynet_protocol::{ErrorKind, Kind, KindReport, KindState, NetworkError};
+use tokio::sync::Notify;
+
+use crate::{
+    bindings::ContainerPre,
+    capabilities::{Context, Services},
+};
+
+/// A version of a kind.
+pub(crate) struct Code {
+    /// Ready to start containers from.
+    pub(crate) pre: ContainerPre<Context>,
+    /// What its containers may do.
+    pub(crate) terms: Terms,
+    /// What it says about itself.
+    pub(crate) manifest: Option<Manifest>,
+    /// The trusted key that signed it.
+    pub(crate) signer: Option<PublicKey>,
+    /// SHA-256 of the `.wasm` file.
+    pub(crate) hash: String,
+    /// What its containers are made with, where their tenant has no terms of
+    /// its own.
+    pub(crate) services: OnceLock<Arc<Services>>,
+}
+
+/// The kinds. Locked for moments and never across an await.
+pub(crate) struct Kinds {
+    catalog: Mutex<Catalog<Arc<Code>>>,
+    /// The catalog may have something to do.
+    acted: Notify,
+    /// How many were compiled, and not taken from the cache.
+    pub(crate) compiled: Arc<AtomicU64>,
+}
+
+impl Kinds {
+    /// None yet; so many are loaded at a time.
+    pub(super) fn new(slots: usize) -> Self {
+        Self {
+            catalog: Mutex::new(Catalog::new(slots)),
+            acted: Notify::new(),
+            compiled: Arc::default(),
+        }
+    }
+
+    /// The kinds of which containers are started, sorted.
+    pub(crate) fn served(&self) -> Vec<Kind> {
+        self.lock().served()
+    }
+
+    /// Begins a container of what serves now: `begin` makes it, and whatever it
+    /// makes is counted until [`Kinds::ended`].
+    ///
+    /// # Errors
+    /// Why there is no code, and what `begin` refuses.
+    pub(crate) fn begin<T>(
+        &self,
+        kind: &Kind,
+        begin: impl FnOnce(Version<Arc<Code>>) -> Result<T, NetworkError>,
+    ) -> Result<T, NetworkError> {
+        let mut catalog = self.lock();
+        let version = catalog.code(Instant::now(), kind).map_err(unserved)?;
+        let number = version.number;
+        let begun = begin(version)?;
+        catalog.begun(kind, number);
+        Ok(begun)
+    }
+
+    /// A container has started.
+    pub(crate) fn started(&self, kind: &Kind, number: Number) {
+        self.lock().started(kind, number);
+    }
+
+    /// A container ended.
+    pub(crate) fn ended(&self, kind: &Kind, number: Number, end: End) {
+        let mut catalog = self.lock();
+        catalog.ended(Instant::now(), kind, number, end);
+        if catalog.has_actions() {
+            self.acted.notify_one();
+        }
+    }
+
+    /// Ends when the catalog may have something to do.
+    pub(super) async fn acted(&self) {
+        self.acted.notified().await;
+    }
+
+    /// Everything about every kind, for operators.
+    pub(crate) fn reports(&self) -> Vec<KindReport> {
+        let status = self.lock().status(Instant::now());
+        status.into_iter().map(|(kind, status)| report(kind, status)).collect()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Catalog<Arc<Code>>> {
+        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unserved(why: Unserved) -> NetworkError {
+    let kind = match &why {
+        Unserved::Unknown { .. } => ErrorKind::UnknownKind,
+        Unserved::Loading(_) => ErrorKind::Unavailable,
+        Unserved::Refused { .. } | Unserved::Quarantined { .. } => ErrorKind::StartFailed,
+    };
+    NetworkError::not_processed(kind, why.to_string())
+}
+
+fn report(kind: Kind, status: Status<Arc<Code>>) -> KindReport {
+    let (state, reason) = match status.state {
+        State::Loading => (KindState::Loading, None),
+        State::Serving => (KindState::Serving, None),
+        State::Draining => (KindState::Draining, None),
+        State::Refused(reason) => (KindState::Refused, Some(reason)),
+        State::RolledBack(reason) => (KindState::RolledBack, Some(reason)),
+        State::Quarantined(reason) => (KindState::Quarantined, Some(reason)),
+    };
+    let code = status.serving.map(|version| version.code);
+    let code = code.as_deref();
+    let manifest = code.and_then(|code| code.manifest.as_ref());
+    let limits = code.map(|code| code.terms.limits.shown()).unwrap_or_default();
+    KindReport {
+        kind,
+        state,
+        reason,
+        hash: code.map(|code| code.hash.clone()),
+        version: manifest.and_then(|manifest| manifest.version.clone()),
+        description: manifest.and_then(|manifest| manifest.description.clone()),
+        signer: code.and_then(|code| code.signer.as_ref()).map(ToString::to_string),
+        asked: code.map(|code| code.terms.asked.to_string()).unwrap_or_default(),
+        granted: code.map(|code| code.terms.granted.to_string()).unwrap_or_default(),
+        concurrency: manifest
+            .map(|manifest| manifest.concurrency)
+            .unwrap_or_default()
+            .as_str()
+            .to_owned(),
+        termination: manifest
+            .map(|manifest| manifest.termination)
+            .unwrap_or_default()
+            .as_str()
+            .to_owned(),
+        limits: limits.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        containers: status.containers as u64,
+        newest: status.newest as u64,
+    }
+}

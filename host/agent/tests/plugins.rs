@@ -1,0 +1,314 @@
+//! The plugin directory of a real agent: what is dropped in, replaced, bad,
+//! removed, asked for and signed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod support;
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use hulynet_agent::{Grants, PrivateKey, sign};
+use hulynet_bus::{Body, Peer};
+use hulynet_protocol::{
+    Call, ErrorKind, Kind, KindReport, KindState, Labels, Reply, StartContainer, Target,
+};
+use support::{PATIENCE, World, container_call, epoch, id, kind, target};
+
+/// The kind `echo` with something appended that changes its bytes and not what
+/// it does: a custom section.
+fn variant(mark: u8) -> Vec<u8> {
+    let mut bytes = fs::read(kind("echo")).unwrap();
+    bytes.extend([0, 3, 1, b'v', mark]);
+    bytes
+}
+
+/// Puts a file in its place at once, as a careful program does.
+fn put(directory: &Path, name: &str, bytes: &[u8]) {
+    let partial = directory.join(format!("{name}.partial"));
+    fs::write(&partial, bytes).unwrap();
+    fs::rename(partial, directory.join(name)).unwrap();
+}
+
+async fn reports(client: &Peer) -> Vec<KindReport> {
+    match client.call(Call::ReportKinds, Bytes::new(), PATIENCE).await.unwrap().reply {
+        Reply::KindReports(reports) => reports,
+        other => panic!("expected reports, got {other:?}"),
+    }
+}
+
+/// The report about a kind, as soon as it is as expected.
+async fn report(world: &World, name: &str, expected: impl Fn(&KindReport) -> bool) -> KindReport {
+    let found = async {
+        loop {
+            let all = reports(&world.client).await;
+            match all.into_iter().find(|report| report.kind.as_str() == name) {
+                Some(report) if expected(&report) => return report,
+                _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, found).await;
+    match found {
+        Ok(report) => report,
+        Err(_) => panic!("{name} is not as expected: {:?}", reports(&world.client).await),
+    }
+}
+
+fn names(kinds: &[Kind]) -> Vec<&str> {
+    kinds.iter().map(Kind::as_str).collect()
+}
+
+/// Starts a container of another kind than `echo`.
+async fn start_of(world: &World, kind: &str, uuid: &str) -> Result<(), ErrorKind> {
+    let mut order =
+        StartContainer { id: id(uuid), epoch: epoch(1), labels: Labels::new(), extra: vec![] };
+    order.id.kind = Kind::new(kind).unwrap();
+    world.coordinator.ask(Call::Start(order)).await.map(drop).map_err(|error| error.kind)
+}
+
+#[tokio::test]
+async fn a_file_is_not_served_until_it_is_complete() {
+    let mut world = World::new().await;
+    let bytes = variant(1);
+    let (half, rest) = bytes.split_at(bytes.len() / 2);
+    let mut file = fs::File::create(world.plugins.join("slow.wasm")).unwrap();
+    file.write_all(half).unwrap();
+    // What comes later is served meanwhile, and the writer only pauses.
+    put(&world.plugins, "quick.wasm", &variant(2));
+    assert_eq!(names(&world.coordinator.registration().await.kinds), ["echo", "quick"]);
+    // Whoever pauses is taken to have finished, and half a file is no kind.
+    let refused = report(&world, "slow", |report| report.state == KindState::Refused).await;
+    assert!(refused.reason.unwrap().contains("slow.wasm"));
+    file.write_all(rest).unwrap();
+    drop(file);
+    assert_eq!(names(&world.coordinator.registration().await.kinds), ["echo", "quick", "slow"]);
+}
+
+#[tokio::test]
+async fn many_files_links_and_renames_are_served_under_their_names() {
+    let mut world = World::new().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    put(elsewhere.path(), "target.wasm", &variant(1));
+    symlink(elsewhere.path().join("target.wasm"), world.plugins.join("link.wasm")).unwrap();
+    for name in ["a", "b", "c", "d"] {
+        put(&world.plugins, &format!("{name}.wasm"), &variant(1));
+    }
+    let mut kinds = Vec::new();
+    while kinds.len() < 6 {
+        kinds = world.coordinator.registration().await.kinds;
+    }
+    assert_eq!(names(&kinds), ["a", "b", "c", "d", "echo", "link"]);
+    fs::rename(world.plugins.join("a.wasm"), world.plugins.join("z.wasm")).unwrap();
+    while !names(&kinds).contains(&"z") {
+        kinds = world.coordinator.registration().await.kinds;
+    }
+    assert_eq!(names(&kinds), ["b", "c", "d", "echo", "link", "z"]);
+    // The link itself does not change, only what it leads to.
+    let before = report(&world, "link", |report| report.state == KindState::Serving).await;
+    put(elsewhere.path(), "target.wasm", &variant(2));
+    report(&world, "link", |report| report.hash != before.hash).await;
+}
+
+#[tokio::test]
+async fn a_replaced_file_serves_new_containers_and_the_old_ones_go_on() {
+    let world = World::new().await;
+    world.start("old").await;
+    world.request("old", "add", "[1]").await.unwrap();
+    let before = report(&world, "echo", |report| report.state == KindState::Serving).await;
+    put(&world.plugins, "echo.wasm", &variant(1));
+    report(&world, "echo", |report| report.hash != before.hash).await;
+    world.start("new").await;
+    let after = report(&world, "echo", |report| report.containers == 2).await;
+    assert_eq!((after.state, after.newest), (KindState::Serving, 1));
+    assert_eq!(world.request("old", "add", "[1]").await.unwrap(), "2");
+    assert_eq!(world.request("new", "add", "[1]").await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_bad_replacement_is_refused_with_its_reason_and_the_old_version_serves() {
+    let world = World::new().await;
+    put(&world.plugins, "echo.wasm", b"\0asm\x01\0\0\0");
+    let refused = report(&world, "echo", |report| report.state == KindState::Refused).await;
+    assert!(refused.reason.unwrap().contains("is a core module and not a component"));
+    world.start("a").await;
+    assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
+    put(&world.plugins, "echo.wasm", &variant(1));
+    report(&world, "echo", |report| report.state == KindState::Serving).await;
+}
+
+#[tokio::test]
+async fn a_new_version_that_does_not_start_is_rolled_back_by_itself() {
+    let world = World::new().await;
+    world.start("proof").await;
+    // The manifest is part of the version, and with this one nothing can start.
+    put(
+        &world.plugins,
+        "echo.toml",
+        b"version = \"2\"\n[asks]\ncontainers = [\"*\"]\n[limits]\nmemory = \"64 KiB\"\n",
+    );
+    report(&world, "echo", |report| report.version.as_deref() == Some("2")).await;
+    for counter in 1..=3 {
+        let error = world.start_as("a", counter, Labels::new()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::StartFailed, "{error}");
+    }
+    let back = report(&world, "echo", |report| report.state == KindState::RolledBack).await;
+    assert_eq!(back.version, None);
+    assert!(back.reason.unwrap().contains("could not start"));
+    world.start_as("a", 4, Labels::new()).await.unwrap();
+    assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
+}
+
+#[tokio::test]
+async fn a_removed_kind_starts_nothing_and_its_containers_drain() {
+    let mut world = World::new().await;
+    world.start("a").await;
+    fs::remove_file(world.plugins.join("echo.wasm")).unwrap();
+    assert!(world.coordinator.registration().await.kinds.is_empty());
+    assert_eq!(start_of(&world, "echo", "b").await, Err(ErrorKind::UnknownKind));
+    assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
+    let draining = report(&world, "echo", |report| report.state == KindState::Draining).await;
+    assert_eq!((draining.containers, draining.hash), (1, None));
+    let end = Call::Terminate { target: target("a"), force: true };
+    assert_eq!(world.coordinator.ask(end).await.unwrap().reply, Reply::Terminated(true));
+    let forgotten = async {
+        while !reports(&world.client).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, forgotten).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_asked_and_not_granted_is_an_error_at_load_and_the_manifest_limits_the_call() {
+    let text = "[kind.narrow]\ncontainers = [\"*\"]\n";
+    let grants = Arc::new(Grants::parse("grants.toml", text).unwrap());
+    let world = World::with(|config| config.grants = grants).await;
+    let refused = report(&world, "echo", |report| report.state == KindState::Refused).await;
+    let reason = refused.reason.unwrap();
+    for part in ["asks for containers = [\"*\"]", "grants it nothing", "[kind.echo]"] {
+        assert!(reason.contains(part), "{part} in {reason}");
+    }
+    put(&world.plugins, "narrow.toml", b"[asks]\ncontainers = [\"other\"]\n");
+    put(&world.plugins, "narrow.wasm", &variant(1));
+    report(&world, "narrow", |report| report.state == KindState::Serving).await;
+    start_of(&world, "narrow", "a").await.unwrap();
+    let forward = async |kind: &str| {
+        let mut call = container_call("a", "forward");
+        call.target.id.kind = Kind::new("narrow").unwrap();
+        let payload = Bytes::from(format!("[{kind:?}, \"x\", \"do\", 5000]"));
+        world.client.call(Call::Container(call), payload, PATIENCE).await
+    };
+    forward("other").await.unwrap();
+    let error = forward("another").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::PermissionDenied);
+    assert!(error.message.contains("may not ask for containers of the kind another"), "{error}");
+}
+
+#[tokio::test]
+async fn only_what_a_trusted_key_signed_is_served() {
+    let key = PrivateKey::from_random([7; 32]);
+    let world = World::with(|config| config.trusted = vec![key.public()]).await;
+    let unsigned = report(&world, "echo", |report| report.state == KindState::Refused).await;
+    assert!(unsigned.reason.unwrap().contains("is not signed"));
+    sign(&world.plugins.join("echo.wasm"), &PrivateKey::from_random([8; 32])).unwrap();
+    let reason = |text: &'static str| {
+        move |report: &KindReport| report.reason.as_ref().is_some_and(|why| why.contains(text))
+    };
+    report(&world, "echo", reason("which this agent does not trust")).await;
+    sign(&world.plugins.join("echo.wasm"), &key).unwrap();
+    let served = report(&world, "echo", |report| report.state == KindState::Serving).await;
+    assert_eq!(served.signer, Some(key.public().to_string()));
+    put(&world.plugins, "echo.wasm", &variant(1));
+    report(&world, "echo", reason("is wrongly signed")).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_starts_again_compiles_nothing() {
+    let cache = tempfile::tempdir().unwrap();
+    let path = cache.path().join("cache");
+    let world = World::with(|config| {
+        config.cache = path.clone();
+        for mark in 0..4 {
+            put(&config.plugins, &format!("kind{mark}.wasm"), &variant(mark));
+        }
+    })
+    .await;
+    assert_eq!((world.agent.compiled(), world.agent.kinds().len()), (5, 5));
+    drop(world);
+    let begin = |config: &mut hulynet_agent::AgentConfig| {
+        config.cache = path.clone();
+        for mark in 0..4 {
+            put(&config.plugins, &format!("kind{mark}.wasm"), &variant(mark));
+        }
+    };
+    let world = World::with(begin).await;
+    assert_eq!((world.agent.compiled(), world.agent.kinds().len()), (0, 5));
+    drop(world);
+    // Damaged entries are compiled again, and nothing else is.
+    for entry in fs::read_dir(&path).unwrap().take(2) {
+        let entry = entry.unwrap().path();
+        let mut bytes = fs::read(&entry).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&entry, bytes).unwrap();
+    }
+    let world = World::with(begin).await;
+    assert_eq!((world.agent.compiled(), world.agent.kinds().len()), (2, 5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_with_many_live_containers_under_load_fails_no_request() {
+    const CONTAINERS: usize = 100;
+    const CALLERS: usize = 8;
+    let world = World::with(|config| config.containers = Some(2 * CONTAINERS as u32)).await;
+    let uuids: Vec<String> = (0..CONTAINERS).map(|n| format!("c{n}")).collect();
+    join_all(uuids.iter().map(|uuid| world.start(uuid))).await;
+    let (done, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let caller = async |first: usize| {
+        let mut turn = first;
+        while !done.load(Ordering::Relaxed) {
+            let uuid = &uuids[turn % CONTAINERS];
+            let mut call = container_call(uuid, "echo");
+            call.target = Target { id: id(uuid), epoch: Some(epoch(1)) };
+            let answer =
+                world.client.call(Call::Container(call), Bytes::from_static(b"on"), PATIENCE).await;
+            let Body::Payload(payload) = answer.unwrap().body else { panic!("it was streamed") };
+            assert_eq!(payload, "on");
+            answered.fetch_add(1, Ordering::Relaxed);
+            turn += CALLERS;
+        }
+    };
+    let reloads = async {
+        for mark in 1..=3 {
+            let before = report(&world, "echo", |report| report.state == KindState::Serving).await;
+            let begun = answered.load(Ordering::Relaxed);
+            put(&world.plugins, "echo.wasm", &variant(mark));
+            report(&world, "echo", |report| report.hash != before.hash).await;
+            // A container of the new version, among the old ones.
+            world.start(&format!("new{mark}")).await;
+            assert_eq!(world.request(&format!("new{mark}"), "echo", "on").await.unwrap(), "on");
+            assert!(answered.load(Ordering::Relaxed) > begun, "there was load meanwhile");
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(reloads, join_all((0..CALLERS).map(caller)));
+    let last = report(&world, "echo", |report| report.newest == 1).await;
+    assert_eq!(last.containers, CONTAINERS as u64 + 3);
+}

@@ -1,0 +1,62 @@
+//! The commands about the files of kinds, which need no network.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+/// What is done with the files of a kind.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Files {
+    /// Tell offline whether a file would be served, and what it asks for.
+    #[command(after_help = "\
+The manifest NAME.toml and the signatures NAME.sig beside NAME.wasm count too. Judged by this machine's grants, \
+trusted keys and limits; exit code 1 if it would be refused.
+--json: {\"kind\",\"served\",\"refusals\",\"bytes\",\"hash\",\"version\",\"description\",\"concurrency\",
+         \"termination\",\"signer\",\"imports\",\"asked\",\"granted\",\"limits\"}
+
+Examples:
+  hulynet inspect target/kinds/echo.wasm
+  hulynet inspect session.wasm --grants grants.toml")]
+    Inspect {
+        /// The kind: a .wasm file.
+        file: PathBuf,
+    },
+    /// Make a pair of keys: FILE is the private one, FILE.pub the public one.
+    #[command(after_help = "\
+The public key is printed too, for --trusted-keys. Whoever has FILE can sign in its owner's name.
+--json: {\"public\": KEY}
+
+Example:
+  hulynet keygen release.key")]
+    Keygen {
+        /// Where the private key goes; it must not exist yet.
+        file: PathBuf,
+    },
+    /// Sign a kind and its manifest: adds to the file NAME.sig beside NAME.wasm.
+    #[command(after_help = "\
+--json: {\"signatures\": PATH}
+
+Example:
+  hulynet sign echo.wasm --key release.key")]
+    Sign {
+        /// The kind: a .wasm file.
+        file: PathBuf,
+        /// The file of the private key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Check that a kind and its manifest are signed by a key.
+    #[command(after_help = "\
+Exit code 1 if they are not.
+--json: {\"verified\": true}
+
+Example:
+  hulynet verify echo.wasm --key release.key.pub")]
+    Verify {
+        /// The kind: a .wasm file.
+        file: PathBuf,
+        /// The public key, or its file.
+        #[arg(long, value_name = "KEY|FILE")]
+        key: String,
+    },
+}
