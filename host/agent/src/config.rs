@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use hulynet_agent_kinds::{ContainerLimits, Grants, PublicKey};
+use hulynet_agent_kinds::{ContainerLimits, Grants, PublicKey, directory::POLL};
 use hulynet_protocol::{AgentId, ContainerId, Labels};
 
 /// How an agent runs.
@@ -29,8 +29,9 @@ pub struct AgentConfig {
     /// offers them. The first agent that offers one runs it, the others wait in
     /// order.
     pub offers: Vec<ContainerId>,
-    /// How often the plugin directory is looked at. Default 300 ms; a new file
-    /// is served when two looks found the same.
+    /// How often the plugin directory is looked at where it gives no events,
+    /// such as one on a network file system. Default 500 ms; a new file is
+    /// served when two looks found the same.
     pub poll: Duration,
     /// How long the start waits for what is in the plugin directory; what takes
     /// longer to compile is served when it is ready. Default 30 s.
@@ -67,7 +68,7 @@ impl AgentConfig {
             cache: cache.into(),
             labels: Labels::new(),
             offers: Vec::new(),
-            poll: Duration::from_millis(300),
+            poll: POLL,
             warm_up: Duration::from_secs(30),
             containers: None,
             file_bytes: 64 * 1024 * 1024,

@@ -1,5 +1,10 @@
-//! Which kinds of a directory changed and are complete. Pure: looks at the
-//! directory in, changes out.
+//! When to look at a directory, and which of its kinds changed and are
+//! complete. Pure: looks at the directory and hints that something happened in,
+//! changes and the time of the next look out.
+//!
+//! Only a look tells what there is. A hint brings the next one forward and is
+//! never missed by more than the time between two looks: a network file system
+//! gives none, and neither does a link whose target lies elsewhere.
 //!
 //! A kind is up to three files: `NAME.wasm`, `NAME.toml` and `NAME.sig`. They
 //! are complete when none of them changed for a while: the system does not tell
@@ -13,6 +18,14 @@ use std::{
 
 /// Files that did not change for this long are complete.
 pub const SETTLE: Duration = Duration::from_millis(150);
+
+/// The time between two looks without a hint: with it and [`SETTLE`] a third of
+/// a second is left to compile a kind that is to be served within one.
+pub const POLL: Duration = Duration::from_millis(500);
+
+/// The shortest time between two looks: whoever writes a large file gives a
+/// hint with every piece.
+pub const GAP: Duration = Duration::from_millis(50);
 
 /// A file that was created and is still empty is waited for this much longer.
 const EMPTY: Duration = Duration::from_secs(5);
@@ -52,11 +65,15 @@ pub enum Change {
     Gone(String),
 }
 
-/// Remembers the last look. Each input is followed by
-/// [`Directory::changes`].
-#[derive(Debug, Default)]
+/// Remembers the last look. Whoever drives it looks when
+/// [`Directory::next_look`] says so, passes what is there (or that it cannot be
+/// told), and then takes the changes.
+#[derive(Debug)]
 pub struct Directory {
-    looked: bool,
+    /// The time between two looks without a hint.
+    poll: Duration,
+    looked_at: Option<Instant>,
+    hinted: bool,
     names: BTreeMap<String, Seen>,
     gone: Vec<String>,
 }
@@ -69,11 +86,28 @@ struct Seen {
 }
 
 impl Directory {
-    /// The directory holds this now. What is there at the first look is taken
-    /// as complete.
+    /// Not looked at yet; without hints it is looked at this often.
+    #[must_use]
+    pub fn new(poll: Duration) -> Self {
+        let (names, gone) = (BTreeMap::new(), Vec::new());
+        Self { poll, looked_at: None, hinted: false, names, gone }
+    }
+
+    /// Something may have happened in the directory.
+    pub fn hint(&mut self) {
+        self.hinted = true;
+    }
+
+    /// The directory could not be looked at: all is as before.
+    pub fn unreadable(&mut self, now: Instant) {
+        (self.looked_at, self.hinted) = (Some(now), false);
+    }
+
+    /// The directory held this when the look began. What is there at the first
+    /// look is taken as complete.
     pub fn look(&mut self, now: Instant, listing: BTreeMap<String, Source>) {
-        let settled = if self.looked { now + SETTLE } else { now };
-        self.looked = true;
+        let settled = if self.looked_at.is_some() { now + SETTLE } else { now };
+        (self.looked_at, self.hinted) = (Some(now), false);
         let gone = &mut self.gone;
         self.names.retain(|name, _| {
             let there = listing.contains_key(name);
@@ -104,12 +138,14 @@ impl Directory {
         changes
     }
 
-    /// When [`Directory::changes`] may have more to tell. Look again just
-    /// before: what has not changed by then is complete.
+    /// When to look again; `None` is at once.
     #[must_use]
-    pub fn next_timeout(&self) -> Option<Instant> {
-        let waiting = self.names.iter().filter(|(_, seen)| !seen.told);
-        waiting.map(|(_, seen)| seen.complete_at).min()
+    pub fn next_look(&self) -> Option<Instant> {
+        let looked_at = self.looked_at?;
+        let next = looked_at + if self.hinted { GAP } else { self.poll };
+        // What has not changed by then is complete.
+        let waiting = self.names.values().filter(|seen| !seen.told);
+        Some(waiting.map(|seen| seen.complete_at).fold(next, Instant::min))
     }
 }
 
@@ -131,19 +167,26 @@ mod tests {
 
     /// One that has looked at an empty directory.
     fn looked(now: Instant) -> Directory {
-        let mut directory = Directory::default();
-        directory.look(now, listing(&[]));
+        looked_at(now, &[])
+    }
+
+    /// One that has looked and told what it saw.
+    fn looked_at(now: Instant, files: &[(&str, u64)]) -> Directory {
+        let mut directory = Directory::new(POLL);
+        directory.look(now, listing(files));
+        directory.changes(now);
         directory
     }
 
     #[test]
     fn what_is_there_at_the_start_is_complete() {
         let now = Instant::now();
-        let mut directory = Directory::default();
+        let mut directory = Directory::new(POLL);
+        assert_eq!(directory.next_look(), None, "at once");
         directory.look(now, listing(&[("a", 1), ("b", 1)]));
         assert_eq!(directory.changes(now), [complete("a", 1), complete("b", 1)]);
         assert!(directory.changes(now).is_empty());
-        assert_eq!(directory.next_timeout(), None);
+        assert_eq!(directory.next_look(), Some(now + POLL));
     }
 
     #[test]
@@ -152,13 +195,66 @@ mod tests {
         let mut directory = looked(now);
         directory.look(now, listing(&[("a", 1)]));
         assert!(directory.changes(now).is_empty());
-        let later = directory.next_timeout().unwrap();
+        let later = directory.next_look().unwrap();
         assert_eq!(later, now + SETTLE);
         directory.look(later, listing(&[("a", 2)]));
         assert!(directory.changes(later).is_empty());
-        let last = directory.next_timeout().unwrap();
+        let last = directory.next_look().unwrap();
         directory.look(last, listing(&[("a", 2)]));
         assert_eq!(directory.changes(last), [complete("a", 2)]);
+    }
+
+    /// How long after its last change a file is told, when the directory was
+    /// looked at just before it.
+    fn told_after(hint: bool) -> Duration {
+        let written = Instant::now();
+        let mut directory = looked(written);
+        if hint {
+            directory.hint();
+        }
+        loop {
+            let now = directory.next_look().unwrap();
+            directory.look(now, listing(&[("a", 1)]));
+            if directory.changes(now) == [complete("a", 1)] {
+                return now - written;
+            }
+        }
+    }
+
+    #[test]
+    fn a_complete_file_is_told_in_time_with_a_hint_and_without() {
+        assert_eq!(told_after(true), GAP + SETTLE);
+        assert_eq!(told_after(false), POLL + SETTLE);
+        assert!(POLL + SETTLE < Duration::from_millis(700), "the rest of a second is to compile");
+    }
+
+    #[test]
+    fn hints_without_end_bring_looks_that_are_apart_and_tell_nothing_early() {
+        let begin = Instant::now();
+        let mut directory = looked(begin);
+        let mut now = begin;
+        for length in 1..100 {
+            directory.hint();
+            directory.hint();
+            let next = directory.next_look().unwrap();
+            assert_eq!(next, now + GAP);
+            now = next;
+            directory.look(now, listing(&[("a", length)]));
+            assert!(directory.changes(now).is_empty());
+        }
+        assert!(now - begin > 10 * SETTLE);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_read_loses_nothing_and_is_looked_at_again() {
+        let now = Instant::now();
+        let mut directory = looked_at(now, &[("a", 1)]);
+        directory.hint();
+        directory.unreadable(now);
+        assert!(directory.changes(now).is_empty());
+        assert_eq!(directory.next_look(), Some(now + POLL));
+        directory.look(now + POLL, listing(&[("a", 1)]));
+        assert!(directory.changes(now + 2 * POLL).is_empty(), "it is as it was");
     }
 
     #[test]
@@ -166,17 +262,23 @@ mod tests {
         let now = Instant::now();
         let mut directory = looked(now);
         directory.look(now, listing(&[("a", 0)]));
-        assert_eq!(directory.next_timeout(), Some(now + SETTLE + EMPTY));
+        assert!(directory.changes(now + SETTLE).is_empty());
         directory.look(now, listing(&[("a", 1)]));
         assert_eq!(directory.changes(now + SETTLE), [complete("a", 1)]);
     }
 
     #[test]
+    fn a_file_that_stays_without_content_is_told_in_the_end() {
+        let now = Instant::now();
+        let mut directory = looked(now);
+        directory.look(now, listing(&[("a", 0)]));
+        assert_eq!(directory.changes(now + SETTLE + EMPTY), [complete("a", 0)]);
+    }
+
+    #[test]
     fn a_replaced_file_is_complete_again_and_a_removed_one_is_gone() {
         let now = Instant::now();
-        let mut directory = Directory::default();
-        directory.look(now, listing(&[("a", 1)]));
-        directory.changes(now);
+        let mut directory = looked_at(now, &[("a", 1)]);
         directory.look(now, listing(&[("a", 9)]));
         assert!(directory.changes(now).is_empty());
         assert_eq!(directory.changes(now + SETTLE), [complete("a", 9)]);
@@ -187,9 +289,7 @@ mod tests {
     #[test]
     fn a_renamed_file_is_gone_under_the_old_name_and_new_under_the_other() {
         let now = Instant::now();
-        let mut directory = Directory::default();
-        directory.look(now, listing(&[("a", 1)]));
-        directory.changes(now);
+        let mut directory = looked_at(now, &[("a", 1)]);
         directory.look(now, listing(&[("b", 1)]));
         assert_eq!(
             directory.changes(now + SETTLE),
@@ -200,9 +300,7 @@ mod tests {
     #[test]
     fn a_manifest_that_changes_is_a_change_of_its_kind() {
         let now = Instant::now();
-        let mut directory = Directory::default();
-        directory.look(now, listing(&[("a", 1)]));
-        directory.changes(now);
+        let mut directory = looked_at(now, &[("a", 1)]);
         let with = Source { manifest: Some(Stamp::default()), ..source(1) };
         directory.look(now, [("a".to_owned(), with)].into());
         let changes = directory.changes(now + SETTLE);

@@ -4,16 +4,18 @@
 //! | module | what it does |
 //! |---|---|
 //! | `listing` | looks at the directory |
+//! | `events` | hints when something happens in it |
 //! | `load` | checks, compiles and links a kind |
 //! | `cache` | keeps compiled kinds between runs |
 //! | `kinds` | what is served, for those who start containers |
 //! | `inspect` | tells offline whether a file would be served |
 //!
-//! Which files are complete and what becomes of them is decided by the crate
-//! `hulynet-agent-kinds`; this task moves files and time to it and does what it
+//! When to look, which files are complete and what becomes of them is decided
+//! by the crate `hulynet-agent-kinds`; this task moves files and time to it and does what it
 //! says. Containers that run keep the version that they were started with.
 
 mod cache;
+mod events;
 mod inspect;
 mod kinds;
 mod listing;
@@ -22,6 +24,7 @@ mod validate;
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     thread,
@@ -43,14 +46,14 @@ use tokio::{
 use wasmtime::{Engine, component::Linker};
 
 pub(crate) use self::kinds::{Code, Kinds};
-use self::{cache::Cache, load::Loader};
+use self::{cache::Cache, events::Events, load::Loader};
 pub use self::{
     inspect::{Inspection, inspect, sign, verify},
     load::KindPolicy,
 };
 use crate::{capabilities::Context, config::AgentConfig, error::AgentError};
 
-/// How often the progress of a long load is told.
+/// How often the progress of loads is told, when they take longer than this.
 const PROGRESS: Duration = Duration::from_secs(2);
 
 /// A load that ended.
@@ -59,13 +62,11 @@ type Done = (Ticket, Kind, Result<Loaded<Arc<Code>>, String>);
 /// Serves the plugin directory.
 pub(crate) struct Plugins {
     directory: PathBuf,
-    poll: Duration,
+    events: Events,
     files: Directory,
     loader: Arc<Loader>,
     kinds: Arc<Kinds>,
     loads: JoinSet<Done>,
-    /// When the directory is looked at next.
-    look_at: Instant,
     readable: bool,
     served: Vec<Kind>,
     changed: watch::Sender<()>,
@@ -109,19 +110,17 @@ impl Plugins {
                 directory.display()
             );
         }
-        let now = Instant::now();
         Ok(Self {
+            events: Events::of(&directory, config.poll),
             directory,
-            poll: config.poll,
-            files: Directory::default(),
+            files: Directory::new(config.poll),
             loader: Arc::new(loader),
             kinds,
             loads: JoinSet::new(),
-            look_at: now,
             readable: true,
             served: Vec::new(),
             changed,
-            busy: Some(now),
+            busy: Some(Instant::now()),
             settled: watch::Sender::new(false),
         })
     }
@@ -144,8 +143,10 @@ impl Plugins {
         progress.reset();
         loop {
             self.act();
+            let look_at = self.files.next_look().unwrap_or_else(Instant::now);
             tokio::select! {
-                () = sleep_until(self.look_at.into()) => self.look().await,
+                () = sleep_until(look_at.into()) => self.look().await,
+                () = self.events.next() => self.files.hint(),
                 Some(done) = self.loads.join_next() => match done {
                     Ok(done) => self.loaded(done),
                     // Its work is caught inside; the runtime is shutting down.
@@ -162,20 +163,24 @@ impl Plugins {
         // A file system may take its time.
         let listing = tokio::task::spawn_blocking(move || listing::list(&directory)).await;
         let now = Instant::now();
-        self.look_at = now + self.poll;
         match listing {
             Ok(Ok(listing)) => self.compare(now, listing),
-            Ok(Err(error)) if self.readable => {
-                // It may be a file system that comes back.
-                tracing::error!(
-                    "the plugin directory {} cannot be read any more ({error}); its kinds go on",
-                    self.directory.display()
-                );
-                self.readable = false;
-            }
-            Ok(Err(_)) => {}
-            Err(lost) => tracing::warn!("a look at the plugin directory was lost: {lost}"),
+            Ok(Err(error)) => self.unreadable(now, &error),
+            // The runtime is shutting down.
+            Err(lost) => self.unreadable(now, &lost),
         }
+    }
+
+    /// It may be a file system that comes back.
+    fn unreadable(&mut self, now: Instant, error: &dyn Display) {
+        self.files.unreadable(now);
+        if self.readable {
+            tracing::error!(
+                "the plugin directory {} cannot be read any more ({error}); its kinds go on",
+                self.directory.display()
+            );
+        }
+        self.readable = false;
     }
 
     fn compare(&mut self, now: Instant, listing: BTreeMap<String, Source>) {
@@ -199,9 +204,6 @@ impl Plugins {
                     }
                 }
             }
-        }
-        if let Some(due) = self.files.next_timeout() {
-            self.look_at = self.look_at.min(due);
         }
     }
 
@@ -269,6 +271,9 @@ impl Plugins {
     }
 
     fn tell_progress(&self) {
+        if self.busy.is_none_or(|since| since.elapsed() < PROGRESS) {
+            return;
+        }
         let progress = self.kinds.lock().progress();
         let working: Vec<String> = progress
             .working

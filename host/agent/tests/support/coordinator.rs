@@ -15,8 +15,8 @@ use super::PATIENCE;
 /// The container that lives elsewhere as soon as it is registered.
 pub const ELSEWHERE: &str = "elsewhere";
 
-/// How long the lease of the agent lasts.
-const LEASE_MS: u32 = 900;
+/// How long the lease of the agent lasts, in milliseconds.
+pub const LEASE_MS: u32 = 900;
 
 /// What the agent told.
 #[derive(Debug)]
@@ -35,13 +35,18 @@ pub struct Coordinator {
 
 impl Coordinator {
     pub async fn start(bus: &Bus, address: &str) -> Self {
+        Self::leasing(bus, address, LEASE_MS).await
+    }
+
+    /// One whose leases last so many milliseconds.
+    pub async fn leasing(bus: &Bus, address: &str, lease_ms: u32) -> Self {
         let config = ServerConfig { role: Role::Coordinator, id: ServerId::random() };
         let (server, mut incoming) = bus.bind(address, config).await.unwrap();
         let (tell, told) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(incoming) = incoming.recv().await {
                 match incoming {
-                    Incoming::Request(request) => answer(request, &tell),
+                    Incoming::Request(request) => answer(request, lease_ms, &tell),
                     Incoming::Event { peer, event, payload } => {
                         let _ = tell.send((peer, Told::Event(event, payload)));
                     }
@@ -90,7 +95,7 @@ impl Coordinator {
     }
 }
 
-fn answer(request: Request, tell: &mpsc::UnboundedSender<(ClientId, Told)>) {
+fn answer(request: Request, lease_ms: u32, tell: &mpsc::UnboundedSender<(ClientId, Told)>) {
     let Request { peer, call, responder, .. } = request;
     let mut told = Vec::new();
     let reply = match call {
@@ -100,7 +105,7 @@ fn answer(request: Request, tell: &mpsc::UnboundedSender<(ClientId, Told)>) {
             let terminate = brought.filter(elsewhere);
             let terminate = terminate.map(|moved| (moved.id.clone(), moved.epoch)).collect();
             told.push(Told::Registered(registration));
-            Reply::Registered(Registered { terminate, lease_ms: LEASE_MS, doubt_ms: 0 })
+            Reply::Registered(Registered { terminate, lease_ms, doubt_ms: 0 })
         }
         Call::Ended { containers, .. } => {
             told.extend(containers.into_iter().map(|(id, epoch)| Told::Ended(id, epoch)));

@@ -28,7 +28,7 @@ use hulynet_store::SqliteDocuments;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-pub use coordinator::{Coordinator, ELSEWHERE, Told};
+pub use coordinator::{Coordinator, ELSEWHERE, LEASE_MS, Told};
 pub use kinds::kind;
 
 /// Everything in a test ends within this.
@@ -53,12 +53,18 @@ impl World {
 
     /// The same with other settings.
     pub async fn with(settings: impl FnOnce(&mut AgentConfig)) -> Self {
+        Self::leased(LEASE_MS, settings).await
+    }
+
+    /// The same with a lease of so many milliseconds, for a test that leaves
+    /// the machine no time.
+    pub async fn leased(lease_ms: u32, settings: impl FnOnce(&mut AgentConfig)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let plugins = directory.path().join("plugins");
         fs::create_dir(&plugins).unwrap();
         fs::copy(kind("echo"), plugins.join("echo.wasm")).unwrap();
         let bus = Bus::start("test").unwrap();
-        let mut coordinator = Coordinator::start(&bus, "127.0.0.1:0").await;
+        let mut coordinator = Coordinator::leasing(&bus, "127.0.0.1:0", lease_ms).await;
         let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("agent-cache");
         let mut config = AgentConfig::new(&plugins, cache);
         config.listen = "127.0.0.1:0".to_owned();
