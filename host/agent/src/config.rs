@@ -30,7 +30,7 @@ pub struct AgentConfig {
     /// order.
     pub offers: Vec<ContainerId>,
     /// How often the plugin directory is looked at where it gives no events,
-    /// such as one on a network file system. Default 500 ms; a new file is
+    /// such as one on a network file system. Default 250 ms; a new file is
     /// served when two looks found the same.
     pub poll: Duration,
     /// How long the start waits for what is in the plugin directory; what takes

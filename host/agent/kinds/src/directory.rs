@@ -19,9 +19,9 @@ use std::{
 /// Files that did not change for this long are complete.
 pub const SETTLE: Duration = Duration::from_millis(150);
 
-/// The time between two looks without a hint: with it and [`SETTLE`] a third of
-/// a second is left to compile a kind that is to be served within one.
-pub const POLL: Duration = Duration::from_millis(500);
+/// The time between two looks without a hint: with it and [`SETTLE`] more than
+/// half a second is left to compile a kind that is to be served within one.
+pub const POLL: Duration = Duration::from_millis(250);
 
 /// The shortest time between two looks: whoever writes a large file gives a
 /// hint with every piece.
@@ -225,7 +225,7 @@ mod tests {
     fn a_complete_file_is_told_in_time_with_a_hint_and_without() {
         assert_eq!(told_after(true), GAP + SETTLE);
         assert_eq!(told_after(false), POLL + SETTLE);
-        assert!(POLL + SETTLE < Duration::from_millis(700), "the rest of a second is to compile");
+        assert!(POLL + SETTLE < Duration::from_millis(500), "the rest of a second is to compile");
     }
 
     #[test]
