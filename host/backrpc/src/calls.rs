@@ -13,6 +13,9 @@ use crate::{
     records::Brought,
 };
 
+/// What an agent answers about a container that it does not run.
+pub const NOT_FOUND: &str = "Container not found";
+
 /// A request to a coordinator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToCoordinator {

@@ -20,6 +20,10 @@ use crate::codec::{Message, Operation, Text};
 /// Requests of one peer in progress; a further one is sent away for a while.
 pub const IN_PROGRESS: usize = 26;
 
+/// How many bytes of answers wait for a peer without connection. There are at
+/// most as many answers as requests in progress.
+const UNSENT_BYTES: usize = 4 << 20;
+
 /// How long a peer may be silent that does not say how long.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -48,7 +52,7 @@ pub enum Turn<A> {
     Send(Message),
     /// Begin the peer's session or go on with it, then call
     /// [`Session::greeted`]; when that is refused, call [`Session::left`] and
-    /// leave out the other turns.
+    /// put the requests of the same message off.
     Greet(Greeting),
     /// The peer is alive.
     Alive,
@@ -217,6 +221,12 @@ impl<W, A> Session<W, A> {
         turns.push(Turn::Request(ticket, body));
     }
 
+    /// The peer missed something that was told: it is asked for hello, because
+    /// then it makes everything anew.
+    pub fn missed(&mut self, turns: &mut Vec<Turn<A>>) {
+        self.ask_hello_once(turns);
+    }
+
     /// Keeps what is dropped when nobody waits for the request any more.
     pub fn watch(&mut self, ticket: &Ticket, interest: W) {
         if let Some(serving) = self.serving.get_mut(&ticket.id)
@@ -247,10 +257,13 @@ impl<W, A> Session<W, A> {
         Some(retry(ticket.id.clone(), ticks))
     }
 
-    /// Keeps an answer for the peer's next connection. There are at most as
-    /// many as requests in progress.
+    /// Keeps an answer for the peer's next connection, if there is room: the
+    /// peer asks again for what it does not get.
     pub fn keep(&mut self, message: Message) {
-        self.unsent.push(message);
+        let kept: usize = self.unsent.iter().map(|message| message.body.len()).sum();
+        if kept + message.body.len() <= UNSENT_BYTES {
+            self.unsent.push(message);
+        }
     }
 
     /// Asks the peer; `number` is used once in a run of the server.

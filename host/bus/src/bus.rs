@@ -113,8 +113,10 @@ impl Bus {
         };
         let bound = bound.await.map_err(|error| failed(&io::Error::other(error)))?;
         let Bound { listening, service, incoming } = bound.map_err(|error| failed(&error))?;
-        let (directory, counters) = (Arc::clone(&service.directory), Arc::clone(&service.counters));
-        let server = Server::new(listening, service.lane.clone(), directory, counters, thread);
+        let (directory, originals) =
+            (Arc::clone(&service.directory), Arc::clone(&service.originals));
+        let (lane, counters) = (service.lane.clone(), Arc::clone(&service.counters));
+        let server = Server::new(listening, lane, directory, originals, counters, thread);
         self.thread.runtime.spawn(service.run());
         Ok((server, incoming))
     }
@@ -162,6 +164,7 @@ async fn bind(address: &str, config: ServerConfig, door: DoorConfig) -> io::Resu
         commands,
         outbox,
         directory: Arc::new(Directory::default()),
+        originals: Arc::new(Directory::default()),
         counters,
         home,
     };

@@ -68,7 +68,8 @@ pub struct DoorConfig {
     /// closed. Default 10 s.
     pub stall: Duration,
     /// A connection that sends nothing for so long is closed; peers ping far
-    /// more often. Default 60 s.
+    /// more often. Those of the original network that said hello are spared:
+    /// some of them never ping. Default 60 s.
     pub idle: Duration,
     /// The largest first frame of a message, in bytes. Default
     /// [`limits::HEADER_BYTES`].

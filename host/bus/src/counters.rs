@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Dropped {
     /// Messages that could not be read.
     pub malformed: u64,
-    /// Messages in the language of the original.
-    pub original: u64,
     /// Messages that were well-formed and out of place: frames that only a
-    /// server sends.
+    /// server sends, and introductions that were refused.
     pub misplaced: u64,
     /// Connections that were closed for what they sent, or did not send in
     /// time, or because there were too many.
@@ -21,7 +19,6 @@ pub struct Dropped {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     malformed: AtomicU64,
-    original: AtomicU64,
     misplaced: AtomicU64,
     connections: AtomicU64,
 }
@@ -29,10 +26,6 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn malformed(&self) {
         self.malformed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn original(&self) {
-        self.original.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn misplaced(&self) {
@@ -46,7 +39,6 @@ impl Counters {
     pub(crate) fn read(&self) -> Dropped {
         Dropped {
             malformed: self.malformed.load(Ordering::Relaxed),
-            original: self.original.load(Ordering::Relaxed),
             misplaced: self.misplaced.load(Ordering::Relaxed),
             connections: self.connections.load(Ordering::Relaxed),
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use hulynet_protocol::{ClientId, NetworkError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{response::Response, wire::Outgoing};
+use crate::{original::OriginalCommand, response::Response, wire::Outgoing};
 
 /// In place of the name of a connection or session: the one that a peer has, or
 /// the next. They are named from 1.
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Credit { session: u64, id: u64, chunks: u32 },
     /// Send an event on a connection; a peer sends it on its own.
     Event { connection: u64, message: Outgoing },
+    /// The same in the language of the original.
+    Original(OriginalCommand),
     /// Forget a session.
     Forget(ClientId),
     /// End in order, within the deadline.

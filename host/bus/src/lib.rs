@@ -24,6 +24,7 @@
 //! | `window` | what a receiver of requests remembers, so that none runs twice, pure |
 //! | `ask`, `response` | the calling side of a request |
 //! | `request`, `signal` | the answering side |
+//! | `original` | the same in the language of the original network |
 //! | `lane`, `outbox`, `account` | the queues: their bounds and what happens when they are full |
 //! | `alarm` | the timer of a loop |
 //! | `bucket`, `counters` | how much of a nuisance is borne, and how much there was |
@@ -46,6 +47,7 @@ mod exchange;
 pub mod fuzzing;
 mod home;
 mod lane;
+mod original;
 mod outbox;
 mod peer;
 mod request;
@@ -60,8 +62,9 @@ pub use bus::Bus;
 pub use config::{DoorConfig, PeerConfig, ServerConfig};
 pub use counters::Dropped;
 pub use error::BusError;
+pub use original::{OriginalAnswer, OriginalRequest, OriginalResponder};
 pub use peer::{Peer, PeerEvent};
 pub use request::{ChunkSender, Request, Responder};
 pub use response::{Body, ChunkReceiver, Response};
-pub use server::{Incoming, Server};
+pub use server::{Incoming, Language, Server};
 pub use window::{Arrival, WINDOW_ANSWERS, WINDOW_BYTES, Window};

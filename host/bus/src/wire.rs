@@ -1,8 +1,9 @@
 //! ZeroMQ messages to frames and back.
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 use bytes::Bytes;
+use hulynet_backrpc::Message;
 use hulynet_protocol::{
     Call, ErrorKind, Frame, FrameError, NetworkError,
     frame::{MAGIC, VERSION, check_payload},
@@ -79,6 +80,21 @@ impl Outgoing {
     }
 }
 
+/// What a message in the language of the original costs in the queues.
+pub(crate) fn original_cost(message: &Message) -> usize {
+    let Message { operation, id, body } = message;
+    let lengths = [operation.frame().len(), id.as_str().len(), body.len()];
+    lengths.map(on_the_wire).iter().sum::<usize>() + account::MESSAGE
+}
+
+/// The same message for a ROUTER, with the peer's routing id. It has three
+/// frames, empty or not.
+pub(crate) fn original_message(message: &Message, route: Bytes) -> ZmqMessage {
+    let mut whole = ZmqMessage::from(route);
+    message.frames().into_iter().for_each(|frame| whole.push_back(frame));
+    whole
+}
+
 /// The length of a ZMTP frame with its own header.
 fn on_the_wire(length: usize) -> usize {
     length + if length > 255 { 9 } else { 2 }
@@ -94,12 +110,11 @@ fn refuse(error: FrameError) -> NetworkError {
 
 /// A message in one of the languages of the port.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the largest variant is the usual one")]
 pub(crate) enum Language {
     /// The native one.
     Native(Frame, Bytes),
-    /// The original's: an operation as ASCII digits, then JSON.
-    Original,
+    /// The original's: an operation as an ASCII digit, an id, then JSON.
+    Original(Message),
 }
 
 /// Reads a message (without routing id) that nobody has checked.
@@ -107,7 +122,9 @@ pub(crate) fn read(mut frames: impl Iterator<Item = Bytes>) -> Result<Language, 
     let header = frames.next().ok_or(FrameError::Empty)?;
     match header.first() {
         None => Err(FrameError::Empty),
-        Some(b'0'..=b'9') => Ok(Language::Original),
+        Some(b'0'..=b'9') => Message::read(iter::once(header).chain(frames))
+            .map(Language::Original)
+            .map_err(|error| FrameError::Malformed(error.to_string())),
         Some(&MAGIC) => {
             let payload = frames.next().unwrap_or_default();
             check_payload(&payload)?;
@@ -150,7 +167,8 @@ mod tests {
         let native = Frame::AskHello.encode().unwrap();
         let read = |frames: Vec<Bytes>| read(frames.into_iter());
         assert!(matches!(read(vec![native.clone()]), Ok(Language::Native(Frame::AskHello, _))));
-        assert!(matches!(read(vec![Bytes::from_static(b"5")]), Ok(Language::Original)));
+        assert!(matches!(read(vec![Bytes::from_static(b"5")]), Ok(Language::Original(_))));
+        assert!(matches!(read(vec![Bytes::from_static(b"55")]), Err(FrameError::Malformed(_))));
         assert!(matches!(read(vec![Bytes::from_static(b"x")]), Err(FrameError::Language(b'x'))));
         assert!(matches!(read(vec![Bytes::new()]), Err(FrameError::Empty)));
         assert!(matches!(read(vec![]), Err(FrameError::Empty)));

@@ -12,7 +12,7 @@ use hulynet_agent_kinds::{
     grants::tenant_of,
 };
 use hulynet_agent_table::{Decision, Table};
-use hulynet_bus::{Request, Server};
+use hulynet_bus::{OriginalRequest, Request, Server};
 use hulynet_protocol::{
     Activation, ClientId, ContainerId, Endpoint, Epoch, ErrorKind, Kind, KindReport, Load,
     NetworkError, StartContainer, Target,
@@ -20,7 +20,12 @@ use hulynet_protocol::{
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::{Ended, answer, sink::Route};
+use super::{
+    Ended, answer,
+    listening::{Broadcasts, Listeners},
+    original,
+    sink::Route,
+};
 use crate::{
     capabilities::Services,
     container::{Container, Ending, Start},
@@ -37,6 +42,8 @@ pub(super) struct Core {
     grants: Arc<Grants>,
     ended: mpsc::UnboundedSender<Ended>,
     requests: TaskTracker,
+    listeners: Mutex<Listeners>,
+    broadcasts: Arc<Broadcasts>,
 }
 
 impl Core {
@@ -59,6 +66,8 @@ impl Core {
             grants,
             ended,
             requests: TaskTracker::new(),
+            listeners: Mutex::default(),
+            broadcasts: Arc::default(),
         }
     }
 
@@ -75,6 +84,16 @@ impl Core {
     /// Which containers there are.
     pub(super) fn table(&self) -> MutexGuard<'_, Table<Container>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who listens to which container in the language of the original.
+    pub(super) fn listeners(&self) -> MutexGuard<'_, Listeners> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What containers broadcast in the language of the original.
+    pub(super) fn broadcasts(&self) -> &Arc<Broadcasts> {
+        &self.broadcasts
     }
 
     /// How long a container works on a request that nobody waits for.
@@ -102,12 +121,17 @@ impl Core {
         self.requests.spawn(answer::answer(self.clone(), route, request));
     }
 
+    /// The same in the language of the original.
+    pub(super) fn answer_original(self: &Arc<Self>, request: OriginalRequest) {
+        self.requests.spawn(original::answer(self.clone(), request));
+    }
+
     /// Starts a container, or finds the one that an earlier order started.
     ///
     /// # Errors
     /// `UnknownKind`, `StartFailed`, `PermissionDenied` for what its tenant may
     /// not have, and those of [`Table::decide`].
-    pub(super) async fn start(&self, order: StartContainer) -> Result<(), NetworkError> {
+    pub(super) async fn start(self: &Arc<Self>, order: StartContainer) -> Result<(), NetworkError> {
         let StartContainer { id, epoch, labels, extra } = order;
         let activation = Activation { id, epoch, labels };
         let mut begun = None;
@@ -130,6 +154,7 @@ impl Core {
                     if let Some(number) = begun {
                         self.kinds.started(&activation.id.kind, number);
                     }
+                    self.requests.spawn(original::listen_again(self.clone(), activation.id));
                     return Ok(());
                 }
                 Decision::Replace(older) => older.terminate(true).await,

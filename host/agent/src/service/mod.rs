@@ -7,12 +7,14 @@
 mod answer;
 mod core;
 mod link;
+mod listening;
+mod original;
 mod sink;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hulynet_agent_kinds::Terms;
-use hulynet_bus::{Bus, Incoming, ServerConfig};
+use hulynet_bus::{Bus, Incoming, Language, ServerConfig};
 use hulynet_protocol::{AgentId, ContainerId, Endpoint, Epoch, Kind, Role, ServerId};
 use hulynet_store::Documents;
 use tokio::{
@@ -158,7 +160,14 @@ async fn serve(core: Arc<Core>, mut incoming: mpsc::Receiver<Incoming>) {
             Incoming::Request(request) => {
                 core.answer(sink::Route::direct(&core, &request.peer), request)
             }
-            Incoming::Left { peer, .. } => core.peer_left(&peer),
+            Incoming::Original(request) => core.answer_original(request),
+            Incoming::Left { peer, .. } => {
+                core.listeners().forget(&peer);
+                core.peer_left(&peer);
+            }
+            Incoming::Joined { peer, language: Language::Original, .. } => {
+                core.listeners().joined(peer);
+            }
             Incoming::Joined { .. } | Incoming::Alive(_) | Incoming::Event { .. } => {}
         }
     }

@@ -331,6 +331,12 @@ impl<C: Clone> Table<C> {
         self.closed = true;
     }
 
+    /// The container with this uuid, for callers that do not know its kind.
+    #[must_use]
+    pub fn identity(&self, uuid: &Uuid) -> Option<ContainerId> {
+        self.containers.get(uuid).map(|entry| entry.activation.id.clone())
+    }
+
     /// An activation that runs, served or not.
     #[must_use]
     pub fn find(&self, target: &Target) -> Option<C> {

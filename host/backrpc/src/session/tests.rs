@@ -209,3 +209,31 @@ fn a_request_that_is_put_off_may_come_again() {
     assert_eq!(peer.put_off(&ticket, 2), None);
     assert!(request(&mut peer, "1").is_some());
 }
+
+#[test]
+fn answers_wait_for_the_next_connection_up_to_a_size() {
+    let mut peer = peer();
+    greet(&mut peer, Greeted::Welcome);
+    let half = Bytes::from(vec![b' '; UNSENT_BYTES / 2]);
+    for id in ["1", "2", "3"] {
+        let ticket = request(&mut peer, id).unwrap();
+        let answer = peer.answer(&ticket, Ok(half.clone())).unwrap();
+        peer.keep(answer);
+    }
+    let heard = greet(&mut peer, Greeted::Returned);
+    let heard: Vec<&str> = heard.iter().map(|message| message.id.as_str()).collect();
+    assert_eq!(heard, [SERVER, "1", "2", SERVER]);
+    // What was not kept runs once more when the peer asks again.
+    assert!(request(&mut peer, "3").is_some());
+}
+
+#[test]
+fn a_peer_that_missed_something_is_asked_for_hello_once() {
+    let mut peer = peer();
+    greet(&mut peer, Greeted::Welcome);
+    let mut turns = Vec::new();
+    peer.missed(&mut turns);
+    peer.missed(&mut turns);
+    assert_eq!(sent(turns), [ask_hello()]);
+    assert_eq!(greet(&mut peer, Greeted::Welcome), [hello()]);
+}

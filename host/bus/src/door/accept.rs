@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},
@@ -33,6 +34,11 @@ use crate::{
 /// The pause after the first failed accept; it doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How the system finds out that the machine of a peer that sends nothing is
+/// gone.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10));
 
 /// A running acceptor and its connections; dropping it ends them.
 #[derive(Debug)]
@@ -180,6 +186,7 @@ impl Hall {
         link: &Link,
     ) -> Result<(TcpStream, UnixStream, BytesMut), HandshakeError> {
         peer.set_nodelay(true)?;
+        SockRef::from(&peer).set_tcp_keepalive(&KEEPALIVE)?;
         let mut input = BytesMut::new();
         let ready = shake(&mut peer, &mut input, &link.route).await?;
         let mut router = connect(&self.router).await?;

@@ -33,6 +33,8 @@ pub(crate) struct Link {
     began: Instant,
     /// Its peer said hello.
     greeted: AtomicBool,
+    /// Its peer may send nothing for as long as it likes.
+    rests: AtomicBool,
     /// When it sent something last, in milliseconds since it began.
     heard: AtomicU64,
     /// Since when it takes nothing, in milliseconds since it began, from 1 on.
@@ -56,6 +58,7 @@ impl Link {
             account: Arc::default(),
             began: Instant::now(),
             greeted: AtomicBool::new(false),
+            rests: AtomicBool::new(false),
             heard: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             strikes: Mutex::new(Bucket::new(STRIKES.0, STRIKES.1)),
@@ -89,6 +92,17 @@ impl Link {
         self.greeted.load(Ordering::Acquire)
     }
 
+    /// Its peer speaks a language in which nobody has to send anything. That
+    /// its machine is gone the system finds out: see [`super::accept`].
+    pub(crate) fn rest(&self) {
+        self.rests.store(true, Ordering::Relaxed);
+    }
+
+    fn is_idle(&self, age: u64, longest: Duration) -> bool {
+        let silent = age.saturating_sub(self.heard.load(Ordering::Relaxed));
+        !self.rests.load(Ordering::Relaxed) && Duration::from_millis(silent) > longest
+    }
+
     fn age(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -110,7 +124,7 @@ impl Link {
         let stalled = self.stalled.load(Ordering::Relaxed);
         if !self.is_greeted() && since(0) > config.hello {
             Some("it did not say hello in time")
-        } else if since(self.heard.load(Ordering::Relaxed)) > config.idle {
+        } else if self.is_idle(age, config.idle) {
             Some("it sent nothing for too long")
         } else if stalled > 0 && since(stalled) > config.stall {
             Some("it took nothing for too long")

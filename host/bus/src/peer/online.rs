@@ -173,7 +173,7 @@ impl Online<'_> {
         self.heard = now;
         match read(frames.into_iter()) {
             Ok(Language::Native(frame, payload)) => self.frame(now, frame, payload),
-            Ok(Language::Original) => {
+            Ok(Language::Original(_)) => {
                 lost("it answers in the language of the original, which is not spoken here")
             }
             Err(FrameError::Introduction { version, problem }) => {
@@ -331,7 +331,10 @@ impl Online<'_> {
             // An event without session is lost like the session.
             Command::Event { message, .. } => self.supervisor.shared.account.sub(message.cost()),
             // About a former session, or not for peers.
-            Command::Answer { .. } | Command::Chunk { .. } | Command::Forget(_) => {}
+            Command::Answer { .. }
+            | Command::Chunk { .. }
+            | Command::Forget(_)
+            | Command::Original(_) => {}
         }
         ControlFlow::Continue(())
     }

@@ -190,7 +190,10 @@ impl Supervisor {
             Command::End => return ControlFlow::Break(()),
             Command::Event { message, .. } => self.shared.account.sub(message.cost()),
             // Streams have ended with their connection.
-            Command::Chunk { .. } | Command::Credit { .. } | Command::Forget(_) => {}
+            Command::Chunk { .. }
+            | Command::Credit { .. }
+            | Command::Forget(_)
+            | Command::Original(_) => {}
         }
         ControlFlow::Continue(())
     }

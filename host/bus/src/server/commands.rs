@@ -61,9 +61,11 @@ impl State {
             Command::Forget(client) => {
                 if let Some(session) = self.sessions.of(&client) {
                     self.sessions.remove(session);
+                    self.originals.lose(session);
                     self.end_member(session, "the server forgot it");
                 }
             }
+            Command::Original(command) => self.original_command(command),
             Command::Close { deadline, done } => {
                 self.door.stop();
                 let deadline = Instant::now() + deadline;

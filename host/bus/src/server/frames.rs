@@ -32,9 +32,7 @@ impl State {
         let Some(number) = frames.next().and_then(|route| Links::number(&route)) else { return };
         match read(frames) {
             Ok(Language::Native(frame, payload)) => self.frame(now, number, frame, payload),
-            Ok(Language::Original) => {
-                self.counters.original();
-            }
+            Ok(Language::Original(message)) => self.original(now, number, message),
             Err(error) => {
                 self.counters.malformed();
                 self.strike(now, number);
@@ -118,7 +116,7 @@ impl State {
     }
 
     /// A connection sent a frame without effect.
-    fn strike(&self, now: Instant, number: u64) {
+    pub(super) fn strike(&self, now: Instant, number: u64) {
         if let Some(link) = self.door.links().get(number) {
             link.strike(now);
         }
@@ -150,8 +148,9 @@ impl State {
             return self.refuse_version(number, hello.version, None);
         }
         let alive_timeout = Duration::from_millis(u64::from(hello.alive_timeout_ms));
-        let alive_timeout = alive_timeout.clamp(ALIVE.0, ALIVE.1);
+        let alive_timeout = clamp(alive_timeout);
         let (client, run) = (hello.client, hello.run);
+        let run = Some(run);
         let greeting = Greeting { connection: number, client: &client, run, alive_timeout };
         let (session, resumed) = match self.sessions.hello(now, greeting) {
             Greeted::Taken => return self.refuse(&link, "this connection has another client"),
@@ -172,7 +171,8 @@ impl State {
         self.welcome(&link, session, resumed);
         self.attach(session, &client, link);
         let role = hello.role;
-        self.outbox.deliver(Incoming::Joined { peer: client, role, alive_timeout, resumed });
+        let (peer, language) = (client, super::Language::Native);
+        self.outbox.deliver(Incoming::Joined { peer, role, language, alive_timeout, resumed });
     }
 
     fn welcome(&mut self, link: &Link, session: u64, resumed: bool) {
@@ -222,8 +222,11 @@ impl State {
     }
 
     /// A session ends, and its owner is told.
-    fn leave(&mut self, session: u64, lost: bool) {
+    pub(super) fn leave(&mut self, session: u64, lost: bool) {
         let Some(client) = self.sessions.remove(session) else { return };
+        if lost {
+            self.originals.lose(session);
+        }
         // Told before its calls end, so that nobody asks it again in between.
         self.outbox.deliver(Incoming::Left { peer: client, lost });
         self.end_member(session, "its session ended");
@@ -235,9 +238,11 @@ impl State {
             self.directory.lock().remove(&member.client);
             member.exchange.end(&lost(&member.client, why));
         }
+        self.end_original(session, why);
     }
 
     pub(super) fn expire(&mut self, now: Instant) {
+        self.renew_originals(now);
         while let Some(session) = self.sessions.silent(now) {
             tracing::debug!(session, "a peer was silent for too long");
             self.leave(session, true);
@@ -247,16 +252,23 @@ impl State {
     pub(super) fn monitored(&mut self, event: SocketEvent) {
         if let SocketEvent::Disconnected(route) = event
             && let Some(number) = Links::number(&route)
-            && let Some(session) = self.sessions.disconnected(number)
-            && let Some(member) = self.members.get_mut(&session)
         {
-            self.directory.lock().remove(&member.client);
-            member.link = None;
-            member.exchange.detach();
+            let session = self.sessions.disconnected(number);
+            if let Some(member) = session.and_then(|session| self.members.get_mut(&session)) {
+                self.directory.lock().remove(&member.client);
+                member.link = None;
+                member.exchange.detach();
+            }
+            self.original_disconnected(number, session);
         }
     }
 }
 
-fn lost(client: &ClientId, why: &str) -> NetworkError {
+/// The alive timeout that a peer gets.
+pub(super) fn clamp(alive_timeout: Duration) -> Duration {
+    alive_timeout.clamp(ALIVE.0, ALIVE.1)
+}
+
+pub(super) fn lost(client: &ClientId, why: &str) -> NetworkError {
     NetworkError::maybe_processed(ErrorKind::Unavailable, format!("{client} was lost: {why}"))
 }

@@ -2,13 +2,14 @@
 
 mod commands;
 mod frames;
+mod original;
 mod service;
 mod sessions;
 
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -26,6 +27,7 @@ use crate::{
     door::Link,
     exchange::busy,
     lane::{Command, Lane},
+    original::OriginalRequest,
     request::Request,
     response::Response,
     wire::{Draft, Outgoing},
@@ -42,8 +44,11 @@ pub enum Incoming {
     Joined {
         /// Who.
         peer: ClientId,
-        /// What it is.
+        /// What it is; one that speaks the language of the original does not
+        /// say, and counts as a client.
         role: Role,
+        /// What it speaks.
+        language: Language,
         /// Its lease.
         alive_timeout: Duration,
         /// Its session went on (same client id, new connection).
@@ -53,6 +58,8 @@ pub enum Incoming {
     Alive(ClientId),
     /// A peer asks something.
     Request(Request),
+    /// A peer asks something in the language of the original.
+    Original(OriginalRequest),
     /// A peer tells something.
     Event {
         /// Who.
@@ -72,26 +79,41 @@ pub enum Incoming {
     },
 }
 
+/// What a peer speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Language {
+    /// The native frames.
+    Native,
+    /// Those of the original network.
+    Original,
+}
+
 /// How a client is reached now.
 #[derive(Debug)]
-struct Contact {
+pub(crate) struct Contact {
     session: u64,
     link: Arc<Link>,
     /// Numbers the requests of its session.
     calls: Arc<Calls>,
 }
 
-/// The clients that are connected now.
-#[derive(Debug, Default)]
-pub(crate) struct Directory(Mutex<HashMap<ClientId, Arc<Contact>>>);
+/// The clients that are connected now and speak one language.
+#[derive(Debug)]
+pub(crate) struct Directory<T>(Mutex<HashMap<ClientId, Arc<T>>>);
 
-impl Directory {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClientId, Arc<Contact>>> {
+impl<T> Default for Directory<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Directory<T> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientId, Arc<T>>> {
         // Nothing panics while it is held, and a map is always whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, peer: &ClientId) -> Result<Arc<Contact>, NetworkError> {
+    fn get(&self, peer: &ClientId) -> Result<Arc<T>, NetworkError> {
         self.lock().get(peer).cloned().ok_or_else(|| {
             NetworkError::not_processed(ErrorKind::Unavailable, format!("{peer} is not connected"))
         })
@@ -107,7 +129,10 @@ pub struct Server(Arc<Handle>);
 struct Handle {
     address: SocketAddr,
     lane: Lane,
-    directory: Arc<Directory>,
+    directory: Arc<Directory<Contact>>,
+    originals: Arc<Directory<Link>>,
+    /// The last number of a request in the language of the original.
+    asked: AtomicU64,
     counters: Arc<Counters>,
     /// Keeps the thread of the socket.
     _thread: Arc<Thread>,
@@ -124,11 +149,14 @@ impl Server {
     pub(crate) fn new(
         address: SocketAddr,
         lane: Lane,
-        directory: Arc<Directory>,
+        directory: Arc<Directory<Contact>>,
+        originals: Arc<Directory<Link>>,
         counters: Arc<Counters>,
         thread: Arc<Thread>,
     ) -> Self {
-        Self(Arc::new(Handle { address, lane, directory, counters, _thread: thread }))
+        let asked = AtomicU64::new(0);
+        let _thread = thread;
+        Self(Arc::new(Handle { address, lane, directory, originals, asked, counters, _thread }))
     }
 
     /// Where it listens.

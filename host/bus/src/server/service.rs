@@ -14,9 +14,9 @@ use tokio::{
     task::yield_now,
     time::Instant,
 };
-use zeromq::{RouterRecvHalf, RouterSendHalf, SocketEvent, SocketRecv, SocketSend};
+use zeromq::{RouterRecvHalf, RouterSendHalf, SocketEvent, SocketRecv, SocketSend, ZmqMessage};
 
-use super::{Directory, Incoming, sessions::Sessions};
+use super::{Contact, Directory, Incoming, original::Originals, sessions::Sessions};
 use crate::{
     alarm::Alarm,
     bucket::Quiet,
@@ -61,7 +61,8 @@ pub(crate) struct Service {
     pub(crate) lane: Lane,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) outbox: Outbox<Incoming>,
-    pub(crate) directory: Arc<Directory>,
+    pub(crate) directory: Arc<Directory<Contact>>,
+    pub(crate) originals: Arc<Directory<Link>>,
     pub(crate) counters: Arc<Counters>,
     /// The private directory of the ROUTER's unix socket.
     pub(crate) home: Home,
@@ -75,10 +76,11 @@ pub(super) struct State {
     sender: RouterSendHalf,
     pub(super) lane: Lane,
     pub(super) outbox: Outbox<Incoming>,
-    pub(super) directory: Arc<Directory>,
+    pub(super) directory: Arc<Directory<Contact>>,
     pub(super) counters: Arc<Counters>,
     pub(super) sessions: Sessions,
     pub(super) members: HashMap<u64, Member>,
+    pub(super) originals: Originals,
     pub(super) closing: Option<Closing>,
     /// The bytes of payloads in progress, of all sessions.
     pub(super) payloads: Arc<AtomicUsize>,
@@ -89,7 +91,7 @@ impl Service {
     /// Runs until closed, or until the last handle is gone.
     pub(crate) async fn run(self) {
         let Self { config, door, sender, mut receiver, mut monitor, lane, mut commands, .. } = self;
-        let Self { outbox, directory, counters, home, .. } = self;
+        let Self { outbox, directory, originals, counters, home, .. } = self;
         let mut state = State {
             config,
             door,
@@ -100,6 +102,7 @@ impl Service {
             counters,
             sessions: Sessions::default(),
             members: HashMap::new(),
+            originals: Originals::new(originals),
             closing: None,
             payloads: Arc::default(),
             log: Quiet::default(),
@@ -161,19 +164,21 @@ impl Service {
 impl State {
     fn next_timeout(&self) -> Option<Instant> {
         let look = self.closing.as_ref().map(|_| Instant::now() + LOOK);
-        [look, self.sessions.next_timeout()].into_iter().flatten().min()
+        let renewal = self.originals.next_timeout();
+        [look, self.sessions.next_timeout(), renewal].into_iter().flatten().min()
     }
 
     fn is_closed(&self) -> bool {
         let Some(closing) = &self.closing else { return false };
         // Who is away cannot be answered any more: nobody is let in.
         let is_done = |member: &Member| member.link.is_none() || member.exchange.is_idle();
-        let is_idle = || self.members.values().all(is_done);
+        let is_idle = || self.members.values().all(is_done) && self.originals.is_idle();
         Instant::now() >= closing.deadline || is_idle() && self.door.links().are_drained()
     }
 
     async fn end(mut self) {
         self.directory.lock().clear();
+        self.originals.end();
         for member in self.members.values_mut() {
             member.exchange.end(&crate::ask::closed());
         }
@@ -202,7 +207,11 @@ impl State {
 
     /// Hands a message, whose cost is counted, to the socket.
     pub(super) fn post(&mut self, link: &Link, message: Outgoing) {
-        let message = message.into_message(link.route.clone());
+        self.push(link, message.into_message(link.route.clone()));
+    }
+
+    /// Hands a message of either language, whose cost is counted, to the socket.
+    pub(super) fn push(&mut self, link: &Link, message: ZmqMessage) {
         // A send that would wait holds a lock of the crate while it does; so
         // it is given up, and the peer with it.
         let sent = self.sender.send(message).now_or_never();

@@ -19,8 +19,8 @@ const SESSIONS: usize = 65_536;
 #[derive(Debug)]
 struct Session {
     client: ClientId,
-    /// The client's run, as it says.
-    run: u64,
+    /// The client's run, as it says; a client of the original says none.
+    run: Option<u64>,
     alive_timeout: Duration,
     heard: Instant,
     /// Its connection, unless that was lost.
@@ -52,7 +52,7 @@ pub(super) enum Greeted {
 pub(super) struct Greeting<'hello> {
     pub(super) connection: u64,
     pub(super) client: &'hello ClientId,
-    pub(super) run: u64,
+    pub(super) run: Option<u64>,
     pub(super) alive_timeout: Duration,
 }
 
@@ -193,7 +193,7 @@ mod tests {
         name: &str,
         run: u64,
     ) -> Greeted {
-        let client = &client(name);
+        let (client, run) = (&client(name), Some(run));
         sessions.hello(now, Greeting { connection, client, run, alive_timeout: TIMEOUT })
     }
 

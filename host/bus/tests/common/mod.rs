@@ -11,6 +11,7 @@
 )]
 
 pub mod line;
+pub mod original;
 
 use std::{future::Future, time::Duration};
 

@@ -1,5 +1,7 @@
 //! Requests to registry calls, and answers to JSON.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use hulynet_backrpc::{
     calls::{Get, Send, ToCoordinator},
@@ -7,8 +9,8 @@ use hulynet_backrpc::{
     records::{AgentRecord, write},
 };
 use hulynet_protocol::{
-    AgentId, Call, ContainerId, ContainerRecord, ContainerState, ErrorKind, GetOptions, Kind,
-    NetworkError, Reply, Selector, Target, Uuid,
+    AgentId, Call, Change, ContainerId, ContainerRecord, ContainerState, ErrorKind, GetOptions,
+    Kind, NetworkError, Reply, Selector, Target, Uuid,
 };
 
 use super::Desk;
@@ -70,7 +72,7 @@ impl Desk {
                 Asked::Registry(Call::Unregister(agent), Wish::Done)
             }
             ToCoordinator::Agents => Asked::Registry(Call::Agents, Wish::Agents),
-            ToCoordinator::Kinds => Asked::Answer(self.kinds()),
+            ToCoordinator::Kinds => Asked::Answer(self.kinds(registry)),
             ToCoordinator::List(kind) => {
                 let select = Selector::default();
                 Asked::Registry(Call::List { kind, select }, Wish::Containers)
@@ -149,11 +151,15 @@ impl Desk {
     }
 
     /// In order of registration, each once.
-    fn kinds(&self) -> Bytes {
+    fn kinds(&self, registry: &Registry) -> Bytes {
         let mut agents: Vec<_> = self.agents.values().collect();
         agents.sort_by_key(|agent| agent.order);
+        let new = registry.untold().filter_map(|change| match change {
+            Change::AgentAdded(record) => Some(&record.kinds),
+            _ => None,
+        });
         let mut kinds: Vec<&Kind> = Vec::new();
-        for kind in agents.into_iter().flat_map(|agent| &agent.kinds) {
+        for kind in agents.into_iter().map(|agent| &agent.kinds).chain(new).flatten() {
             if !kinds.contains(&kind) {
                 kinds.push(kind);
             }
@@ -183,7 +189,15 @@ impl Desk {
     fn list(&self, registry: &Registry, mut records: Vec<ContainerRecord>) -> Bytes {
         // What is being started is not there yet.
         records.retain(|record| record.state != ContainerState::Starting);
-        let order = |uuid: &Uuid| self.containers.get(uuid).map_or(u64::MAX, |known| known.order);
+        let untold = registry.untold().filter_map(|change| match change {
+            Change::ContainerAdded(record) => Some(&record.id.uuid),
+            _ => None,
+        });
+        let untold: BTreeMap<&Uuid, u64> = untold.zip(self.order + 1..).collect();
+        let order = |uuid: &Uuid| match self.containers.get(uuid) {
+            Some(known) => known.order,
+            None => untold.get(uuid).copied().unwrap_or(u64::MAX),
+        };
         records.sort_by_key(|record| order(&record.id.uuid));
         let translated =
             |record: &ContainerRecord| self.record(record, registry.extra(&record.id.uuid));

@@ -32,37 +32,58 @@ impl Agent {
 #[derive(Debug, Default)]
 pub(crate) struct Agents {
     table: BTreeMap<AgentId, Agent>,
+    /// In which order they came, as long as they are there.
+    numbers: BTreeMap<AgentId, u64>,
+    latest: u64,
+    /// Where turns begin.
+    first: usize,
     by_kind: BTreeMap<Kind, Serving>,
 }
 
-/// Those that serve one kind.
+/// Those that serve one kind, in the order in which they came.
 #[derive(Debug, Default)]
 struct Serving {
-    /// Sorted, so that one can be drawn by its number.
     agents: Vec<AgentId>,
-    /// Who was chosen last.
-    last: Option<AgentId>,
+    /// Their numbers.
+    numbers: Vec<u64>,
+    /// The number of who was chosen last.
+    last: Option<u64>,
+}
+
+impl Serving {
+    fn insert(&mut self, number: u64, id: AgentId) {
+        let place = self.numbers.partition_point(|other| *other < number);
+        self.numbers.insert(place, number);
+        self.agents.insert(place, id);
+    }
+
+    fn remove(&mut self, number: u64) {
+        if let Ok(place) = self.numbers.binary_search(&number) {
+            self.numbers.remove(place);
+            self.agents.remove(place);
+        }
+    }
 }
 
 impl Agents {
     /// Adds an agent or replaces what is known of it.
     pub(crate) fn insert(&mut self, agent: Agent) {
         let id = agent.endpoint.agent.clone();
+        let number = self.numbers.get(&id).copied().unwrap_or(self.latest + 1);
+        self.latest = self.latest.max(number);
         self.remove(&id);
         for kind in &agent.kinds {
-            let agents = &mut self.by_kind.entry(kind.clone()).or_default().agents;
-            if let Err(place) = agents.binary_search(&id) {
-                agents.insert(place, id.clone());
-            }
+            self.by_kind.entry(kind.clone()).or_default().insert(number, id.clone());
         }
+        self.numbers.insert(id.clone(), number);
         self.table.insert(id, agent);
     }
 
     pub(crate) fn remove(&mut self, id: &AgentId) -> Option<Agent> {
-        let agent = self.table.remove(id)?;
+        let (agent, number) = (self.table.remove(id)?, self.numbers.remove(id)?);
         for kind in &agent.kinds {
             if let Some(serving) = self.by_kind.get_mut(kind) {
-                serving.agents.retain(|other| other != id);
+                serving.remove(number);
                 if serving.agents.is_empty() {
                     self.by_kind.remove(kind);
                 }
@@ -88,23 +109,30 @@ impl Agents {
         self.table.get(id).is_some_and(|agent| agent.kinds.contains(kind))
     }
 
-    /// The agents that serve a kind, sorted.
+    /// The agents that serve a kind, in the order in which they came.
     pub(crate) fn serving(&self, kind: &Kind) -> &[AgentId] {
         self.by_kind.get(kind).map_or(&[], |serving| &serving.agents)
     }
 
-    /// Round-robin: the number of the agent after the one that was chosen
-    /// last, among those that serve the kind.
+    /// Round-robin: the place of the agent after the one that was chosen last,
+    /// among those that serve the kind.
     pub(crate) fn turn(&self, kind: &Kind) -> usize {
-        let Some(Serving { agents, last: Some(last) }) = self.by_kind.get(kind) else { return 0 };
-        let next = agents.partition_point(|agent| agent <= last);
-        if next == agents.len() { 0 } else { next }
+        let Some(Serving { numbers, last, .. }) = self.by_kind.get(kind) else { return 0 };
+        let next =
+            last.map_or(self.first, |last| numbers.partition_point(|number| *number <= last));
+        if next >= numbers.len() { 0 } else { next }
+    }
+
+    /// From here on the first turn is the second agent's: peers of the original
+    /// network know it so.
+    pub(crate) fn begin_with_the_second(&mut self) {
+        self.first = 1;
     }
 
     /// Notes whose turn it was.
     pub(crate) fn chose(&mut self, kind: &Kind, agent: &AgentId) {
         if let Some(serving) = self.by_kind.get_mut(kind) {
-            serving.last = Some(agent.clone());
+            serving.last = self.numbers.get(agent).copied();
         }
     }
 
@@ -132,7 +160,11 @@ impl Agents {
         let served: usize = self.table.values().map(|agent| agent.kinds.len()).sum();
         indexed == served
             && self.by_kind.iter().all(|(kind, serving)| {
-                !serving.agents.is_empty() && serving.agents.iter().all(|id| self.serves(id, kind))
+                let numbers: Option<Vec<u64>> =
+                    serving.agents.iter().map(|id| self.numbers.get(id).copied()).collect();
+                !serving.agents.is_empty()
+                    && numbers.as_ref() == Some(&serving.numbers)
+                    && serving.agents.iter().all(|id| self.serves(id, kind))
             })
     }
 }
@@ -167,7 +199,23 @@ mod tests {
         agents.insert(agent("d", &["other"]));
         let echo = Kind::new("echo").unwrap();
         let mut turns = || next(&mut agents, &echo).unwrap();
-        assert_eq!([turns(), turns(), turns(), turns()], ["a", "b", "c", "a"]);
+        assert_eq!([turns(), turns(), turns(), turns()], ["c", "a", "b", "c"]);
+        // Who registers again keeps its place.
+        agents.insert(agent("c", &["echo"]));
+        let mut turns = || next(&mut agents, &echo).unwrap();
+        assert_eq!([turns(), turns(), turns()], ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn the_first_turn_is_the_second_agents_where_the_original_is_spoken() {
+        let mut agents = Agents::default();
+        agents.begin_with_the_second();
+        let echo = Kind::new("echo").unwrap();
+        agents.insert(agent("a", &["echo"]));
+        assert_eq!(agents.turn(&echo), 0);
+        agents.insert(agent("b", &["echo"]));
+        let mut turns = || next(&mut agents, &echo).unwrap();
+        assert_eq!([turns(), turns(), turns()], ["b", "a", "b"]);
     }
 
     #[test]

@@ -113,6 +113,11 @@ impl Events {
         }
     }
 
+    /// What was not told yet, in order.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &Change> {
+        self.pending.values()
+    }
+
     /// When the next batch is to be told.
     pub(crate) fn due(&self) -> Option<Time> {
         (!self.pending.is_empty()).then_some(self.rests_until)

@@ -2,7 +2,8 @@
 //! containers by uuid only, and know no epochs.
 
 use hulynet_protocol::{
-    Activation, AgentId, ContainerId, Epoch, ErrorKind, Labels, NetworkError, Snapshot, Uuid,
+    Activation, AgentId, Change, ClientId, ContainerId, Epoch, ErrorKind, Labels, NetworkError,
+    Snapshot, Uuid,
 };
 
 use super::{
@@ -12,11 +13,24 @@ use super::{
 };
 
 impl Registry {
-    /// From here on every change is told with [`super::Action::Notify`], even
-    /// when no client watches. Gives what was before.
+    /// Peers of the original network are there from here on: every change is
+    /// told with [`super::Action::Notify`], even when no client watches, and
+    /// turns begin as they know it. Gives what was before.
     pub fn observe(&mut self) -> Snapshot {
         self.events.observe();
+        self.agents.begin_with_the_second();
         self.snapshot()
+    }
+
+    /// What has changed and was not told yet, in order.
+    pub fn untold(&self) -> impl Iterator<Item = &Change> {
+        self.events.pending()
+    }
+
+    /// Whether a peer joined and is not lost.
+    #[must_use]
+    pub fn is_living(&self, client: &ClientId) -> bool {
+        self.clients.get(client).is_some()
     }
 
     /// The container with this uuid, whatever its kind.

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use hulynet_bus::{Incoming, Request, Responder, Response, Server};
+use hulynet_bus::{Incoming, Language, OriginalAnswer, Request, Responder, Response, Server};
 use hulynet_protocol::{
-    Call, ClientId, ConnectionId, ErrorKind, NetworkError, Reply, StartContainer, Target,
+    AgentId, Call, ClientId, ConnectionId, ContainerId, Epoch, ErrorKind, NetworkError, Reply,
+    StartContainer, Target,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -15,6 +16,7 @@ use tokio::{
 
 use super::{
     connections::{Attempt, Connections},
+    original::{LATER, Originals, not_drained},
     watchers::Watchers,
 };
 use crate::registry::{Action, Input, Registry, RegistryConfig, Route, Time, Token};
@@ -27,6 +29,14 @@ pub(crate) const RESULTS: usize = 1024;
 pub(crate) enum Report {
     /// Something for the registry.
     Input(Input),
+    /// What an agent of the original answered when it was asked for a
+    /// container.
+    Given {
+        agent: AgentId,
+        id: ContainerId,
+        epoch: Epoch,
+        answer: Result<OriginalAnswer, NetworkError>,
+    },
     /// An attempt to make a proxied connection failed; perhaps the agent made
     /// it all the same.
     NotConnected { connection: ConnectionId, attempt: Attempt, perhaps_made: bool },
@@ -36,8 +46,8 @@ type Answer = Result<Reply, NetworkError>;
 
 /// The task that owns the registry.
 pub(crate) struct Driver {
-    registry: Registry,
-    timings: RegistryConfig,
+    pub(crate) registry: Registry,
+    pub(crate) timings: RegistryConfig,
     pub(crate) server: Server,
     began: Instant,
     tokens: u64,
@@ -50,6 +60,7 @@ pub(crate) struct Driver {
     pub(crate) tasks: JoinSet<()>,
     pub(crate) connections: Connections,
     watchers: Watchers,
+    pub(crate) originals: Originals,
 }
 
 impl Driver {
@@ -68,6 +79,7 @@ impl Driver {
             tasks: JoinSet::new(),
             connections: Connections::default(),
             watchers: Watchers::default(),
+            originals: Originals::default(),
         }
     }
 
@@ -80,7 +92,7 @@ impl Driver {
         loop {
             let now = Instant::now();
             let timeout = self.registry.next_timeout();
-            let again = self.watchers.due();
+            let (again, telling) = (self.watchers.due(), self.originals.due());
             let due = timeout.map_or(now, |at| self.began + at.since(Time::default()));
             tokio::select! {
                 _ = &mut stopped => break,
@@ -101,16 +113,22 @@ impl Driver {
                     let server = &self.server;
                     self.watchers.tell_again(Instant::now(), |to, event| server.broadcast(to, event));
                 }
+                () = sleep_until(telling.unwrap_or(now)), if telling.is_some() => {
+                    self.tell_originals();
+                }
             }
             while self.tasks.try_join_next().is_some() {}
         }
         // What waits is answered as not processed, what is on its way through
         // goes on until the server closes.
         self.waiting.clear();
+        self.originals.clear();
         incoming.close();
         while let Some(event) = incoming.recv().await {
-            if let Incoming::Request(request) = event {
-                request.responder.reply(Err(shutting_down()));
+            match event {
+                Incoming::Request(request) => request.responder.reply(Err(shutting_down())),
+                Incoming::Original(request) => request.responder.put_off(LATER),
+                _ => {}
             }
         }
         self.tasks.detach_all();
@@ -128,14 +146,18 @@ impl Driver {
         }
     }
 
-    fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         Time::after_start(self.began.elapsed())
     }
 
     fn incoming(&mut self, event: Incoming) {
         match event {
-            Incoming::Joined { peer, role, alive_timeout, resumed } => {
-                tracing::debug!(%peer, ?role, resumed, "peer joined");
+            Incoming::Joined { peer, role, language, alive_timeout, resumed } => {
+                tracing::debug!(%peer, ?role, ?language, resumed, "peer joined");
+                match language {
+                    Language::Original => self.original_joined(peer.clone()),
+                    Language::Native => self.originals.left(&peer),
+                }
                 self.input(Input::ClientJoined { client: peer, alive_timeout, resumed });
             }
             Incoming::Alive(peer) => self.input(Input::ClientAlive(peer)),
@@ -146,6 +168,7 @@ impl Driver {
             }
             Incoming::Event { peer, event, payload } => self.container_event(&peer, event, payload),
             Incoming::Request(request) => self.request(request),
+            Incoming::Original(request) => self.original_request(request),
         }
     }
 
@@ -159,8 +182,7 @@ impl Driver {
             Call::Disconnect { connection } => self.disconnect(&peer, connection, responder),
             Call::Disconnected { connection } => self.disconnected(&peer, &connection, responder),
             call => {
-                self.tokens += 1;
-                let token = Token(self.tokens);
+                let token = self.next_token();
                 self.current = Some((token, responder));
                 self.input(Input::Request { client: peer, token, call });
                 if let Some((token, responder)) = self.current.take() {
@@ -168,6 +190,11 @@ impl Driver {
                 }
             }
         }
+    }
+
+    pub(crate) fn next_token(&mut self) -> Token {
+        self.tokens += 1;
+        Token(self.tokens)
     }
 
     fn answer_later(&mut self, token: Token, mut responder: Responder) {
@@ -196,6 +223,7 @@ impl Driver {
                 }
                 self.input(input);
             }
+            Report::Given { agent, id, epoch, answer } => self.given(agent, id, epoch, answer),
             Report::NotConnected { connection, attempt, perhaps_made } => {
                 if let Some(agent) = self.connections.failed(&connection, attempt)
                     && perhaps_made
@@ -206,9 +234,13 @@ impl Driver {
         }
     }
 
-    fn input(&mut self, input: Input) {
+    pub(crate) fn input(&mut self, input: Input) {
+        if let Input::Started { result, .. } = &input {
+            self.originals.desk.failing(result.as_ref().err());
+        }
         self.registry.handle(self.now(), input);
         self.act();
+        self.originals.desk.failing(None);
     }
 
     fn act(&mut self) {
@@ -218,6 +250,10 @@ impl Driver {
                 Action::Start { peer, agent, container } => {
                     let StartContainer { id, epoch, .. } = container.clone();
                     tracing::info!(%id, %epoch, %agent, "starting");
+                    if self.originals.desk.speaks(&peer) {
+                        self.start_original(peer, agent, &container);
+                        continue;
+                    }
                     let timeout = self.timings.start_timeout;
                     self.ask(peer, Call::Start(container), timeout, move |answer| {
                         let result = answer.and_then(|reply| match reply {
@@ -232,6 +268,10 @@ impl Driver {
                 }
                 Action::Terminate { peer, agent, id, epoch, force } => {
                     tracing::info!(%id, %epoch, %agent, force, "terminating");
+                    if self.originals.desk.speaks(&peer) {
+                        self.terminate_original(peer, agent, id, epoch);
+                        continue;
+                    }
                     let target = Target { id: id.clone(), epoch: Some(epoch) };
                     let timeout = self.timings.terminate_timeout;
                     self.ask(peer, Call::Terminate { target, force }, timeout, move |answer| {
@@ -243,6 +283,11 @@ impl Driver {
                     });
                 }
                 Action::Drain { token, peer, agent, drain } => {
+                    if self.originals.desk.speaks(&peer) {
+                        let result = Err(not_drained(&agent));
+                        self.report_later(Input::Drained { token, agent, result });
+                        continue;
+                    }
                     tracing::info!(%agent, drain, "draining");
                     let timeout = self.timings.terminate_timeout;
                     let call = Call::Drain { agent: agent.clone(), drain };
@@ -255,6 +300,8 @@ impl Driver {
                     });
                 }
                 Action::Notify { clients, events } => {
+                    self.originals.desk.observe(self.now(), &self.registry, &events);
+                    self.tell_originals();
                     let server = &self.server;
                     self.watchers.tell(Instant::now(), clients, events, |to, event| {
                         server.broadcast(to, event)
@@ -270,6 +317,9 @@ impl Driver {
     }
 
     fn answer(&mut self, token: Token, result: Answer) {
+        if self.is_original(token) {
+            return self.answer_original(token, result);
+        }
         match self.current.take_if(|(current, _)| *current == token) {
             Some((_, responder)) => responder.reply(result.map(|reply| (reply, Bytes::new()))),
             None => {
@@ -293,6 +343,15 @@ impl Driver {
         self.tasks.spawn(async move {
             let answer = server.call(&peer, call, Bytes::new(), timeout).await;
             let input = input(answer.map(|Response { reply, .. }| reply));
+            // A driver that is gone needs no answers.
+            let _gone = reports.send(Report::Input(input)).await;
+        });
+    }
+
+    /// For what is known at once, while other actions wait.
+    fn report_later(&mut self, input: Input) {
+        let reports = self.reports.clone();
+        self.tasks.spawn(async move {
             // A driver that is gone needs no answers.
             let _gone = reports.send(Report::Input(input)).await;
         });

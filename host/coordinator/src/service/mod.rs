@@ -5,6 +5,7 @@
 //! | `driver` | the one task that owns the registry |
 //! | `proxy` | requests, connections and broadcasts on their way through |
 //! | `relay` | one proxied request, in a task of its own |
+//! | `original` | peers of the original network |
 //! | `connections` | which proxied connection joins which client and agent |
 //! | `watchers` | watchers that were too slow for an event |
 //!
@@ -17,6 +18,7 @@
 
 mod connections;
 mod driver;
+mod original;
 mod proxy;
 mod relay;
 mod watchers;

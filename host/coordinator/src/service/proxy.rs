@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hulynet_bus::Responder;
 use hulynet_protocol::{
-    Call, Caller, ClientId, ConnectionId, ContainerCall, ErrorKind, Event, NetworkError, Reply,
-    Retry, Target,
+    AgentId, Call, Caller, ClientId, ConnectionId, ContainerCall, ErrorKind, Event, NetworkError,
+    Reply, Retry, Target,
 };
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     driver::{Driver, Report},
     relay::{Outcome, relay},
 };
+use crate::registry::Route;
 
 /// How long a peer may take to learn that a connection ended.
 const END: Duration = Duration::from_secs(10);
@@ -24,6 +25,10 @@ impl Driver {
     pub(crate) fn proxy(&mut self, mut call: ContainerCall, payload: Bytes, responder: Responder) {
         match self.route(&call.target) {
             Ok(route) => {
+                if self.originals.desk.speaks(&route.peer) {
+                    let Route { peer, agent, .. } = route;
+                    return self.relay_original(peer, &agent, &call, &payload, responder);
+                }
                 call.target.epoch = Some(route.epoch);
                 let relayed = relay(
                     self.server.clone(),
@@ -51,6 +56,9 @@ impl Driver {
         responder: Responder,
     ) {
         let begun = self.route(&target).and_then(|route| {
+            if self.originals.desk.speaks(&route.peer) {
+                return Err(not_heard(&route.agent));
+            }
             let begun = self.connections.begin(&client, &route.peer, &connection)?;
             Ok((route, begun))
         });
@@ -132,6 +140,7 @@ impl Driver {
     /// Nothing of a peer that is gone stays.
     pub(crate) fn lose_peer(&mut self, peer: &ClientId) {
         self.forget_watcher(peer);
+        self.originals.left(peer);
         let ended = self.connections.end_all(peer);
         for (agent, connection) in ended.at_agents {
             self.end_at_agent(agent, connection);
@@ -156,6 +165,15 @@ impl Driver {
             log_failure(&peer, told.err());
         });
     }
+}
+
+/// Agents of the original network send what their containers broadcast on
+/// their own addresses only.
+fn not_heard(agent: &AgentId) -> NetworkError {
+    NetworkError::refused(
+        ErrorKind::Unavailable,
+        format!("the agent {agent} speaks the original's language and is not heard through here"),
+    )
 }
 
 /// A peer that cannot be told is gone or will be, and its connections with it.

@@ -26,7 +26,7 @@ enum Asker {
     Send { connection: u64, ticket: Ticket },
 }
 
-/// How long events are collected.
+/// How long what the registry does not tell waits for what it tells.
 const COLLECT: Duration = Duration::from_millis(10);
 
 struct House {
@@ -246,6 +246,8 @@ impl House {
                 }
                 Action::Notify { events, .. } => {
                     self.desk.observe(self.time(), &self.registry, &events);
+                    self.due = None;
+                    self.flush();
                 }
                 Action::Forget(client) => self.forget(&client),
                 Action::Drain { .. } => panic!("agents of the original do not drain"),

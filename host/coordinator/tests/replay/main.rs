@@ -12,15 +12,27 @@
 
 mod house;
 mod recording;
+mod server;
+mod wire;
 
-use recording::{Recording, Spoken, event, recording};
+use std::path::Path;
+
+use recording::{Recording, Spoken, event, fixture, recording};
+use server::Server;
 
 /// Plays a recording, with the named differences applied to it.
 fn plays(name: &str, differences: impl FnOnce(&mut Recording)) {
-    let Some(mut recording) = recording(name) else { return };
+    let Some(mut recording) = recording(name, "coordinator") else { return };
     let heard = house::play(&recording);
     differences(&mut recording);
     recording.compare(&heard);
+}
+
+/// Plays what was said to another server than the coordinator.
+fn plays_on(name: &str, link: &str, server: Server) {
+    let Some(recording) = recording(name, link) else { return };
+    assert!(!recording.sent.is_empty());
+    recording.compare(&server.play(&recording));
 }
 
 #[test]
@@ -56,6 +68,7 @@ fn registration_kinds_agents_and_leaving() {
         // Agents without containers are told to be gone, too.
         let removed = event("agent", "agent-A", 2);
         recording.events.get_mut(&2).unwrap().push(removed);
+        recording.came_later(2, &event("agent", "agent-A", 0));
     });
 }
 
@@ -63,6 +76,7 @@ fn registration_kinds_agents_and_leaving() {
 fn get_list_release_and_the_end_of_what_nobody_holds() {
     plays("05-get-list-release-terminate", |recording| {
         // Without a kind all containers are listed.
+        recording.came_later(2, &event("agent", "agent-A", 0));
         let all = recording.answer(2, "73298cd4-fb9a-425c-b371-b3db8172e3ee-3").body.clone();
         recording.answer(2, "73298cd4-fb9a-425c-b371-b3db8172e3ee-5").body = all;
     });
@@ -94,18 +108,28 @@ fn a_proxied_broadcast() {
 }
 
 #[test]
+fn a_container_behind_the_server_of_its_agent() {
+    plays_on("09-routed", "agent-server", Server::agent("c-1"));
+}
+
+#[test]
 fn the_twenty_seventh_request_is_put_off() {
     plays("10-request-limit-retry", |_| {});
 }
 
 #[test]
 fn a_restart_of_the_coordinator_with_a_request_on_its_way() {
-    plays("11-coordinator-restart", |_| {});
+    plays("11-coordinator-restart", |recording| {
+        recording.came_later(2, &event("agent", "agent-A", 0))
+    });
 }
 
 #[test]
 fn the_first_agent_wins_and_the_second_takes_over() {
     plays("12-ha-first-agent-wins", |recording| {
+        for (what, name) in [("agent", "agent-1"), ("container", "shared")] {
+            recording.came_later(3, &event(what, name, 0));
+        }
         // The second is asked at once, because a client holds the container.
         let get = Spoken::new("1", "*", r#"["gg",["agent-2",["ha",{"uuid":"shared"}]]]"#);
         recording.asked.get_mut(&2).unwrap().insert(0, get);
@@ -123,6 +147,7 @@ fn the_first_agent_wins_and_the_second_takes_over() {
 #[test]
 fn a_container_with_a_server_of_its_own() {
     plays("13-direct-container-endpoint", |_| {});
+    plays_on("13-direct-container-endpoint", "container-server", Server::Container);
 }
 
 #[test]
@@ -134,4 +159,23 @@ fn malformed_requests_are_all_answered() {
             recording.insert_answer(1, 1 + place, "3", id, "*");
         }
     });
+}
+
+#[test]
+fn what_was_written_by_hand_is_played_like_what_was_recorded() {
+    for name in ["session", "network", "loss", "singleton", "malformed"] {
+        let recording = fixture(name, "coordinator");
+        recording.compare(&house::play(&recording));
+    }
+    let routed = fixture("routed", "agent-server");
+    routed.compare(&Server::agent("c-1").play(&routed));
+    let direct = fixture("routed", "container-server");
+    direct.compare(&Server::Container.play(&direct));
+}
+
+#[tokio::test]
+async fn bytes_on_the_wire_are_answered_as_they_were_recorded() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    assert!(wire::play(&root.join("tests/replay/fixtures/wire.jsonl")).await);
+    wire::play(&root.join("../../../shared/backrpc/transcripts/15-zmtp-raw-bytes.jsonl")).await;
 }

@@ -73,19 +73,29 @@ fn normalise(value: &mut Value) {
     }
 }
 
-/// Reads a recording of the coordinator's traffic; `None`, with a loud
+/// Reads the traffic of one server from a recording; `None`, with a loud
 /// message, when the recordings are not beside the checkout.
-pub fn recording(name: &str) -> Option<Recording> {
+pub fn recording(name: &str, link: &str) -> Option<Recording> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/backrpc/transcripts");
     let Ok(text) = fs::read_to_string(beside.join(name).with_extension("jsonl")) else {
         eprintln!("SKIPPED: the recording {name} is not beside the checkout (../shared/backrpc)");
         return None;
     };
+    Some(read(&text, link))
+}
+
+/// The same of one that was written for these tests, by hand.
+pub fn fixture(name: &str, link: &str) -> Recording {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replay/fixtures");
+    read(&fs::read_to_string(own.join(name).with_extension("jsonl")).unwrap(), link)
+}
+
+fn read(text: &str, link: &str) -> Recording {
     let mut recording = Recording::default();
     let (mut server, mut heard) = (String::new(), 0);
     for line in text.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
-        if line["link"] != "coordinator" {
+        if line["link"] != link {
             continue;
         }
         let (at, connection) = (line["t"].as_u64().unwrap(), line["conn"].as_u64().unwrap());
@@ -104,7 +114,7 @@ pub fn recording(name: &str) -> Option<Recording> {
         heard = at;
         recording.hear(connection, &frames);
     }
-    Some(recording)
+    recording
 }
 
 impl Recording {
@@ -116,6 +126,9 @@ impl Recording {
         let events = self.events.entry(connection).or_default();
         match spoken.operation.as_str() {
             "1" => self.asked.get_mut(&connection).unwrap().push(spoken),
+            "4" if spoken.body["agents"].is_null() => {
+                events.push(serde_json::json!(["broadcast", spoken.body]));
+            }
             "4" => {
                 for agent in spoken.body["agents"].as_array().unwrap() {
                     events.push(serde_json::json!(["agent", agent["id"], agent["event"]]));
@@ -137,6 +150,14 @@ impl Recording {
     pub fn insert_answer(&mut self, connection: u64, place: usize, op: &str, id: &str, body: &str) {
         let answers = self.answers.get_mut(&connection).unwrap();
         answers.insert(place, Spoken::new(op, id, body));
+    }
+
+    /// A peer that said hello after something happened: the original told of
+    /// it up to three seconds later, where we tell at once.
+    pub fn came_later(&mut self, connection: u64, event: &Value) {
+        let events = self.events.get_mut(&connection).unwrap();
+        let place = events.iter().position(|told| told == event).unwrap();
+        events.remove(place);
     }
 
     /// Compares with what was heard; what is told about agents and containers
@@ -162,7 +183,7 @@ impl Recording {
             assert_eq!(got, bodies(expected), "questions on connection {connection}");
         }
         for (connection, expected) in &self.events {
-            for what in ["agent", "container"] {
+            for what in ["agent", "container", "broadcast"] {
                 let about = |events: &[Value]| -> Vec<Value> {
                     events.iter().filter(|told| told[0] == what).cloned().collect()
                 };

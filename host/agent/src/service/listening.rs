@@ -1,0 +1,186 @@
+//! What clients of the original network listen to, and how they hear it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use hulynet_backrpc::{json, records};
+use hulynet_bus::Server;
+use hulynet_protocol::{ClientId, ConnectionId, Event, NetworkError, Uuid};
+
+use crate::capabilities::Sink;
+
+/// Containers that one client may listen to.
+pub(super) const LISTENED: usize = 4096;
+
+/// The way to one client that listens to one container.
+pub(super) struct Listener {
+    pub(super) container: Uuid,
+    pub(super) server: Server,
+    pub(super) peer: ClientId,
+    pub(super) broadcasts: Arc<Broadcasts>,
+}
+
+impl Sink for Listener {
+    fn deliver(&self, _event: Event, payload: Bytes) -> Result<(), NetworkError> {
+        let Some(body) = self.broadcasts.write(&self.container, &payload) else { return Ok(()) };
+        self.server.tell_original(&self.peer, body)
+    }
+
+    fn closed(&self, connection: ConnectionId) {
+        // There is no such message in this language.
+        tracing::debug!(%connection, "a connection ended");
+    }
+}
+
+/// Writes what containers broadcast: once for all clients, because the same
+/// payload is delivered to one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Broadcasts(Mutex<Option<Written>>);
+
+#[derive(Debug)]
+struct Written {
+    container: Uuid,
+    /// Kept, so that its address is no other's.
+    payload: Bytes,
+    body: Option<Bytes>,
+}
+
+impl Broadcasts {
+    /// The event for a payload; `None` when it is not JSON.
+    fn write(&self, container: &Uuid, payload: &Bytes) -> Option<Bytes> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |written: &&Written| {
+            written.container == *container
+                && written.payload.as_ptr() == payload.as_ptr()
+                && written.payload.len() == payload.len()
+        };
+        if let Some(written) = last.as_ref().filter(same) {
+            return written.body.clone();
+        }
+        let body = match json::payload(payload) {
+            Ok(data) => Some(records::write_broadcast(container, &data)),
+            Err(why) => {
+                tracing::debug!(%container, %why, "a broadcast is no JSON and is left out");
+                None
+            }
+        };
+        let (container, payload) = (container.clone(), payload.clone());
+        *last = Some(Written { container, payload, body: body.clone() });
+        body
+    }
+}
+
+/// Who listens to which container, whether it is here or not; and the name of
+/// the connection that is made when it is.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    by_container: BTreeMap<Uuid, BTreeMap<ClientId, ConnectionId>>,
+    by_peer: BTreeMap<ClientId, BTreeSet<Uuid>>,
+}
+
+impl Listeners {
+    /// A client said hello.
+    pub(super) fn joined(&mut self, peer: ClientId) {
+        self.by_peer.entry(peer).or_default();
+    }
+
+    /// The name of the connection; `None` when the client listens to as many
+    /// containers as it may, or is gone.
+    pub(super) fn add(&mut self, peer: &ClientId, uuid: &Uuid) -> Option<ConnectionId> {
+        let theirs = self.by_peer.get_mut(peer)?;
+        if theirs.len() >= LISTENED && !theirs.contains(uuid) {
+            return None;
+        }
+        theirs.insert(uuid.clone());
+        let all = self.by_container.entry(uuid.clone()).or_default();
+        Some(all.entry(peer.clone()).or_insert_with(ConnectionId::random).clone())
+    }
+
+    /// The client does not listen any more; the name of the connection, if it
+    /// did.
+    pub(super) fn remove(&mut self, peer: &ClientId, uuid: &Uuid) -> Option<ConnectionId> {
+        if let Some(theirs) = self.by_peer.get_mut(peer) {
+            theirs.remove(uuid);
+        }
+        let all = self.by_container.get_mut(uuid)?;
+        let connection = all.remove(peer);
+        if all.is_empty() {
+            self.by_container.remove(uuid);
+        }
+        connection
+    }
+
+    /// A client is gone.
+    pub(super) fn forget(&mut self, peer: &ClientId) {
+        for uuid in self.by_peer.remove(peer).unwrap_or_default() {
+            self.remove(peer, &uuid);
+        }
+    }
+
+    /// Who listens to a container, and the names of their connections.
+    pub(super) fn of(&self, uuid: &Uuid) -> BTreeMap<ClientId, ConnectionId> {
+        self.by_container.get(uuid).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(name: &str) -> ClientId {
+        ClientId::new(name).unwrap()
+    }
+
+    fn uuid(name: &str) -> Uuid {
+        Uuid::new(name).unwrap()
+    }
+
+    #[test]
+    fn a_broadcast_is_written_once_for_all_who_listen() {
+        let broadcasts = Broadcasts::default();
+        let payload = Bytes::from_static(b"{\"evt\":1}");
+        let first = broadcasts.write(&uuid("c"), &payload).unwrap();
+        assert_eq!(first, "[\"c\",{\"evt\":1}]");
+        let second = broadcasts.write(&uuid("c"), &payload).unwrap();
+        assert_eq!(first.as_ptr(), second.as_ptr());
+        let other = broadcasts.write(&uuid("d"), &payload).unwrap();
+        assert_eq!(other, "[\"d\",{\"evt\":1}]");
+        assert_eq!(broadcasts.write(&uuid("c"), &Bytes::from_static(b"\xff")), None);
+    }
+
+    #[test]
+    fn nothing_of_a_client_that_is_gone_stays() {
+        let mut listeners = Listeners::default();
+        listeners.joined(peer("a"));
+        listeners.joined(peer("b"));
+        let first = listeners.add(&peer("a"), &uuid("c"));
+        assert!(first.is_some() && listeners.add(&peer("a"), &uuid("c")) == first);
+        let other = listeners.add(&peer("b"), &uuid("c")).unwrap();
+        assert_ne!(first.as_ref(), Some(&other));
+        listeners.add(&peer("a"), &uuid("d")).unwrap();
+        listeners.forget(&peer("a"));
+        assert_eq!(listeners.of(&uuid("c")), BTreeMap::from([(peer("b"), other.clone())]));
+        assert!(listeners.of(&uuid("d")).is_empty());
+        let late = listeners.add(&peer("a"), &uuid("c"));
+        assert_eq!(late, None, "what it asked came after its end");
+        assert_eq!(listeners.remove(&peer("b"), &uuid("c")), Some(other));
+        assert_eq!(listeners.remove(&peer("b"), &uuid("c")), None);
+        assert!(listeners.by_container.is_empty());
+    }
+
+    #[test]
+    fn what_one_client_listens_to_is_bounded() {
+        let mut listeners = Listeners::default();
+        listeners.joined(peer("a"));
+        listeners.joined(peer("b"));
+        for number in 0..LISTENED {
+            assert!(listeners.add(&peer("a"), &uuid(&number.to_string())).is_some());
+        }
+        assert_eq!(listeners.add(&peer("a"), &uuid("more")), None);
+        assert!(listeners.add(&peer("a"), &uuid("7")).is_some());
+        assert!(listeners.add(&peer("b"), &uuid("more")).is_some());
+    }
+}

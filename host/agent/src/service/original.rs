@@ -1,0 +1,194 @@
+//! Clients of the original network on the agent's own address.
+//!
+//! They name containers by uuid only and are not told when a connection ends.
+//! So what they listen to is remembered: a container that is started again
+//! here has them connected again.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use hulynet_backrpc::{
+    calls::{NOT_FOUND, Send, ToAgent},
+    json,
+};
+use hulynet_bus::{OriginalRequest, OriginalResponder};
+use hulynet_protocol::{
+    Caller, ClientId, ConnectionId, ContainerId, ErrorKind, Target, Uuid, limits,
+};
+
+use super::{
+    core::Core,
+    listening::{LISTENED, Listener},
+};
+use crate::{
+    container::{Container, Incoming},
+    network::{Answer, Chunks},
+};
+
+/// How long a request may take; its client sets no limit. Longer than anybody
+/// waits.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// How long a container may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// Answers a request.
+pub(super) async fn answer(core: Arc<Core>, request: OriginalRequest) {
+    let OriginalRequest { peer, body, responder } = request;
+    match ToAgent::read(&body) {
+        Ok(ToAgent::Connect(containers)) => connect(&core, &peer, containers, responder).await,
+        Ok(ToAgent::Disconnect(container)) => disconnect(&core, &peer, &container, responder),
+        Ok(ToAgent::Send(send)) => pass(&core, send, responder).await,
+        Err(refusal) => responder.refuse(&refusal.0),
+    }
+}
+
+/// The answer is the same whether the containers are here or not: those that
+/// are not are waited for.
+async fn connect(
+    core: &Arc<Core>,
+    peer: &ClientId,
+    containers: Vec<Uuid>,
+    responder: OriginalResponder,
+) {
+    let mut made = Vec::new();
+    for uuid in containers {
+        let Some(connection) = core.listeners().add(peer, &uuid) else {
+            return responder.refuse(&format!("a client may listen to {LISTENED} containers"));
+        };
+        let here = core.table().identity(&uuid);
+        if let Some(id) = here
+            && let Some(container) = listen(core, peer, &id, &connection).await
+        {
+            made.push((container, connection));
+        }
+    }
+    responder.reply(Bytes::from_static(b"0"));
+    for (container, connection) in made {
+        container.connections().open(&connection);
+    }
+}
+
+fn disconnect(core: &Core, peer: &ClientId, uuid: &Uuid, responder: OriginalResponder) {
+    let connection = core.listeners().remove(peer, uuid);
+    let container = connection.as_ref().and_then(|name| core.table().detach(name, peer));
+    if let (Some(container), Some(connection)) = (container, &connection) {
+        container.connections().remove(connection);
+    }
+    if connection.is_some() || core.table().identity(uuid).is_some() {
+        responder.reply(Bytes::from_static(b"\"ok\""));
+    } else {
+        responder.refuse(NOT_FOUND);
+    }
+}
+
+/// Connects everybody who listens to a container that was started.
+pub(super) async fn listen_again(core: Arc<Core>, id: ContainerId) {
+    let listeners = core.listeners().of(&id.uuid);
+    for (peer, connection) in listeners {
+        if let Some(container) = listen(&core, &peer, &id, &connection).await {
+            container.connections().open(&connection);
+        }
+    }
+}
+
+/// Makes the connection of a client to a container, unless it is there.
+async fn listen(
+    core: &Arc<Core>,
+    peer: &ClientId,
+    id: &ContainerId,
+    connection: &ConnectionId,
+) -> Option<Container> {
+    let target = Target { id: id.clone(), epoch: None };
+    let located = {
+        let mut table = core.table();
+        table.locate(Instant::now(), &target).and_then(|located| {
+            table.attach(connection.clone(), id.uuid.clone(), peer.clone())?;
+            Ok(located.container)
+        })
+    };
+    let connected = match located {
+        Ok(container) if container.connections().contains(connection) => return None,
+        Ok(container) => {
+            let sink = Listener {
+                container: id.uuid.clone(),
+                server: core.server().clone(),
+                peer: peer.clone(),
+                broadcasts: core.broadcasts().clone(),
+            };
+            let (deadline, caller) = (Instant::now() + CONNECT, Caller::outside(None));
+            let made = container.connect(connection.clone(), caller, deadline, Arc::new(sink));
+            made.await.map(|()| container)
+        }
+        Err(error) => Err(error),
+    };
+    match connected {
+        Ok(container) if core.table().is_attached(connection, peer) => Some(container),
+        Ok(container) => {
+            // It left meanwhile, and this connection was looked for in vain.
+            container.connections().remove(connection);
+            None
+        }
+        Err(error) => {
+            core.table().detach(connection, peer);
+            tracing::debug!(container = %id, %peer, %error, "a client is not connected");
+            None
+        }
+    }
+}
+
+async fn pass(core: &Core, send: Send, responder: OriginalResponder) {
+    let Send { container, operation, data } = send;
+    let Some(id) = core.table().identity(&container) else { return responder.refuse(NOT_FOUND) };
+    let target = Target { id, epoch: None };
+    let located = core.table().locate(Instant::now(), &target);
+    let (container, epoch) = match located {
+        Ok(located) => (located.container, located.epoch),
+        Err(error) if error.kind == ErrorKind::UnknownContainer => {
+            return responder.refuse(NOT_FOUND);
+        }
+        Err(error) => return responder.refuse(&error.message),
+    };
+    let incoming = Incoming {
+        operation,
+        payload: data,
+        caller: Caller::outside(None),
+        deadline: Instant::now() + PATIENCE,
+        idempotency: None,
+        trace: 0,
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = container.request(incoming) => answer,
+        () = responder.cancelled() => return,
+    };
+    let answer = match answer {
+        Ok(Answer::Payload(payload)) => json::payload(&payload).map_err(|why| why.0),
+        Ok(Answer::Chunks(chunks)) => collect(chunks).await,
+        Err(error) => Err(error.message),
+    };
+    // A process that was stopped for longer than its lease gives nothing out
+    // when it goes on.
+    let confirmed = core.table().confirm(Instant::now(), &target.id, epoch);
+    let confirmed = confirmed.map_err(|error| error.message);
+    match confirmed.and(answer) {
+        Ok(result) => responder.reply(result),
+        Err(why) => responder.refuse(&why),
+    }
+}
+
+/// The items of a stream as an array.
+async fn collect(mut chunks: Chunks) -> Result<Bytes, String> {
+    let mut all = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        all.extend_from_slice(&chunk.map_err(|error| error.message)?);
+        if all.len() > limits::PAYLOAD_BYTES {
+            return Err(format!("the answer is over {} bytes", limits::PAYLOAD_BYTES));
+        }
+    }
+    json::lines(&all.into()).map_err(|why| why.0)
+}
