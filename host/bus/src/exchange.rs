@@ -6,10 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -24,6 +21,7 @@ use crate::{
     lane::{Asker, Lane},
     request::{Request, Responder, Way},
     response::{Body, ChunkReceiver, Piece, Pieces, Response},
+    share::Share,
     signal::{Interest, Signal},
     window::{Arrival, Window},
     wire::Outgoing,
@@ -39,33 +37,17 @@ pub(crate) const PAYLOADS: usize = 128 << 20;
 /// The same for all peers of a server together.
 pub(crate) const ALL_PAYLOADS: usize = 1 << 30;
 
-/// The payloads of one session's requests in progress, as a part of all.
-#[derive(Debug, Default)]
-struct Payloads {
-    own: usize,
-    all: Arc<AtomicUsize>,
-}
+/// The most bytes of answers that are kept for all peers of a server together,
+/// in case their requests come again; beyond, a session keeps none.
+pub(crate) const ALL_ANSWERS: usize = 256 << 20;
 
-impl Payloads {
-    fn have_room(&self, length: usize) -> bool {
-        self.own + length <= PAYLOADS && self.all.load(Ordering::Relaxed) + length <= ALL_PAYLOADS
-    }
-
-    fn add(&mut self, length: usize) {
-        self.own += length;
-        self.all.fetch_add(length, Ordering::Relaxed);
-    }
-
-    fn sub(&mut self, length: usize) {
-        self.own -= length;
-        self.all.fetch_sub(length, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Payloads {
-    fn drop(&mut self) {
-        self.sub(self.own);
-    }
+/// What all sessions of a server hold together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Totals {
+    /// Bytes in the payloads of requests in progress.
+    pub(crate) payloads: Arc<AtomicUsize>,
+    /// Bytes of answers that are kept.
+    pub(crate) answers: Arc<AtomicUsize>,
 }
 
 /// A request that waits for its answer.
@@ -115,8 +97,10 @@ pub(crate) struct Exchange {
     waiting: BTreeMap<u64, Pending>,
     streams: HashMap<u64, Pieces>,
     window: Window<Serving, Outgoing>,
-    /// Of all in progress.
-    payloads: Payloads,
+    /// The payloads of all in progress.
+    payloads: Share,
+    /// What the window keeps.
+    answers: Share,
 }
 
 impl Exchange {
@@ -133,14 +117,15 @@ impl Exchange {
             waiting: BTreeMap::new(),
             streams: HashMap::new(),
             window: Window::default(),
-            payloads: Payloads::default(),
+            payloads: Share::default(),
+            answers: Share::default(),
         }
     }
 
-    /// Shares a bound with the other peers of a server: `all` counts the bytes
-    /// of payloads in progress.
-    pub(crate) fn share(&mut self, all: &Arc<AtomicUsize>) {
-        self.payloads = Payloads { own: 0, all: Arc::clone(all) };
+    /// Shares the bounds of the other peers of a server.
+    pub(crate) fn share(&mut self, totals: &Totals) {
+        self.payloads = Share::of(&totals.payloads);
+        self.answers = Share::of(&totals.answers);
     }
 
     pub(crate) fn session(&self) -> u64 {
@@ -240,6 +225,11 @@ impl Exchange {
         }
         let serving = self.window.finish(id, message.clone(), message.cost())?;
         self.payloads.sub(serving.payload);
+        self.answers.set(self.window.bytes());
+        while self.answers.own() > 0 && self.answers.all() > ALL_ANSWERS {
+            self.window.forget_first();
+            self.answers.set(self.window.bytes());
+        }
         self.attached.then_some(message)
     }
 
@@ -259,6 +249,7 @@ impl Exchange {
     /// The peer's requests up to this one have ended for it.
     pub(crate) fn acknowledge(&mut self, id: u64) {
         self.window.acknowledge(id);
+        self.answers.set(self.window.bytes());
     }
 
     /// Who waits gets the error.
@@ -274,7 +265,8 @@ impl Exchange {
     pub(crate) fn end(&mut self, error: &NetworkError) {
         self.detach();
         self.window = Window::default();
-        self.payloads.sub(self.payloads.own);
+        self.payloads.set(0);
+        self.answers.set(0);
         self.give_up(error);
     }
 
@@ -289,7 +281,7 @@ impl Exchange {
     pub(crate) fn receive(&mut self, frame: Frame, payload: Bytes, now: Instant) -> Outcome {
         match frame {
             Frame::Request { id, acknowledged, deadline_ms, call } => {
-                self.window.acknowledge(acknowledged);
+                self.acknowledge(acknowledged);
                 self.request(id, call, payload, now + Duration::from_millis(deadline_ms.into()))
             }
             Frame::Response { id, result } => self.response(id, result, payload),
@@ -317,7 +309,7 @@ impl Exchange {
                 return Outcome::Send(Frame::Response { id, result: Err(forgotten()) });
             }
         }
-        if self.window.len() >= IN_PROGRESS || !self.payloads.have_room(payload.len()) {
+        if self.window.len() >= IN_PROGRESS || !self.has_room(payload.len()) {
             let result = Err(busy("too many requests are in progress"));
             return Outcome::Send(Frame::Response { id, result });
         }
@@ -329,6 +321,10 @@ impl Exchange {
         let way = Way { session: self.session, id, lane, account, signal };
         let responder = Responder::new(way, deadline);
         Outcome::Request(Request { peer: self.peer.clone(), call, payload, responder })
+    }
+
+    fn has_room(&self, payload: usize) -> bool {
+        self.payloads.own() + payload <= PAYLOADS && self.payloads.all() + payload <= ALL_PAYLOADS
     }
 
     fn response(

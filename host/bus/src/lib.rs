@@ -25,7 +25,7 @@
 //! | `ask`, `response` | the calling side of a request |
 //! | `request`, `signal` | the answering side |
 //! | `original` | the same in the language of the original network |
-//! | `lane`, `outbox`, `account` | the queues: their bounds and what happens when they are full |
+//! | `lane`, `outbox`, `account`, `share` | the queues: their bounds and what happens when they are full |
 //! | `alarm` | the timer of a loop |
 //! | `bucket`, `counters` | how much of a nuisance is borne, and how much there was |
 //! | `wire` | messages to frames and back |
@@ -53,6 +53,7 @@ mod peer;
 mod request;
 mod response;
 mod server;
+mod share;
 mod signal;
 mod window;
 mod wire;

@@ -110,7 +110,14 @@ impl<P, A> Window<P, A> {
         }
     }
 
-    fn forget_first(&mut self) {
+    /// What the answers that are kept cost.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Keeps the answer no longer that was kept first.
+    pub fn forget_first(&mut self) {
         if let Some((_, (_, bytes))) = self.finished.pop_first() {
             self.bytes -= bytes;
         }

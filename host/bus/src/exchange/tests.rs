@@ -1,3 +1,5 @@
+use std::sync::atomic::Ordering;
+
 use futures::FutureExt;
 use hulynet_protocol::{Call, frame::INITIAL_CREDIT};
 use tokio::sync::{mpsc, oneshot};
@@ -179,7 +181,7 @@ fn the_payloads_of_requests_in_progress_are_bounded() {
 
 #[test]
 fn the_payloads_of_all_peers_together_are_bounded() {
-    let all = Arc::default();
+    let all = Totals::default();
     let begin = |exchange: &mut Exchange, id, length| {
         let frame = Frame::Request { id, acknowledged: 0, deadline_ms: 1000, call: Call::Kinds };
         exchange.receive(frame, Bytes::from(vec![0; length]), Instant::now())
@@ -188,7 +190,7 @@ fn the_payloads_of_all_peers_together_are_bounded() {
     let (mut bob, _bob) = exchange();
     ann.share(&all);
     bob.share(&all);
-    all.store(ALL_PAYLOADS - 10, Ordering::Relaxed);
+    all.payloads.store(ALL_PAYLOADS - 10, Ordering::Relaxed);
     let Outcome::Request(held) = begin(&mut ann, 1, 10) else { panic!("no request") };
     let refused = begin(&mut bob, 1, 1);
     let Outcome::Send(Frame::Response { result: Err(error), .. }) = refused else { panic!() };
@@ -196,4 +198,30 @@ fn the_payloads_of_all_peers_together_are_bounded() {
     drop(ann);
     assert!(matches!(begin(&mut bob, 2, 1), Outcome::Request(_)));
     drop(held);
+}
+
+#[test]
+fn the_answers_that_are_kept_for_all_peers_together_are_bounded() {
+    let all = Totals::default();
+    let (mut ann, _ann) = exchange();
+    let (mut bob, _bob) = exchange();
+    ann.share(&all);
+    bob.share(&all);
+    let _asked = [request(&mut ann, 1), request(&mut bob, 1), request(&mut bob, 2)];
+    assert!(ann.answer(1, done(1), false).is_some());
+    let kept = all.answers.load(Ordering::Relaxed);
+    assert_eq!(kept, done(1).cost());
+
+    all.answers.fetch_add(ALL_ANSWERS - kept, Ordering::Relaxed);
+    assert!(bob.answer(1, done(1), false).is_some(), "it is sent, but not kept");
+    assert_eq!(all.answers.load(Ordering::Relaxed), ALL_ANSWERS);
+    let again = request(&mut bob, 1);
+    assert!(matches!(again, Outcome::Send(Frame::Response { result: Err(_), .. })), "{again:?}");
+    assert!(matches!(request(&mut ann, 1), Outcome::Again(_)), "hers is kept still");
+
+    ann.acknowledge(1);
+    assert!(bob.answer(2, done(2), false).is_some());
+    assert!(matches!(request(&mut bob, 2), Outcome::Again(_)), "there is room again");
+    drop((ann, bob));
+    assert_eq!(all.answers.load(Ordering::Relaxed), ALL_ANSWERS - kept);
 }

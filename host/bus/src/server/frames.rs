@@ -189,7 +189,7 @@ impl State {
         let member = self.members.entry(session).or_insert_with(|| {
             let (lane, calls) = (self.lane.clone(), Arc::<Calls>::default());
             let mut exchange = Exchange::new(session, client.clone(), lane, calls);
-            exchange.share(&self.payloads);
+            exchange.share(&self.totals);
             Member { client: client.clone(), link: None, exchange }
         });
         if let Some(before) = member.link.replace(Arc::clone(&link)) {

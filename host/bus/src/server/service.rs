@@ -1,10 +1,6 @@
 //! The task that owns a ROUTER.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, channel::mpsc as monitoring};
@@ -23,7 +19,7 @@ use crate::{
     config::ServerConfig,
     counters::Counters,
     door::{Door, Link},
-    exchange::Exchange,
+    exchange::{Exchange, Totals},
     home::Home,
     lane::{Command, Lane},
     outbox::Outbox,
@@ -82,8 +78,8 @@ pub(super) struct State {
     pub(super) members: HashMap<u64, Member>,
     pub(super) originals: Originals,
     pub(super) closing: Option<Closing>,
-    /// The bytes of payloads in progress, of all sessions.
-    pub(super) payloads: Arc<AtomicUsize>,
+    /// What all sessions hold.
+    pub(super) totals: Totals,
     pub(super) log: Quiet,
 }
 
@@ -104,7 +100,7 @@ impl Service {
             members: HashMap::new(),
             originals: Originals::new(originals),
             closing: None,
-            payloads: Arc::default(),
+            totals: Totals::default(),
             log: Quiet::default(),
         };
         let mut batch = Vec::with_capacity(BATCH);

@@ -197,7 +197,7 @@ impl State {
         let Some(talk) = self.originals.talks.get_mut(&number) else { return };
         let Some(peer) = talk.rules.client().cloned() else { return };
         let own: usize = talk.rules.holds().map(Hold::length).sum();
-        let all = self.payloads.load(Ordering::Relaxed);
+        let all = self.totals.payloads.load(Ordering::Relaxed);
         let has_room = own + body.len() <= PAYLOADS && all + body.len() <= ALL_PAYLOADS;
         // What is taken from who does not read its answers would only add to
         // them.
@@ -208,7 +208,7 @@ impl State {
         }
         let lane = self.lane.clone();
         let (responder, hold) =
-            OriginalResponder::new(lane, number, ticket.clone(), body.len(), &self.payloads);
+            OriginalResponder::new(lane, number, ticket.clone(), body.len(), &self.totals.payloads);
         talk.rules.watch(&ticket, hold);
         let due = now + talk.beat;
         self.originals.renew_by(due);
