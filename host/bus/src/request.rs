@@ -117,6 +117,12 @@ impl Responder {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// Whether the caller cancelled or was lost.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.way.as_ref().is_none_or(|way| way.signal.is_gone())
+    }
+
     /// Ends when the caller cancelled, was lost, or its deadline passed. Work
     /// may be stopped then.
     pub async fn cancelled(&mut self) {

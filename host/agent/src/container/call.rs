@@ -9,7 +9,10 @@ use hulynet_protocol::{Caller, ConnectionId, ErrorKind, NetworkError, limits};
 use tokio::sync::oneshot;
 use wasmtime::component::Accessor;
 
-use super::handle::{Incoming, Order};
+use super::{
+    handle::{Incoming, Order},
+    reply::Reply,
+};
 use crate::{
     bindings::{
         exports::huly::network::guest::{
@@ -34,21 +37,19 @@ pub(super) enum Done {
 }
 
 type Access = Accessor<Context>;
-type Reply<T> = oneshot::Sender<Result<T, NetworkError>>;
 
 /// A request. A failure in here is the container's end.
 pub(super) async fn request(
     accessor: &Access,
     guest: &Guest,
     incoming: Incoming,
-    reply: Reply<Answer>,
+    reply: Reply,
     ended: Arc<AtomicBool>,
 ) -> wasmtime::Result<Done> {
     let left = incoming.deadline.saturating_duration_since(Instant::now());
     let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
-    if deadline_ms == 0 || reply.is_closed() {
-        // The caller may be gone: then there is nobody to tell.
-        let _ = reply.send(Err(NetworkError::not_processed(
+    if deadline_ms == 0 || reply.is_gone() {
+        reply.send(Err(NetworkError::not_processed(
             ErrorKind::DeadlineExceeded,
             "the deadline passed while the request waited for the container",
         )));
@@ -82,7 +83,7 @@ pub(super) async fn request(
         Err(error) => Err(from_guest(error)),
     };
     // The caller may have given up; its chunks are then dropped with it.
-    let _ = reply.send(answer);
+    reply.send(answer);
     Ok(Done::Served)
 }
 
@@ -93,7 +94,7 @@ pub(super) async fn connect(
     connections: &Connections,
     connection: ConnectionId,
     caller: Caller,
-    reply: Reply<()>,
+    reply: oneshot::Sender<Result<(), NetworkError>>,
 ) -> wasmtime::Result<Done> {
     if reply.is_closed() || !connections.contains(&connection) {
         // The client left while the call waited, and the container was told

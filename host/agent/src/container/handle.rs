@@ -2,18 +2,28 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use futures::FutureExt;
 use hulynet_agent_kinds::Termination;
-use hulynet_protocol::{Activation, Caller, ConnectionId, ErrorKind, NetworkError, limits};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use hulynet_protocol::{
+    Activation, Caller, ConnectionId, ContainerId, ErrorKind, NetworkError, limits,
+};
+use tokio::sync::{
+    Notify,
+    mpsc::{self, Permit},
+    oneshot, watch,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Ending, runtime};
+use super::{
+    Ending, Executor,
+    reply::{Asker, Reply},
+    runtime,
+};
 use crate::{
     bindings::ContainerPre,
     capabilities::{Connections, Context, Services, Sink},
@@ -29,6 +39,7 @@ pub(crate) struct Start {
     pub(crate) extra: Vec<u8>,
     pub(crate) code: ContainerPre<Context>,
     pub(crate) services: Arc<Services>,
+    pub(crate) executor: Executor,
 }
 
 /// A request on its way to a container.
@@ -46,7 +57,7 @@ pub(crate) struct Incoming {
 pub(super) enum Message {
     Request {
         incoming: Incoming,
-        reply: oneshot::Sender<Result<Answer, NetworkError>>,
+        reply: Reply,
     },
     Connect {
         connection: ConnectionId,
@@ -76,10 +87,58 @@ pub(super) struct Shared {
     /// Set before the store is dropped, so that streams can tell a complete
     /// answer from one that broke off.
     pub(super) ended: Arc<AtomicBool>,
-    pub(super) cause: OnceLock<String>,
+    cause: OnceLock<String>,
+    /// Who still waited for an answer when the store went, until the cause is
+    /// known.
+    orphans: Mutex<Vec<Box<dyn Asker>>>,
     pub(super) kill: Notify,
     /// Cancelled when the task is over.
     pub(super) gone: CancellationToken,
+}
+
+impl Shared {
+    /// The container ended for this reason; who waits for it learns that. The
+    /// first reason counts.
+    pub(super) fn end(&self, cause: String) {
+        let orphans = {
+            let mut orphans = self.orphans();
+            let _known = self.cause.set(cause);
+            std::mem::take(&mut *orphans)
+        };
+        for asker in orphans {
+            asker.answer(Err(self.lost()));
+        }
+    }
+
+    /// Nobody will answer any more.
+    pub(super) fn orphan(&self, asker: Box<dyn Asker>) {
+        let mut orphans = self.orphans();
+        if self.cause.get().is_none() {
+            return orphans.push(asker);
+        }
+        drop(orphans);
+        asker.answer(Err(self.lost()));
+    }
+
+    fn orphans(&self) -> MutexGuard<'_, Vec<Box<dyn Asker>>> {
+        self.orphans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer to a request that the container had.
+    fn lost(&self) -> NetworkError {
+        NetworkError::maybe_processed(
+            ErrorKind::ContainerEnded,
+            format!(
+                "the container {} ended during the request: {}",
+                self.activation.id,
+                self.cause()
+            ),
+        )
+    }
+
+    fn cause(&self) -> &str {
+        self.cause.get().map_or("it is ending", String::as_str)
+    }
 }
 
 /// Whether a container has started; `None` while it does.
@@ -92,6 +151,7 @@ pub(crate) struct Container {
     orders: mpsc::Sender<Order>,
     started: watch::Receiver<Started>,
     shared: Arc<Shared>,
+    executor: Executor,
     terminate: Duration,
     termination: Termination,
 }
@@ -109,17 +169,26 @@ impl Container {
             connections: Arc::new(Connections::new(start.activation.epoch, farewells)),
             ended: Arc::default(),
             cause: OnceLock::new(),
+            orphans: Mutex::default(),
             kill: Notify::new(),
             gone: CancellationToken::new(),
         });
         let (start_told, started) = watch::channel(None);
         let terminate = limits.terminate;
         let termination = start.services.terms.termination;
-        let container =
-            Self { messages, orders, started, shared: shared.clone(), terminate, termination };
+        let executor = start.executor.clone();
+        let container = Self {
+            messages,
+            orders,
+            started,
+            shared: shared.clone(),
+            executor,
+            terminate,
+            termination,
+        };
         let inbox =
             Inbox { messages: inbox_messages, orders: inbox_orders, farewells: inbox_farewells };
-        tokio::spawn(async move {
+        container.executor.spawn(async move {
             let gone = shared.gone.clone().drop_guard();
             let running = runtime::run(start, shared.clone(), inbox, &start_told);
             // Everything that it touches is dropped with it or behind a lock
@@ -147,38 +216,49 @@ impl Container {
         match self.started.clone().wait_for(Option::is_some).await.map(|told| told.clone()) {
             Ok(Some(started)) => started,
             // Its task was lost; the runtime is shutting down.
-            Ok(None) | Err(_) => Err(self.lost()),
+            Ok(None) | Err(_) => Err(self.shared.lost()),
         }
     }
 
-    /// Sends a request whose answer nobody waits for.
+    /// Hands over a request whose answer nobody waits for.
     ///
     /// # Errors
-    /// Those of [`Container::request`], when it is not accepted.
+    /// Why it is not accepted: those of [`Container::request`].
     pub(crate) fn send(&self, incoming: Incoming) -> Result<(), NetworkError> {
-        check_operation(&incoming.operation)?;
-        let (reply, answer) = oneshot::channel();
-        self.post(Message::Request { incoming, reply })?;
-        let id = self.activation().id.clone();
-        tokio::spawn(async move {
-            if let Ok(Err(error)) = answer.await {
-                tracing::debug!(container = %id, "a request without an answer failed: {error}");
-            }
-        });
+        let place = self.place(&incoming)?;
+        self.deliver(place, incoming, Box::new(Nobody(self.activation().id.clone())));
         Ok(())
     }
 
-    /// Sends a request and waits for the answer. It ends by itself only when
-    /// the container does: the caller watches the deadline.
+    /// Hands over a request; `asker` gets the answer, or the reason why there
+    /// is none: `Busy` when the mailbox is full, `ContainerEnded`. It ends by
+    /// itself only when the container does: whoever asks watches the deadline.
+    pub(crate) fn request(&self, incoming: Incoming, asker: Box<dyn Asker>) {
+        match self.place(&incoming) {
+            Ok(place) => self.deliver(place, incoming, asker),
+            Err(error) => asker.answer(Err(error)),
+        }
+    }
+
+    /// The same, waiting for the answer.
     ///
     /// # Errors
-    /// `Busy` when the mailbox is full, `ContainerEnded`, and what the
-    /// container answers.
-    pub(crate) async fn request(&self, incoming: Incoming) -> Result<Answer, NetworkError> {
+    /// Those of [`Container::request`], and what the container answers.
+    pub(crate) async fn answer(&self, incoming: Incoming) -> Result<Answer, NetworkError> {
+        let (asker, answer) = oneshot::channel();
+        self.request(incoming, Box::new(asker));
+        // Whoever has the asker answers.
+        answer.await.unwrap_or_else(|_dropped| Err(self.shared.lost()))
+    }
+
+    fn place(&self, incoming: &Incoming) -> Result<Permit<'_, Message>, NetworkError> {
         check_operation(&incoming.operation)?;
-        let (reply, answer) = oneshot::channel();
-        self.post(Message::Request { incoming, reply })?;
-        answer.await.unwrap_or_else(|_| Err(self.lost()))
+        self.room()
+    }
+
+    fn deliver(&self, place: Permit<'_, Message>, incoming: Incoming, asker: Box<dyn Asker>) {
+        let reply = Reply::new(asker, self.shared.clone());
+        self.executor.wake(|| place.send(Message::Request { incoming, reply }));
     }
 
     /// Connects a client: its events wait until [`Container::connections`] are
@@ -196,9 +276,9 @@ impl Container {
         self.connections().add(connection.clone(), sink)?;
         let (reply, answer) = oneshot::channel();
         let message = Message::Connect { connection: connection.clone(), caller, deadline, reply };
-        let posted = self.post(message);
+        let posted = self.room().map(|place| place.send(message));
         let connected = match posted {
-            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.lost())),
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.shared.lost())),
             Err(error) => Err(error),
         };
         if connected.is_err() {
@@ -243,36 +323,48 @@ impl Container {
         self.shared.kill.notify_one();
     }
 
-    fn post(&self, message: Message) -> Result<(), NetworkError> {
-        self.messages.try_send(message).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => NetworkError::not_processed(
+    /// A place in the mailbox.
+    fn room(&self) -> Result<Permit<'_, Message>, NetworkError> {
+        self.messages.try_reserve().map_err(|error| match error {
+            mpsc::error::TrySendError::Full(()) => NetworkError::not_processed(
                 ErrorKind::Busy,
                 format!(
                     "the mailbox of the container {} is full; try again later",
                     self.activation().id
                 ),
             ),
-            mpsc::error::TrySendError::Closed(_) => NetworkError::not_processed(
+            mpsc::error::TrySendError::Closed(()) => NetworkError::not_processed(
                 ErrorKind::ContainerEnded,
-                format!("the container {} ended: {}", self.activation().id, self.cause()),
+                format!("the container {} ended: {}", self.activation().id, self.shared.cause()),
             ),
         })
     }
+}
 
-    /// The answer to a request that the container had.
-    fn lost(&self) -> NetworkError {
-        NetworkError::maybe_processed(
-            ErrorKind::ContainerEnded,
-            format!(
-                "the container {} ended during the request: {}",
-                self.activation().id,
-                self.cause()
-            ),
-        )
+impl Asker for oneshot::Sender<Result<Answer, NetworkError>> {
+    fn is_gone(&self) -> bool {
+        self.is_closed()
     }
 
-    fn cause(&self) -> &str {
-        self.shared.cause.get().map_or("it is ending", String::as_str)
+    fn answer(self: Box<Self>, answer: Result<Answer, NetworkError>) {
+        // Who gave up needs no answer.
+        drop(self.send(answer));
+    }
+}
+
+/// Asked, and does not wait.
+struct Nobody(ContainerId);
+
+impl Asker for Nobody {
+    fn is_gone(&self) -> bool {
+        // The request is to be carried out all the same.
+        false
+    }
+
+    fn answer(self: Box<Self>, answer: Result<Answer, NetworkError>) {
+        if let Err(error) = answer {
+            tracing::debug!(container = %self.0, "a request without an answer failed: {error}");
+        }
     }
 }
 
@@ -283,7 +375,7 @@ fn lost_by_the_host(shared: &Shared) -> Ending {
     let cause = "a defect of the host ended it; the host's log has the details".to_owned();
     let ending = Ending::Unhealthy(cause);
     // Set before, when the panic came late.
-    let _ = shared.cause.set(ending.cause());
+    shared.end(ending.cause());
     shared.connections.close();
     ending.log(&shared.activation);
     ending

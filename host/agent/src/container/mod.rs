@@ -2,11 +2,15 @@
 
 mod call;
 mod ending;
+mod executor;
 mod handle;
 mod meter;
+mod reply;
 mod runtime;
 mod vitals;
 
 pub(crate) use ending::Ending;
+pub(crate) use executor::{Executor, Pace};
 pub(crate) use handle::{Container, Incoming, Start};
 pub(crate) use meter::Meter;
+pub(crate) use reply::Asker;

@@ -84,9 +84,8 @@ pub(super) async fn run(
     };
     let ending = if pulse.vitals().started() { ending } else { not_started(&start, ending) };
     shared.ended.store(true, Ordering::Release);
-    // Set once, here.
-    let _ = shared.cause.set(ending.cause());
     drop(store);
+    shared.end(ending.cause());
     if let Ending::StartFailed(error) = &ending {
         started.send_replace(Some(Err(error.clone())));
     }
@@ -134,11 +133,11 @@ fn refuse_waiting(inbox: &mut Inbox, ending: &Ending, start: &Start) {
     inbox.orders.close();
     while let Ok(message) = inbox.messages.try_recv() {
         let error = ending.unseen(&start.activation);
-        // Callers that gave up need no answer.
-        let _ = match message {
-            Message::Request { reply, .. } => reply.send(Err(error)).is_ok(),
-            Message::Connect { reply, .. } => reply.send(Err(error)).is_ok(),
-        };
+        match message {
+            Message::Request { reply, .. } => reply.send(Err(error)),
+            // Who gave up needs no answer.
+            Message::Connect { reply, .. } => drop(reply.send(Err(error))),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::{
     bindings::ContainerPre,
     capabilities::{Context, Services},
+    container::Pace,
 };
 
 /// A version of a kind.
@@ -33,6 +34,8 @@ pub(crate) struct Code {
     /// What its containers are made with, where their tenant has no terms of
     /// its own.
     pub(crate) services: OnceLock<Arc<Services>>,
+    /// How long its containers compute.
+    pub(crate) pace: Pace,
 }
 
 /// The kinds. Locked for moments and never across an await.

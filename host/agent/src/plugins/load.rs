@@ -132,7 +132,8 @@ impl Loader {
             Some(text) => digest(format!("{hash} {}", digest(text.as_bytes())).as_bytes()),
             None => hash.clone(),
         };
-        let code = Code { pre, terms, manifest, signer, hash, services: OnceLock::new() };
+        let (services, pace) = (OnceLock::new(), Pace::default());
+        let code = Code { pre, terms, manifest, signer, hash, services, pace };
         Ok(Loaded { hash: version, code: Arc::new(code) })
     }
 

@@ -11,17 +11,18 @@ use hulynet_protocol::{
     NetworkError, Reply, Target,
 };
 
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use super::{core::Core, sink::Route};
 use crate::{
-    container::Incoming,
+    container::{Asker, Incoming},
     network::{Answer, Chunks},
 };
 
-/// Answers a request.
+/// Answers a request that is not for a container's code.
 pub(super) async fn answer(core: Arc<Core>, route: Route, request: Request) {
-    let Request { peer, call, payload, responder } = request;
+    let Request { peer, call, responder, .. } = request;
     match (call, &route) {
-        (Call::Container(call), _) => container(&core, call, payload, responder).await,
         (Call::Connect { target, connection, caller }, _) => {
             connect(&core, route, peer, target, connection, caller, responder).await;
         }
@@ -60,14 +61,13 @@ pub(super) async fn answer(core: Arc<Core>, route: Route, request: Request) {
     }
 }
 
-/// A request to a container.
-async fn container(core: &Core, call: ContainerCall, payload: Bytes, mut responder: Responder) {
+/// Hands a request to its container.
+pub(super) fn forward(core: &Arc<Core>, call: ContainerCall, payload: Bytes, responder: Responder) {
     let located = core.table().reach(Instant::now(), &call.target);
     let Located { container, epoch } = match located {
         Ok(located) => located,
         Err(error) => return responder.reply(Err(error)),
     };
-    let id = call.target.id;
     let time = if call.send { core.unattended() } else { responder.remaining() };
     let incoming = Incoming {
         operation: call.operation,
@@ -81,29 +81,47 @@ async fn container(core: &Core, call: ContainerCall, payload: Bytes, mut respond
         let accepted = container.send(incoming);
         return responder.reply(accepted.map(|()| (Reply::Done, Bytes::new())));
     }
-    let answer = tokio::select! {
-        biased;
-        answer = container.request(incoming) => answer,
-        () = responder.cancelled() => Err(NetworkError::maybe_processed(
-            ErrorKind::DeadlineExceeded,
-            format!("the container {} did not answer in time", id),
-        )),
-    };
-    // A process that was stopped for longer than its lease gives nothing out
-    // when it goes on.
-    let answer =
-        answer.and_then(|answer| core.table().confirm(Instant::now(), &id, epoch).map(|()| answer));
-    match answer {
-        Ok(Answer::Payload(payload)) => responder.reply(Ok((Reply::Payload, payload))),
-        Ok(Answer::Chunks(chunks)) => stream(core, &id, epoch, chunks, responder).await,
-        Err(error) => responder.reply(Err(error)),
+    let core = core.clone();
+    let counted = core.count();
+    let waiting = Waiting { id: call.target.id, epoch, responder, core, counted };
+    container.request(incoming, Box::new(waiting));
+}
+
+/// A caller who waits for a container.
+struct Waiting {
+    id: ContainerId,
+    epoch: Epoch,
+    responder: Responder,
+    core: Arc<Core>,
+    /// The end of the agent waits for it.
+    counted: TaskTrackerToken,
+}
+
+impl Asker for Waiting {
+    fn is_gone(&self) -> bool {
+        self.responder.is_cancelled()
+    }
+
+    fn answer(self: Box<Self>, answer: Result<Answer, NetworkError>) {
+        let Self { id, epoch, responder, core, counted } = *self;
+        // A process that was stopped for longer than its lease gives nothing
+        // out when it goes on.
+        let confirm = |answer| core.table().confirm(Instant::now(), &id, epoch).map(|()| answer);
+        match answer.and_then(confirm) {
+            Ok(Answer::Payload(payload)) => responder.reply(Ok((Reply::Payload, payload))),
+            Ok(Answer::Chunks(chunks)) => {
+                core.clone().track(stream(core, id, epoch, chunks, responder));
+            }
+            Err(error) => responder.reply(Err(error)),
+        }
+        drop(counted);
     }
 }
 
 /// Passes the chunks of an answer on, at the pace of the receiver.
 async fn stream(
-    core: &Core,
-    id: &ContainerId,
+    core: Arc<Core>,
+    id: ContainerId,
     epoch: Epoch,
     mut chunks: Chunks,
     responder: Responder,
@@ -114,7 +132,7 @@ async fn stream(
             chunk = chunks.next() => chunk,
             () = sender.cancelled() => return,
         };
-        if let Err(error) = core.table().confirm(Instant::now(), id, epoch) {
+        if let Err(error) = core.table().confirm(Instant::now(), &id, epoch) {
             return sender.finish(Err(error));
         }
         match chunk {

@@ -14,11 +14,11 @@ use hulynet_agent_kinds::{
 use hulynet_agent_table::{Decision, Table};
 use hulynet_bus::{OriginalRequest, Request, Server};
 use hulynet_protocol::{
-    Activation, ClientId, ContainerId, Endpoint, Epoch, ErrorKind, Kind, KindReport, Load,
+    Activation, Call, ClientId, ContainerId, Endpoint, Epoch, ErrorKind, Kind, KindReport, Load,
     NetworkError, StartContainer, Target,
 };
-use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
+use tokio::{runtime::Handle, sync::mpsc};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use super::{
     Ended, answer,
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     capabilities::Services,
-    container::{Container, Ending, Start},
+    container::{Container, Ending, Executor, Start},
     plugins::{Code, Kinds},
 };
 
@@ -44,10 +44,12 @@ pub(super) struct Core {
     requests: TaskTracker,
     listeners: Mutex<Listeners>,
     broadcasts: Arc<Broadcasts>,
+    /// Where containers compute.
+    runtime: Handle,
 }
 
 impl Core {
-    /// Without containers.
+    /// Without containers, which compute on the runtime that calls this.
     pub(super) fn new(
         endpoint: Endpoint,
         services: Services,
@@ -68,6 +70,7 @@ impl Core {
             requests: TaskTracker::new(),
             listeners: Mutex::default(),
             broadcasts: Arc::default(),
+            runtime: Handle::current(),
         }
     }
 
@@ -116,14 +119,34 @@ impl Core {
         self.kinds.reports()
     }
 
-    /// Answers a request in a task of its own.
-    pub(super) fn answer(self: &Arc<Self>, route: Route, request: Request) {
-        self.requests.spawn(answer::answer(self.clone(), route, request));
+    /// Answers a request: hands it to its container, or does it in a task of
+    /// its own.
+    pub(super) fn answer(
+        self: &Arc<Self>,
+        route: impl FnOnce(&ClientId) -> Route,
+        request: Request,
+    ) {
+        match request.call {
+            Call::Container(call) => {
+                answer::forward(self, call, request.payload, request.responder);
+            }
+            _ => self.track(answer::answer(self.clone(), route(&request.peer), request)),
+        }
+    }
+
+    /// Something that the end of the agent waits for, until it is dropped.
+    pub(super) fn count(&self) -> TaskTrackerToken {
+        self.requests.token()
+    }
+
+    /// Runs a task that the end of the agent waits for.
+    pub(super) fn track(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.requests.spawn_on(task, &self.runtime);
     }
 
     /// The same in the language of the original.
     pub(super) fn answer_original(self: &Arc<Self>, request: OriginalRequest) {
-        self.requests.spawn(original::answer(self.clone(), request));
+        self.track(original::answer(self.clone(), request));
     }
 
     /// Starts a container, or finds the one that an earlier order started.
@@ -173,7 +196,9 @@ impl Core {
             let (code, number) = (version.code, version.number);
             let services = self.services(&code, &activation)?;
             let pre = code.pre.clone();
-            let start = Start { activation: activation.clone(), extra, code: pre, services };
+            let executor = Executor::new(self.runtime.clone(), code.pace.clone());
+            let start =
+                Start { activation: activation.clone(), extra, code: pre, services, executor };
             // The table holds the container, so the container must not hold it.
             let (table, ended) = (Arc::downgrade(&self.table), self.ended.clone());
             let (kinds, activation) = (self.kinds.clone(), activation.clone());

@@ -140,8 +140,8 @@ impl Link {
                 self.membership.joined(resumed);
             }
             Some(PeerEvent::Request(request)) => {
-                let route = Route::Coordinator(self.peer.borrow().clone());
-                self.core.answer(route, request);
+                let peer = &self.peer;
+                self.core.answer(|_| Route::Coordinator(peer.borrow().clone()), request);
             }
             // An agent watches nothing, so there is nothing to hear.
             Some(PeerEvent::Event { .. }) => {}

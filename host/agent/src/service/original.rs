@@ -163,7 +163,7 @@ async fn pass(core: &Core, send: Send, responder: OriginalResponder) {
     };
     let answer = tokio::select! {
         biased;
-        answer = container.request(incoming) => answer,
+        answer = container.answer(incoming) => answer,
         () = responder.cancelled() => return,
     };
     let answer = match answer {
