@@ -39,6 +39,23 @@ async fn a_request_is_answered_in_both_directions() {
 }
 
 #[tokio::test]
+async fn sockets_and_what_uses_them_may_share_the_thread_of_the_program() {
+    let bus = Bus::current();
+    let (server, incoming) = common::serve(&bus, "127.0.0.1:0").await;
+    let here = std::thread::current().id();
+    let echoing = bus.spawn(async move {
+        assert_eq!(std::thread::current().id(), here);
+        echo(incoming).await;
+    });
+    let (peer, mut events) = common::join(&bus, &server, "ann").await;
+    assert!(!common::joined(&mut events).await);
+    assert_eq!(payload(peer.call(call("echo"), Bytes::from_static(b"a"), LONG).await), "a");
+    peer.close(LONG).await;
+    server.close(LONG).await;
+    soon(echoing).await.unwrap();
+}
+
+#[tokio::test]
 async fn many_requests_in_flight_find_their_own_answers() {
     let Pair { bus: _bus, server: _server, incoming, peer, events: _events } = Pair::new().await;
     tokio::spawn(echo(incoming));

@@ -35,7 +35,8 @@ pub(crate) fn run(
     hulynet: &Path,
     kinds: &Path,
 ) -> anyhow::Result<Vec<Measure>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // One thread is what the clients of all transports are fastest with.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         eprintln!("· plain TCP");
         let tcp = {
@@ -50,8 +51,7 @@ pub(crate) fn run(
         let network = network::Network::start(hulynet, kinds)?;
         let coordinator = &network.coordinator;
         registered(coordinator).await?;
-        // A program owns all its sockets with one thread.
-        let bus = Bus::start("bench")?;
+        let bus = Bus::current();
         eprintln!("· requests directly");
         let direct =
             load(settings, async || EchoClient::connect(&bus, coordinator, true).await).await?;

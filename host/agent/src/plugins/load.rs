@@ -31,7 +31,7 @@ use super::{
     listing,
     validate::{self, Invalid},
 };
-use crate::{bindings::ContainerPre, capabilities::Context};
+use crate::{bindings::ContainerPre, capabilities::Context, container::Pace};
 
 /// The longest secret, in bytes.
 const SECRET_BYTES: usize = 64 * 1024;

@@ -2,7 +2,9 @@
 //!
 //! Three tasks: one takes what clients ask directly, one keeps the agent
 //! registered and takes what the coordinator asks or forwards, one serves the
-//! plugin directory. Each request has a task of its own while it is answered.
+//! plugin directory. What is not for a container has a task of its own while it
+//! is answered. All but the last run on the thread of the bus, so that a request
+//! changes threads only where its container computes.
 
 mod answer;
 mod core;
@@ -84,7 +86,7 @@ impl Agent {
             server,
             ended,
         ));
-        let (link, peer) = Link::new(core.clone(), &config, bus, endings, changes)?;
+        let (link, peer) = Link::new(core.clone(), &config, bus.clone(), endings, changes)?;
         let mut settled = plugins.settled();
         let mut agent =
             Self { core, peer, tasks: vec![tokio::spawn(plugins.run()).abort_handle()] };
@@ -94,8 +96,8 @@ impl Agent {
         {
             tracing::warn!("the kinds are still being compiled; they are served as they are ready");
         }
-        agent.tasks.push(tokio::spawn(serve(agent.core.clone(), incoming)).abort_handle());
-        agent.tasks.push(tokio::spawn(link.run()).abort_handle());
+        agent.tasks.push(bus.spawn(serve(agent.core.clone(), incoming)).abort_handle());
+        agent.tasks.push(bus.spawn(link.run()).abort_handle());
         Ok(agent)
     }
 
@@ -158,7 +160,7 @@ async fn serve(core: Arc<Core>, mut incoming: mpsc::Receiver<Incoming>) {
     while let Some(incoming) = incoming.recv().await {
         match incoming {
             Incoming::Request(request) => {
-                core.answer(sink::Route::direct(&core, &request.peer), request)
+                core.answer(|peer| sink::Route::direct(&core, peer), request);
             }
             Incoming::Original(request) => core.answer_original(request),
             Incoming::Left { peer, .. } => {

@@ -62,7 +62,8 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Listens and serves, on the runtime that this is called in. The term of
+    /// Listens and serves, on the thread of the bus: a request that passes
+    /// through changes no thread. The term of
     /// its epochs is the wall clock in milliseconds, so it is higher than that
     /// of every coordinator before on a clock that goes forward; when agents
     /// bring higher epochs along, the registry goes on from those.
@@ -78,7 +79,7 @@ impl Coordinator {
         let registry = Registry::new(config.registry.clone(), term, Uuid::random);
         let (stop, stopped) = oneshot::channel();
         let driver = Driver::new(registry, config.registry, server.clone());
-        let driver = tokio::spawn(driver.run(incoming, stopped));
+        let driver = bus.spawn(driver.run(incoming, stopped));
         tracing::info!(address = %server.local_addr(), term, "coordinator listening");
         Ok(Self { server, stop, driver })
     }
