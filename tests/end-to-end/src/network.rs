@@ -31,6 +31,8 @@ pub struct Network {
     pub coordinator: Process,
     /// The agents, in order of their start.
     pub agents: Vec<Agent>,
+    /// The arguments of the coordinator.
+    arguments: Vec<String>,
     directory: TempDir,
 }
 
@@ -60,6 +62,7 @@ impl Network {
             address: ready["coordinator"].as_str().unwrap().to_owned(),
             coordinator,
             agents: Vec::new(),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
             directory: tempfile::tempdir().unwrap(),
         }
     }
@@ -120,7 +123,8 @@ impl Network {
     /// When it does not become ready.
     pub fn restart_coordinator(&mut self) {
         self.coordinator.kill();
-        self.coordinator = start_coordinator(&self.address, &[]);
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        self.coordinator = start_coordinator(&self.address, &arguments);
         let _ready = self.coordinator.line();
     }
 

@@ -7,7 +7,11 @@
 
 #![allow(clippy::panic, reason = "a failed check is a panic, for every fuzzer")]
 
+mod original;
+
 use hulynet_protocol::Frame;
+
+pub use original::{FRAME, MESSAGE, original};
 
 /// A decoder, by the name of its target and of its corpus.
 pub struct Target {
@@ -19,8 +23,11 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: &[Target] =
-    &[Target { name: "native", check: native }, Target { name: "zmtp", check: zmtp }];
+pub const TARGETS: &[Target] = &[
+    Target { name: "native", check: native },
+    Target { name: "original", check: original },
+    Target { name: "zmtp", check: zmtp },
+];
 
 /// The header of a native message: whatever decodes survives its codec, and
 /// numbering leaves every other frame alone.

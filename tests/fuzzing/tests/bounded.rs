@@ -9,7 +9,7 @@
 
 use std::{fs, path::Path};
 
-use hulynet_fuzzing::TARGETS;
+use hulynet_fuzzing::{FRAME, MESSAGE, TARGETS};
 use hulynet_protocol::Frame;
 
 /// Mutations of each file of a corpus.
@@ -76,6 +76,19 @@ fn the_native_corpus_has_every_frame() {
     variants.sort_unstable();
     variants.dedup();
     assert_eq!(variants, (0..14).collect::<Vec<u8>>());
+}
+
+#[test]
+fn the_originals_corpus_has_every_operation() {
+    let corpus = corpus("original");
+    let messages = corpus.iter().flat_map(|file| file.split(|byte| *byte == MESSAGE));
+    let mut operations: Vec<&[u8]> = messages
+        .map(|message| message.split(|byte| *byte == FRAME).next().unwrap())
+        .filter(|operation| matches!(operation, [b'0'..=b'9']))
+        .collect();
+    operations.sort_unstable();
+    operations.dedup();
+    assert_eq!(operations.len(), 10);
 }
 
 #[test]
