@@ -132,15 +132,16 @@ impl Agent {
         let part = deadline / 3;
         self.core.finish(part).await;
         self.core.end_all(part).await;
+        // Whatever they would still tell, leaving tells.
+        for task in &self.tasks {
+            task.abort();
+        }
         let peer = self.peer.borrow().clone();
         let left = hulynet_protocol::Call::Unregister(self.id().clone());
         // One that cannot be reached learns it when the lease ends; nobody
         // waits for it.
         if let Err(error) = peer.call_joined(left, bytes::Bytes::new(), part / 2).await {
             tracing::warn!("left without telling the coordinator: {error}");
-        }
-        for task in &self.tasks {
-            task.abort();
         }
         peer.close(part / 2).await;
         self.core.server().close(part / 2).await;
