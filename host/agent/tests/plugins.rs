@@ -77,7 +77,9 @@ fn names(kinds: &[Kind]) -> Vec<&str> {
 
 /// Waits until the coordinator knows exactly these kinds.
 async fn served(world: &mut World, expected: &[&str]) {
-    while names(&world.coordinator.registration().await.kinds) != expected {}
+    let told = async { while names(&world.coordinator.registration().await.kinds) != expected {} };
+    let told = tokio::time::timeout(PATIENCE, told).await;
+    assert!(told.is_ok(), "served are {:?} and not {expected:?}", world.agent.kinds());
 }
 
 /// Starts a container of another kind than `echo`.
