@@ -80,6 +80,16 @@ impl Agent {
     ) -> Result<Response, NetworkError> {
         self.peer.call_joined(call, payload, timeout).await
     }
+
+    /// Makes a call once that is for this agent alone: it waits for a
+    /// connection when there is none now.
+    pub(crate) async fn tell(
+        self,
+        call: Call,
+        timeout: Duration,
+    ) -> Result<Response, NetworkError> {
+        self.peer.call(call, Bytes::new(), timeout).await
+    }
 }
 
 enum Step {
@@ -126,9 +136,8 @@ impl Agents {
         }
     }
 
-    /// The agent at the end of a direct path, while its link is open.
-    pub(crate) fn agent(&self, path: &Path) -> Option<Agent> {
-        let Path::Direct(address) = path else { return None };
+    /// The agent at an address, while its link is open.
+    pub(crate) fn agent(&self, address: &str) -> Option<Agent> {
         lock(&self.state).links.get(address).map(Link::agent)
     }
 

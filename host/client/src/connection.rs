@@ -8,21 +8,22 @@ use std::{
 
 use bytes::Bytes;
 use futures::Stream;
-use hulynet_protocol::{
-    Call, Caller, ConnectionId, ContainerId, ContainerRecord, NetworkError, Reply, Retry, Target,
-};
+use hulynet_bus::Response;
+use hulynet_protocol::{Call, Caller, ConnectionId, Epoch, ErrorKind, NetworkError, Reply, Target};
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    connections::{Attached, Slot},
+    agents::{Agent, Route},
+    attachment::{Attached, Attachment, News, Step},
+    connections::Slot,
     mailbox::ConnectionEvent,
-    reference::{Reference, known, recover, send_once},
-    retry::{Attempts, Repeat, pause},
-    shared::{GOODBYE, Shared, closed, unexpected},
+    paths::Path,
+    reference::{Reference, known, send_once},
+    shared::{GOODBYE, Settings, Shared, closed, unexpected},
 };
 
 /// Receives what a container broadcasts and sends to its connections; a
@@ -67,7 +68,10 @@ impl Stream for Connection {
 /// Connects and keeps connected until the connection is dropped.
 pub(crate) async fn open(reference: Reference, caller: Caller) -> Result<Connection, NetworkError> {
     let shared = Arc::clone(reference.shared());
-    let slot = Arc::new(Slot::new(reference.id().clone()));
+    let now = Instant::now().into_std();
+    let Settings { request_timeout, alive_timeout, .. } = shared.settings;
+    let attachment = Attachment::new(now, request_timeout, alive_timeout);
+    let slot = Arc::new(Slot::new(reference.id().clone(), attachment));
     let stop = shared.closed.child_token();
     let id = ConnectionId::random();
     let connection = Connection {
@@ -97,98 +101,154 @@ struct Keeper {
 impl Keeper {
     /// Tells how the first attempt ended.
     async fn keep(self, first: oneshot::Sender<Result<(), NetworkError>>) {
+        let mut first = Some(first);
         let end = tokio::select! {
             () = self.stop.cancelled() => None,
-            error = async {
-                match self.attach(self.shared.deadline()).await {
-                    // Who gave up meanwhile has stopped this.
-                    Ok(_) => drop(first.send(Ok(()))),
-                    Err(error) => {
-                        drop(first.send(Err(error.clone())));
-                        return error;
-                    }
-                }
-                self.follow().await
-            } => Some(error),
+            error = self.carry_out(&mut first) => Some(error),
         };
+        if let (Some(first), Some(error)) = (first, &end) {
+            // Who gave up meanwhile has stopped this.
+            let _gone = first.send(Err(error.clone()));
+        }
         self.slot.end(end);
-        self.leave().await;
+        self.close().await;
     }
 
-    /// Attaches again whenever that is necessary, until it is refused.
-    async fn follow(&self) -> NetworkError {
-        let mut failures = 0;
-        let mut since = Instant::now();
+    /// Does what the attachment asks for, until it is over.
+    async fn carry_out(
+        &self,
+        first: &mut Option<oneshot::Sender<Result<(), NetworkError>>>,
+    ) -> NetworkError {
         loop {
-            self.slot.disturbed().await;
-            // A container that ends at each connection is not hammered.
-            if since.elapsed() > self.shared.settings.alive_timeout {
-                failures = 0;
-            }
-            let attached = loop {
-                sleep(pause(failures)).await;
-                failures += 1;
-                match self.attach(self.shared.deadline()).await {
-                    Ok(attached) => break attached,
-                    Err(error) if error.retry == Retry::Final => return error,
-                    Err(error) => {
-                        tracing::warn!(container = %self.container(), %error, "still disconnected");
+            match self.slot.update(|attachment| attachment.step(now())) {
+                Step::Route(deadline) => self.route(deadline.into()).await,
+                Step::Leave(place) => {
+                    let heard = self.leave(&place).await;
+                    self.slot.update(|attachment| attachment.left(heard));
+                }
+                Step::Connect(place, deadline) => match self.connect(&place, deadline.into()).await
+                {
+                    Ok(()) => match self.slot.update(|attachment| attachment.connected(now())) {
+                        // As above.
+                        News::Opened => drop(first.take().map(|first| first.send(Ok(())))),
+                        News::Reconnected(epoch) => {
+                            self.slot.push(ConnectionEvent::Reconnected { epoch });
+                        }
+                    },
+                    Err(error) => self.failed(place.epoch, error),
+                },
+                Step::Locate { tried, deadline } => {
+                    let located = self.shared.held.locate(&self.slot.container, tried);
+                    match timeout_at(deadline.into(), located).await {
+                        Ok(Ok(result)) => self.slot.update(|attachment| {
+                            attachment.located(now(), result.map(|_| ()));
+                        }),
+                        Ok(Err(_)) | Err(_) => self.slot.update(|a| a.unlocated(now())),
                     }
                 }
-            };
-            since = Instant::now();
-            self.slot.push(ConnectionEvent::Reconnected { epoch: attached.epoch });
-        }
-    }
-
-    async fn attach(&self, deadline: Instant) -> Result<Attached, NetworkError> {
-        let mut attempts = Attempts::new(deadline.into_std(), Repeat::Idempotent);
-        loop {
-            let record = known(&self.shared, self.container())?;
-            match self.attach_once(&record, deadline).await {
-                Ok(attached) => return Ok(attached),
-                Err(error) => {
-                    let ContainerRecord { id, epoch, .. } = &record;
-                    recover(&self.shared, &mut attempts, id, *epoch, error).await?;
-                }
+                Step::Wait(until) => tokio::select! {
+                    () = self.slot.disturbed() => {}
+                    () = sleep_until(until.map_or_else(Instant::now, Instant::from)),
+                        if until.is_some() => {}
+                },
+                Step::End(error) => return error,
             }
         }
     }
 
-    async fn attach_once(
-        &self,
-        record: &ContainerRecord,
-        deadline: Instant,
-    ) -> Result<Attached, NetworkError> {
-        let route = self.shared.agents.route(&self.shared, &record.endpoint, deadline).await?;
-        let attached = Attached { path: route.path, epoch: record.epoch };
-        self.slot.attach(attached.clone());
+    async fn route(&self, deadline: Instant) {
+        let record = match known(&self.shared, &self.slot.container) {
+            Ok(record) => record,
+            Err(error) => return self.failed(Epoch::default(), error),
+        };
+        match self.shared.agents.route(&self.shared, &record.endpoint, deadline).await {
+            Ok(Route { path, .. }) => {
+                let place = Attached { path, epoch: record.epoch };
+                self.slot.update(|attachment| attachment.routed(place));
+            }
+            Err(error) => self.failed(record.epoch, error),
+        }
+    }
+
+    async fn connect(&self, place: &Attached, deadline: Instant) -> Result<(), NetworkError> {
         let call = Call::Connect {
-            target: Target { id: record.id.clone(), epoch: Some(record.epoch) },
+            target: Target { id: self.slot.container.clone(), epoch: Some(place.epoch) },
             connection: self.id.clone(),
             caller: self.caller.clone(),
         };
-        match send_once(&self.shared, route.agent, call, Bytes::new(), deadline).await?.reply {
-            Reply::Done => Ok(attached),
+        match self.send(&place.path, call, deadline).await?.reply {
+            Reply::Done => Ok(()),
             other => Err(unexpected("a connect", &other)),
         }
     }
 
-    /// Says goodbye where the connection leads to. A peer that does not hear
-    /// it ends the connection with the client's lease.
-    async fn leave(&self) {
-        self.shared.connections.remove(&self.id);
-        let Some(attached) = self.slot.attached() else { return };
-        let call = Call::Disconnect { connection: self.id.clone() };
-        let agent = self.shared.agents.agent(&attached.path);
-        let until = Instant::now() + GOODBYE;
-        let disconnect = send_once(&self.shared, agent, call, Bytes::new(), until);
-        if let Err(error) = self.shared.unless_closed(disconnect).await {
-            tracing::debug!(connection = %self.id, %error, "a disconnect was not confirmed");
+    fn failed(&self, tried: Epoch, error: NetworkError) {
+        let container = &self.slot.container;
+        tracing::debug!(connection = %self.id, %container, %error, "an attempt to connect failed");
+        if self.slot.update(|attachment| attachment.failed(now(), tried, error.clone())) {
+            tracing::warn!(%container, %error, "still disconnected");
         }
     }
 
-    fn container(&self) -> &ContainerId {
-        &self.slot.container
+    /// Says goodbye where the connection may still be attached, for a moment.
+    /// Answers whether it is not any more.
+    async fn leave(&self, place: &Attached) -> bool {
+        let call = Call::Disconnect { connection: self.id.clone() };
+        let left = self.send(&place.path, call, Instant::now() + GOODBYE).await;
+        if let Err(error) = &left {
+            tracing::debug!(connection = %self.id, %error, "a disconnect was not confirmed");
+        }
+        left.is_ok()
     }
+
+    /// Says goodbye everywhere. A peer that is being reconnected hears it when
+    /// its session goes on; otherwise the connection ends with the session.
+    async fn close(&self) {
+        self.shared.connections.remove(&self.id);
+        let places: Vec<Attached> =
+            self.slot.update(|attachment| attachment.places().cloned().collect());
+        let patience = self.shared.settings.alive_timeout;
+        for Attached { path, .. } in places {
+            let call = Call::Disconnect { connection: self.id.clone() };
+            let left = async {
+                match self.agent(&path)? {
+                    Some(agent) => agent.tell(call, patience).await,
+                    None => {
+                        let until = Instant::now() + patience;
+                        self.shared.coordinator.call(call, Bytes::new(), until).await
+                    }
+                }
+            };
+            if let Err(error) = self.shared.unless_closed(left).await {
+                tracing::debug!(connection = %self.id, %error, "a disconnect was not confirmed");
+            }
+        }
+    }
+
+    /// Sends a call over this very path, on the connection of now.
+    async fn send(
+        &self,
+        path: &Path,
+        call: Call,
+        deadline: Instant,
+    ) -> Result<Response, NetworkError> {
+        let sent = send_once(&self.shared, self.agent(path)?, call, Bytes::new(), deadline);
+        self.shared.unless_closed(sent).await
+    }
+
+    /// The agent at the end of a path, unless that is the coordinator's.
+    fn agent(&self, path: &Path) -> Result<Option<Agent>, NetworkError> {
+        let Path::Direct(address) = path else { return Ok(None) };
+        match self.shared.agents.agent(address) {
+            Some(agent) => Ok(Some(agent)),
+            None => Err(NetworkError::not_processed(
+                ErrorKind::Unavailable,
+                format!("the link to the agent at {address} is closed"),
+            )),
+        }
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }

@@ -12,23 +12,15 @@ use hulynet_protocol::{ConnectionId, ContainerId, ContainerRecord, Epoch, Networ
 use tokio::sync::Notify;
 
 use crate::{
+    attachment::Attachment,
     mailbox::{ConnectionEvent, Mailbox},
     paths::Path,
     shared::lock,
 };
 
-/// Where a connection leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Attached {
-    pub(crate) path: Path,
-    pub(crate) epoch: Epoch,
-}
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    attached: Option<Attached>,
-    /// What it was attached to is gone.
-    disturbed: bool,
+    attachment: Attachment,
     mailbox: Mailbox,
     end: Option<Option<NetworkError>>,
     reader: Option<Waker>,
@@ -39,30 +31,23 @@ struct State {
 pub(crate) struct Slot {
     pub(crate) container: ContainerId,
     state: Mutex<State>,
-    woken: Notify,
+    disturbed: Notify,
 }
 
 impl Slot {
-    pub(crate) fn new(container: ContainerId) -> Self {
-        Self { container, state: Mutex::new(State::default()), woken: Notify::new() }
+    pub(crate) fn new(container: ContainerId, attachment: Attachment) -> Self {
+        let state = State { attachment, mailbox: Mailbox::default(), end: None, reader: None };
+        Self { container, state: Mutex::new(state), disturbed: Notify::new() }
     }
 
-    /// An attempt to attach begins; its events may come before its answer.
-    pub(crate) fn attach(&self, attached: Attached) {
-        let mut state = lock(&self.state);
-        state.attached = Some(attached);
-        state.disturbed = false;
+    /// Changes where it is attached.
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Attachment) -> T) -> T {
+        change(&mut lock(&self.state).attachment)
     }
 
-    pub(crate) fn attached(&self) -> Option<Attached> {
-        lock(&self.state).attached.clone()
-    }
-
-    /// Ends when the connection has to be attached again.
+    /// Ends when there were news from outside.
     pub(crate) async fn disturbed(&self) {
-        while !lock(&self.state).disturbed {
-            self.woken.notified().await;
-        }
+        self.disturbed.notified().await;
     }
 
     pub(crate) fn push(&self, event: ConnectionEvent) {
@@ -100,12 +85,9 @@ impl Slot {
         }
     }
 
-    fn disturb_if(&self, concerned: impl FnOnce(&Attached) -> bool) {
-        let mut state = lock(&self.state);
-        if state.attached.as_ref().is_some_and(concerned) {
-            state.disturbed = true;
-            self.woken.notify_one();
-        }
+    fn disturb(&self, news: impl FnOnce(&mut Attachment)) {
+        self.update(news);
+        self.disturbed.notify_one();
     }
 }
 
@@ -138,10 +120,7 @@ impl Connections {
             tracing::debug!(%connection, "an event for a connection that is closed");
             return;
         };
-        let current = slot
-            .attached()
-            .is_some_and(|attached| attached.path == *path && attached.epoch == epoch);
-        if current {
+        if slot.update(|attachment| attachment.accepts(path, epoch)) {
             slot.push(ConnectionEvent::Message(payload));
         } else {
             tracing::debug!(%connection, %epoch, "an event of an attachment that is over");
@@ -151,7 +130,7 @@ impl Connections {
     /// The container's side ended the connection.
     pub(crate) fn disturb(&self, connection: &ConnectionId) {
         if let Some(slot) = lock(&self.slots).get(connection) {
-            slot.disturb_if(|_| true);
+            slot.disturb(Attachment::disturb);
         }
     }
 
@@ -166,14 +145,14 @@ impl Connections {
 
     /// Everything on the path is lost.
     pub(crate) fn disturb_path(&self, path: &Path) {
-        self.each(|slot| slot.disturb_if(|attached| attached.path == *path));
+        self.each(|slot| slot.disturb(|attachment| attachment.lost_path(path)));
     }
 
     /// The container has another activation or endpoint.
     pub(crate) fn moved(&self, record: &ContainerRecord) {
         self.each(|slot| {
             if slot.container == record.id {
-                slot.disturb_if(|attached| attached.epoch < record.epoch);
+                slot.disturb(|attachment| attachment.moved(record.epoch));
             }
         });
     }
@@ -185,41 +164,51 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use hulynet_protocol::{Kind, Uuid};
 
     use super::*;
+    use crate::attachment::{Attached, Step};
 
-    fn slot(connections: &Connections) -> Arc<Slot> {
-        let uuid = Uuid::new("a").unwrap();
-        let slot = Arc::new(Slot::new(ContainerId { kind: Kind::new("echo").unwrap(), uuid }));
+    fn slot(connections: &Connections, path: &Path) -> Arc<Slot> {
+        let container =
+            ContainerId { kind: Kind::new("echo").unwrap(), uuid: Uuid::new("a").unwrap() };
+        let long = Duration::from_secs(60);
+        let slot = Arc::new(Slot::new(container, Attachment::new(Instant::now(), long, long)));
         connections.insert(ConnectionId::random(), Arc::clone(&slot));
+        attach(&slot, path);
         slot
     }
 
-    fn over(path: &Path) -> Attached {
-        Attached { path: path.clone(), epoch: Epoch::default() }
+    fn attach(slot: &Slot, path: &Path) {
+        slot.update(|attachment| {
+            attachment.routed(Attached { path: path.clone(), epoch: Epoch::default() });
+            attachment.connected(Instant::now());
+        });
+    }
+
+    fn is_attached(slot: &Slot) -> bool {
+        slot.update(|attachment| attachment.step(Instant::now())) == Step::Wait(None)
     }
 
     #[test]
     fn what_is_attached_as_soon_as_a_path_is_open_again_is_not_attached_twice() {
         for path in [Path::Proxied, Path::Direct("host:1".into())] {
             let connections = Connections::default();
-            let (quick, slow) = (slot(&connections), slot(&connections));
-            quick.attach(over(&path));
-            slow.attach(over(&path));
+            let (quick, slow) = (slot(&connections, &path), slot(&connections, &path));
             // Other threads attach from the very moment at which the path is open.
-            connections.renew_path(&path, || quick.attach(over(&path)));
-            assert!(!lock(&quick.state).disturbed, "attached over the renewed path");
-            assert!(lock(&slow.state).disturbed, "attached over the lost one");
+            connections.renew_path(&path, || attach(&quick, &path));
+            assert!(is_attached(&quick), "attached over the renewed path");
+            assert!(!is_attached(&slow), "attached over the lost one");
         }
     }
 
     #[test]
     fn a_renewed_path_leaves_others_alone() {
         let connections = Connections::default();
-        let elsewhere = slot(&connections);
-        elsewhere.attach(over(&Path::Direct("host:2".into())));
+        let elsewhere = slot(&connections, &Path::Direct("host:2".into()));
         connections.renew_path(&Path::Direct("host:1".into()), || {});
-        assert!(!lock(&elsewhere.state).disturbed);
+        assert!(is_attached(&elsewhere));
     }
 }

@@ -19,10 +19,12 @@
 //! a typed [`NetworkError`] that says whether a retry is safe; those that were
 //! certainly not processed are repeated here, within their deadline.
 //!
-//! Decisions are made in pure modules ([`references`], [`retry`] and the private
-//! `paths`, `feed` and `mailbox`); the rest moves bytes and time.
+//! Decisions are made in pure modules ([`references`], [`attachment`], [`paths`],
+//! [`retry`] and the private `feed` and `mailbox`); the rest moves bytes and
+//! time.
 
 mod agents;
+pub mod attachment;
 mod builder;
 mod client;
 mod connection;
@@ -32,7 +34,7 @@ mod driver;
 mod feed;
 mod held;
 mod mailbox;
-mod paths;
+pub mod paths;
 mod reference;
 pub mod references;
 mod request;

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How a call travels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Path {
+pub enum Path {
     /// Through the coordinator.
     Proxied,
     /// Straight to the agent at this address.
@@ -26,7 +26,7 @@ pub(crate) enum Path {
 
 /// What a caller has to do to have a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
+pub enum Choice {
     /// Take it.
     Take(Path),
     /// Open a connection to the address, then ask again.
@@ -47,18 +47,21 @@ enum Reach {
 
 /// What is known about the addresses of agents.
 #[derive(Debug)]
-pub(crate) struct Paths {
+pub struct Paths {
     direct: bool,
     addresses: BTreeMap<String, Reach>,
 }
 
 impl Paths {
     /// With `direct` false everything goes through the coordinator.
-    pub(crate) fn new(direct: bool) -> Self {
+    #[must_use]
+    pub fn new(direct: bool) -> Self {
         Self { direct, addresses: BTreeMap::new() }
     }
 
-    pub(crate) fn choose(&self, now: Instant, endpoint: &Endpoint) -> Choice {
+    /// How to reach an endpoint now.
+    #[must_use]
+    pub fn choose(&self, now: Instant, endpoint: &Endpoint) -> Choice {
         let Some(address) = endpoint.address.as_ref().filter(|_| self.direct) else {
             return Choice::Take(Path::Proxied);
         };
@@ -71,27 +74,29 @@ impl Paths {
     }
 
     /// The address of an endpoint that is reached directly now.
-    pub(crate) fn joined_at<'endpoint>(
-        &self,
-        endpoint: &'endpoint Endpoint,
-    ) -> Option<&'endpoint str> {
+    #[must_use]
+    pub fn joined_at<'endpoint>(&self, endpoint: &'endpoint Endpoint) -> Option<&'endpoint str> {
         let address = endpoint.address.as_ref().filter(|_| self.direct)?;
         matches!(self.addresses.get(address), Some(Reach::Joined)).then_some(address)
     }
 
-    pub(crate) fn opened(&mut self, now: Instant, address: &str) {
+    /// A connection to the address is being made.
+    pub fn opened(&mut self, now: Instant, address: &str) {
         self.addresses.insert(address.to_owned(), Reach::Opening { until: now + PATIENCE });
     }
 
-    pub(crate) fn joined(&mut self, address: &str) {
+    /// The address answered hello.
+    pub fn joined(&mut self, address: &str) {
         self.set(address, Reach::Joined);
     }
 
-    pub(crate) fn lost(&mut self, address: &str) {
+    /// The address does not answer any more.
+    pub fn lost(&mut self, address: &str) {
         self.set(address, Reach::Lost);
     }
 
-    pub(crate) fn closed(&mut self, address: &str) {
+    /// The connection to the address was given up.
+    pub fn closed(&mut self, address: &str) {
         self.addresses.remove(address);
     }
 

@@ -39,6 +39,9 @@ pub enum Mutant {
     ServesRetired,
     /// An agent whose lease ended brings its containers back as if it had not.
     Undoubting,
+    /// A start that the coordinator gave up before it crashed is brought to the
+    /// next one as the container.
+    BroughtUnnamed,
     /// The client does not hold again what a coordinator forgot.
     NoReclaim,
     /// A get by uuid is answered with another container that starts.
@@ -57,6 +60,15 @@ pub enum Mutant {
     RunsTwice,
     /// The client does not confirm a get that a release overtook.
     UnconfirmedGet,
+    /// The client stays attached to an activation that is over.
+    StaysAttached,
+    /// The agent keeps the subscribers of a client that vanished.
+    LeakedSubscribers,
+    /// The coordinator forgets the end of a connection that it could not tell
+    /// the agent of.
+    UnheardGoodbye,
+    /// The agent lets events of activations leave that may live elsewhere.
+    TellsUnconfirmed,
 }
 
 #[cfg(feature = "switches")]
