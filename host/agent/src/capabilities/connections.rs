@@ -1,7 +1,8 @@
 //! `connections`: the clients that receive what this container broadcasts.
 //!
 //! Sending never waits. An event goes to the bus at once; while the bus has no
-//! room for the client, events wait in a queue of the connection's own, at
+//! room for the client, or the container may live elsewhere because the agent
+//! lost its coordinator, events wait in a queue of the connection's own, at
 //! most [`QUEUE_EVENTS`] and [`QUEUE_BYTES`]. When that is full, a broadcast
 //! closes the connection, so that one client that does not read holds nobody
 //! back; a single send fails as busy.
@@ -39,7 +40,8 @@ impl Host for Context {
 
 /// The way to one client.
 pub(crate) trait Sink: Send + Sync {
-    /// Sends an event; never waits. `Busy` when there is no room.
+    /// Sends an event; never waits. `Busy` when there is no room, or when it is
+    /// not certain that the container does not live elsewhere.
     ///
     /// # Errors
     /// Those of the bus.

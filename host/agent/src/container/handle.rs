@@ -265,7 +265,8 @@ impl Container {
     /// opened for it.
     ///
     /// # Errors
-    /// Those of [`Container::request`]; when the container refuses.
+    /// Those of [`Container::request`]; when the container refuses. The caller
+    /// has the connection forgotten then, unless it was made again meanwhile.
     pub(crate) async fn connect(
         &self,
         connection: ConnectionId,
@@ -275,16 +276,9 @@ impl Container {
     ) -> Result<(), NetworkError> {
         self.connections().add(connection.clone(), sink)?;
         let (reply, answer) = oneshot::channel();
-        let message = Message::Connect { connection: connection.clone(), caller, deadline, reply };
-        let posted = self.room().map(|place| place.send(message));
-        let connected = match posted {
-            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.shared.lost())),
-            Err(error) => Err(error),
-        };
-        if connected.is_err() {
-            self.connections().forget(&connection);
-        }
-        connected
+        let message = Message::Connect { connection, caller, deadline, reply };
+        self.room()?.send(message);
+        answer.await.unwrap_or_else(|_| Err(self.shared.lost()))
     }
 
     /// Its connections.

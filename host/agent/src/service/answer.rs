@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use hulynet_agent_table::Located;
+use hulynet_agent_table::{Begun, Located};
 use hulynet_bus::{Request, Responder};
 use hulynet_protocol::{
     Call, Caller, ClientId, ConnectionId, ContainerCall, ContainerId, Epoch, ErrorKind,
@@ -13,7 +13,10 @@ use hulynet_protocol::{
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{core::Core, sink::Route};
+use super::{
+    core::Core,
+    sink::{Outlet, Route},
+};
 use crate::{
     container::{Asker, Incoming},
     network::{Answer, Chunks},
@@ -161,11 +164,11 @@ async fn connect(
     let located = {
         let mut table = core.table();
         table.reach(Instant::now(), &target).and_then(|located| {
-            let again = table.attach(connection.clone(), target.id.uuid.clone(), peer.clone())?;
-            Ok((located.container, again))
+            let begun = table.attach(connection.clone(), target.id.uuid.clone(), peer.clone())?;
+            Ok((located, begun))
         })
     };
-    let (container, again) = match located {
+    let (Located { container, epoch }, Begun { attempt, again }) = match located {
         Ok(located) => located,
         Err(error) => return responder.reply(Err(error)),
     };
@@ -173,13 +176,20 @@ async fn connect(
         container.connections().remove(&connection);
     }
     let deadline = Instant::now() + responder.remaining();
-    let connecting = container.connect(connection.clone(), caller, deadline, Arc::new(route));
+    let outlet = Arc::new(Outlet::new(core, route, target.id.clone(), epoch));
+    let connecting = container.connect(connection.clone(), caller, deadline, outlet);
     let connected = tokio::select! {
         connected = connecting => connected,
-        () = responder.cancelled() => Err(NetworkError::maybe_processed(
-            ErrorKind::DeadlineExceeded,
-            format!("the container {} did not accept the connection in time", target.id),
-        )),
+        () = responder.cancelled() => {
+            // The container may have accepted it, and is told of its end.
+            if core.table().attach_failed(&connection, attempt) {
+                container.connections().remove(&connection);
+            }
+            return responder.reply(Err(NetworkError::maybe_processed(
+                ErrorKind::DeadlineExceeded,
+                format!("the container {} did not accept the connection in time", target.id),
+            )));
+        }
     };
     match connected {
         Ok(()) => {
@@ -192,8 +202,9 @@ async fn connect(
             }
         }
         Err(error) => {
-            core.table().detach(&connection, &peer);
-            container.connections().remove(&connection);
+            if core.table().attach_failed(&connection, attempt) {
+                container.connections().forget(&connection);
+            }
             responder.reply(Err(error));
         }
     }

@@ -1,7 +1,7 @@
 //! What all tasks of an agent share.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -97,6 +97,11 @@ impl Core {
     /// What containers broadcast in the language of the original.
     pub(super) fn broadcasts(&self) -> &Arc<Broadcasts> {
         &self.broadcasts
+    }
+
+    /// The table, for what containers hold.
+    pub(super) fn weak_table(&self) -> Weak<Mutex<Table<Container>>> {
+        Arc::downgrade(&self.table)
     }
 
     /// How long a container works on a request that nobody waits for.
@@ -200,7 +205,7 @@ impl Core {
             let start =
                 Start { activation: activation.clone(), extra, code: pre, services, executor };
             // The table holds the container, so the container must not hold it.
-            let (table, ended) = (Arc::downgrade(&self.table), self.ended.clone());
+            let (table, ended) = (self.weak_table(), self.ended.clone());
             let (kinds, activation) = (self.kinds.clone(), activation.clone());
             let container = Container::spawn(start, move |ending| {
                 let Activation { id, epoch, .. } = &*activation;

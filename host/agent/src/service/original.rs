@@ -134,7 +134,9 @@ async fn listen(
             None
         }
         Err(error) => {
-            core.table().detach(connection, peer);
+            if let Some(container) = core.table().detach(connection, peer) {
+                container.connections().forget(connection);
+            }
             tracing::debug!(container = %id, %peer, %error, "a client is not connected");
             None
         }

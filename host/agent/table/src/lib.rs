@@ -10,4 +10,4 @@ pub mod membership;
 pub mod table;
 
 pub use membership::{Ask, Membership};
-pub use table::{Brought, Decision, Located, Table};
+pub use table::{Attempt, Begun, Brought, Decision, Located, Table};

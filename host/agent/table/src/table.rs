@@ -5,23 +5,26 @@
 //! one than the live one are refused, so a late message never reaches the
 //! wrong activation.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    time::Instant,
-};
+mod connections;
+
+use std::{collections::BTreeMap, time::Instant};
 
 use hulynet_mutants::{Mutant, mutant};
-
 use hulynet_protocol::{
-    Activation, ClientId, ConnectionId, ContainerId, Epoch, ErrorKind, Intake, Load, NetworkError,
-    Target, Uuid,
+    Activation, ConnectionId, ContainerId, Epoch, ErrorKind, Intake, Load, NetworkError, Target,
+    Uuid,
 };
+
+use connections::Attached;
+pub use connections::{Attempt, Begun};
 
 /// The containers of an agent; `C` is how one is reached.
 #[derive(Debug)]
 pub struct Table<C> {
     containers: BTreeMap<Uuid, Running<C>>,
     connections: BTreeMap<ConnectionId, Attached>,
+    /// Counts the attempts to attach one.
+    attempts: u64,
     /// The most that may run at a time.
     capacity: usize,
     /// The highest term of a coordinator that was obeyed.
@@ -66,13 +69,6 @@ pub struct Located<C> {
     pub epoch: Epoch,
 }
 
-/// Which container a connection leads to, and whose it is.
-#[derive(Debug)]
-struct Attached {
-    uuid: Uuid,
-    peer: ClientId,
-}
-
 /// What to do with an order to start.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision<C> {
@@ -91,6 +87,7 @@ impl<C: Clone> Table<C> {
         Self {
             containers: BTreeMap::new(),
             connections: BTreeMap::new(),
+            attempts: 0,
             capacity,
             term: 0,
             serves_until: None,
@@ -212,81 +209,52 @@ impl<C: Clone> Table<C> {
         }
     }
 
-    /// Notes a connection, before its container is asked. Answers whether the
-    /// client has it already, from an attempt whose answer was lost: it begins
-    /// anew.
-    ///
-    /// # Errors
-    /// `Busy` when the name is in use by somebody else. That may be the same
-    /// client on a way that it lost, which is free when its lease has ended.
-    pub fn attach(
-        &mut self,
-        connection: ConnectionId,
-        uuid: Uuid,
-        peer: ClientId,
-    ) -> Result<bool, NetworkError> {
-        match self.connections.entry(connection) {
-            Entry::Vacant(free) => {
-                free.insert(Attached { uuid, peer });
-                Ok(false)
-            }
-            Entry::Occupied(own) if own.get().peer == peer && own.get().uuid == uuid => Ok(true),
-            Entry::Occupied(taken) => Err(NetworkError::not_processed(
-                ErrorKind::Busy,
-                format!(
-                    "the connection {} exists still; try again, or name each one differently",
-                    taken.key()
-                ),
-            )),
-        }
-    }
-
-    /// Whether a client has this connection.
-    #[must_use]
-    pub fn is_attached(&self, connection: &ConnectionId, peer: &ClientId) -> bool {
-        self.connections.get(connection).is_some_and(|attached| attached.peer == *peer)
-    }
-
-    /// Ends a connection of a client; answers the container that it led to.
-    pub fn detach(&mut self, connection: &ConnectionId, peer: &ClientId) -> Option<C> {
-        if self.connections.get(connection)?.peer != *peer {
-            return None;
-        }
-        let attached = self.connections.remove(connection)?;
-        self.containers.get(&attached.uuid).map(|entry| entry.container.clone())
-    }
-
-    /// All connections of a client, which is gone.
-    pub fn detach_all(&mut self, peer: &ClientId) -> Vec<(ConnectionId, C)> {
-        let theirs: BTreeSet<ConnectionId> = self
-            .connections
-            .iter()
-            .filter(|(_, attached)| attached.peer == *peer)
-            .map(|(id, _)| id.clone())
-            .collect();
-        theirs.into_iter().filter_map(|id| Some((id.clone(), self.detach(&id, peer)?))).collect()
-    }
-
     /// Whether an answer of this activation may still be given: the agent may
     /// have been stopped, or cut off, while it was worked out.
     ///
     /// # Errors
-    /// `Unavailable`, maybe processed, when the lease is over or was.
+    /// `Unavailable`, maybe processed, when the lease is over or was, or the
+    /// coordinator wants the activation to end.
     pub fn confirm(
         &self,
         now: Instant,
         id: &ContainerId,
         epoch: Epoch,
     ) -> Result<(), NetworkError> {
-        let found = self.containers.get(&id.uuid);
-        let doubtful = found.is_some_and(|e| e.activation.epoch == epoch && e.doubtful);
-        if self.serves_until.is_none_or(|until| now < until) && !doubtful {
+        if self.is_certain(now, id, epoch) {
             return Ok(());
         }
         Err(NetworkError::maybe_processed(
             ErrorKind::Unavailable,
             format!("{}; what it answered is not given out", may_live_elsewhere(id)),
         ))
+    }
+
+    /// Whether an event of this activation may leave now. One that may not is
+    /// kept until it may, or until the activation ends.
+    ///
+    /// # Errors
+    /// `Busy`, not processed, in the cases of [`Table::confirm`].
+    pub fn release(
+        &self,
+        now: Instant,
+        id: &ContainerId,
+        epoch: Epoch,
+    ) -> Result<(), NetworkError> {
+        if self.is_certain(now, id, epoch) || mutant(Mutant::TellsUnconfirmed) {
+            return Ok(());
+        }
+        Err(NetworkError::not_processed(
+            ErrorKind::Busy,
+            format!("{}; its events wait", may_live_elsewhere(id)),
+        ))
+    }
+
+    /// Whether nothing speaks for another activation of a container.
+    fn is_certain(&self, now: Instant, id: &ContainerId, epoch: Epoch) -> bool {
+        let found = self.containers.get(&id.uuid).filter(|e| e.activation.epoch == epoch);
+        self.serves_until.is_none_or(|until| now < until)
+            && found.is_none_or(|entry| !entry.doubtful && !entry.retired)
     }
 
     /// Whether all that runs now may live elsewhere, since the lease ended.
@@ -352,7 +320,7 @@ impl<C: Clone> Table<C> {
         let mut all = Brought::default();
         for entry in self.containers.values_mut().filter(|entry| !entry.retired) {
             entry.brought = true;
-            let certain = entry.named && !in_doubt;
+            let certain = (entry.named || mutant(Mutant::BroughtUnnamed)) && !in_doubt;
             let list = if certain { &mut all.certain } else { &mut all.doubtful };
             list.push(entry.activation.clone());
         }

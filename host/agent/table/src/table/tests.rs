@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use hulynet_protocol::{Kind, Labels, Retry};
+use hulynet_protocol::{ClientId, Kind, Labels, Retry};
 
 use super::*;
 
@@ -229,9 +229,37 @@ fn containers_in_doubt_neither_take_requests_nor_answer_until_they_are_confirmed
 #[test]
 fn a_client_that_connects_again_gets_its_connection_anew() {
     let mut table = table();
-    assert!(!table.attach(connection("c"), id("a").uuid, peer("p")).unwrap());
-    assert!(table.attach(connection("c"), id("a").uuid, peer("p")).unwrap());
+    assert!(!table.attach(connection("c"), id("a").uuid, peer("p")).unwrap().again);
+    assert!(table.attach(connection("c"), id("a").uuid, peer("p")).unwrap().again);
     assert!(table.attach(connection("c"), id("b").uuid, peer("p")).is_err());
+}
+
+#[test]
+fn an_attempt_that_fails_late_does_not_end_the_one_after_it() {
+    let mut table = table();
+    let first = table.attach(connection("c"), id("a").uuid, peer("p")).unwrap();
+    let second = table.attach(connection("c"), id("a").uuid, peer("p")).unwrap();
+    assert!(!table.attach_failed(&connection("c"), first.attempt));
+    assert!(table.is_attached(&connection("c"), &peer("p")));
+    assert!(table.attach_failed(&connection("c"), second.attempt));
+    assert!(!table.is_attached(&connection("c"), &peer("p")));
+}
+
+#[test]
+fn events_of_what_may_live_elsewhere_wait_until_it_is_certain() {
+    let mut table = table();
+    let now = Instant::now();
+    let may = |table: &Table<u32>, now| table.release(now, &id("a"), epoch(3)).map_err(|e| e.kind);
+    table.serve_until(Some(now + Duration::from_secs(2)));
+    assert_eq!(may(&table, now), Ok(()));
+    assert_eq!(may(&table, now + Duration::from_secs(2)), Err(ErrorKind::Busy));
+    table.doubt(true);
+    assert_eq!(may(&table, now), Err(ErrorKind::Busy));
+    table.doubt(false);
+    assert_eq!(may(&table, now), Ok(()));
+    table.retire(&[(id("a"), epoch(3))]);
+    assert_eq!(may(&table, now), Err(ErrorKind::Busy));
+    assert!(table.confirm(now, &id("a"), epoch(3)).is_err(), "nor is an answer given out");
 }
 
 #[test]
