@@ -8,4 +8,4 @@ pub mod original;
 pub mod registry;
 mod service;
 
-pub use service::{Coordinator, CoordinatorConfig};
+pub use service::{Coordinator, CoordinatorConfig, connections};

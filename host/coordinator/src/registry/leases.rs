@@ -31,6 +31,12 @@ impl Registry {
         self.timers.set(Timer::Lease(client), self.now + lease);
     }
 
+    /// Whether a peer lives: it said hello, and its lease goes on.
+    #[must_use]
+    pub fn knows(&self, peer: &ClientId) -> bool {
+        self.clients.get(peer).is_some()
+    }
+
     /// The lease that an agent is told. It serves for two thirds of it when it
     /// loses its coordinator, and the next one waits for it no longer than the
     /// recovery window.

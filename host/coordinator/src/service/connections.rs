@@ -1,11 +1,20 @@
 //! Which proxied connection joins which client and agent; pure.
+//!
+//! An agent that cannot be told that a connection ended, because it is
+//! reconnecting in that moment, is told when it is heard again: its session
+//! goes on, and with it the connection that nobody has any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hulynet_mutants::{Mutant, mutant};
 use hulynet_protocol::{ClientId, ConnectionId, ErrorKind, NetworkError};
 
+/// How many ends of connections wait for one agent that is reconnecting. It is
+/// told no more than these; the others end with its session.
+const OWED: usize = 100_000;
+
 /// How many proxied connections one client may have.
-pub(crate) const PER_CLIENT: usize = 10_000;
+pub const PER_CLIENT: usize = 10_000;
 
 /// The two ends of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,26 +22,32 @@ struct Ends {
     client: ClientId,
     agent: ClientId,
     attempt: Attempt,
+    /// The agent may have it from an attempt before.
+    again: bool,
 }
 
 /// Tells the attempts to make one connection apart: a client that came back
 /// makes it again under its name while the former attempt is still ending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Attempt(u64);
+pub struct Attempt(u64);
 
 /// An attempt that was added, and the agent at which an earlier one has to be
 /// ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Begun {
-    pub(crate) attempt: Attempt,
-    pub(crate) earlier: Option<ClientId>,
+pub struct Begun {
+    /// Names it.
+    pub attempt: Attempt,
+    /// Where an earlier one has to be ended.
+    pub earlier: Option<ClientId>,
 }
 
 /// The proxied connections, by name and by either end.
 #[derive(Debug, Default)]
-pub(crate) struct Connections {
+pub struct Connections {
     table: BTreeMap<ConnectionId, Ends>,
     by_peer: BTreeMap<ClientId, BTreeSet<ConnectionId>>,
+    /// What agents have still to be told of.
+    owed: BTreeMap<ClientId, BTreeSet<ConnectionId>>,
     latest: Attempt,
 }
 
@@ -42,13 +57,15 @@ impl Connections {
     ///
     /// # Errors
     /// When the name is another client's, or the client has too many.
-    pub(crate) fn begin(
+    pub fn begin(
         &mut self,
         client: &ClientId,
         agent: &ClientId,
         connection: &ConnectionId,
     ) -> Result<Begun, NetworkError> {
-        let earlier = match self.table.get(connection) {
+        let known = self.table.get(connection);
+        let again = known.is_some_and(|ends| ends.agent == *agent);
+        let earlier = match known {
             Some(ends) if ends.client != *client => {
                 return Err(NetworkError::refused(
                     ErrorKind::InvalidArguments,
@@ -67,7 +84,8 @@ impl Connections {
         self.remove(connection);
         self.latest.0 += 1;
         let attempt = self.latest;
-        let ends = Ends { client: client.clone(), agent: agent.clone(), attempt };
+        let again = self.settle(agent, connection) || again;
+        let ends = Ends { client: client.clone(), agent: agent.clone(), attempt, again };
         for peer in [client, agent] {
             self.by_peer.entry(peer.clone()).or_default().insert(connection.clone());
         }
@@ -76,28 +94,45 @@ impl Connections {
     }
 
     /// Ends a connection whose attempt failed, unless it was made again since;
-    /// gives its agent.
-    pub(crate) fn failed(
+    /// gives the agent that has to end it: one that perhaps made it, now or in
+    /// an attempt before.
+    pub fn failed(
         &mut self,
         connection: &ConnectionId,
         attempt: Attempt,
+        perhaps_made: bool,
     ) -> Option<ClientId> {
-        self.table.get(connection).filter(|ends| ends.attempt == attempt)?;
-        Some(self.remove(connection)?.agent)
+        let ends = self.table.get(connection).filter(|ends| ends.attempt == attempt)?;
+        let made = perhaps_made || ends.again;
+        let agent = self.remove(connection)?.agent;
+        made.then_some(agent)
+    }
+
+    /// An agent was not told that a connection ended.
+    pub fn owe(&mut self, agent: ClientId, connection: ConnectionId) {
+        if self.listener(&agent, &connection).is_some() || mutant(Mutant::UnheardGoodbye) {
+            return;
+        }
+        let owed = self.owed.entry(agent).or_default();
+        if owed.len() < OWED {
+            owed.insert(connection);
+        }
+    }
+
+    /// What an agent that was heard again has to be told of.
+    pub fn owed(&mut self, agent: &ClientId) -> BTreeSet<ConnectionId> {
+        self.owed.remove(agent).unwrap_or_default()
     }
 
     /// Who listens to what an agent sends on a connection.
-    pub(crate) fn listener(
-        &self,
-        agent: &ClientId,
-        connection: &ConnectionId,
-    ) -> Option<&ClientId> {
+    #[must_use]
+    pub fn listener(&self, agent: &ClientId, connection: &ConnectionId) -> Option<&ClientId> {
         let ends = self.table.get(connection).filter(|ends| ends.agent == *agent)?;
         Some(&ends.client)
     }
 
     /// Ends a connection of one of its two peers; gives the other one.
-    pub(crate) fn end(&mut self, peer: &ClientId, connection: &ConnectionId) -> Option<ClientId> {
+    pub fn end(&mut self, peer: &ClientId, connection: &ConnectionId) -> Option<ClientId> {
         let ends = self.table.get(connection)?;
         if ends.client != *peer && ends.agent != *peer {
             return None;
@@ -108,8 +143,9 @@ impl Connections {
 
     /// Ends all connections of a peer that is gone. Gives those of its agents
     /// (it was their client), then those of its clients.
-    pub(crate) fn end_all(&mut self, peer: &ClientId) -> Ended {
+    pub fn end_all(&mut self, peer: &ClientId) -> Ended {
         let mut ended = Ended::default();
+        self.owed.remove(peer);
         for connection in self.by_peer.get(peer).cloned().unwrap_or_default() {
             let Some(Ends { client, agent, .. }) = self.remove(&connection) else { continue };
             if client == *peer {
@@ -119,6 +155,16 @@ impl Connections {
             }
         }
         ended
+    }
+
+    /// The agent is not told any more; answers whether it was to be.
+    fn settle(&mut self, agent: &ClientId, connection: &ConnectionId) -> bool {
+        let Some(owed) = self.owed.get_mut(agent) else { return false };
+        let settled = owed.remove(connection);
+        if owed.is_empty() {
+            self.owed.remove(agent);
+        }
+        settled
     }
 
     fn remove(&mut self, connection: &ConnectionId) -> Option<Ends> {
@@ -137,11 +183,11 @@ impl Connections {
 
 /// The other ends of a lost peer's connections.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub struct Ended {
     /// Agents that still serve a connection.
-    pub(crate) at_agents: Vec<(ClientId, ConnectionId)>,
+    pub at_agents: Vec<(ClientId, ConnectionId)>,
     /// Clients that still listen to one.
-    pub(crate) at_clients: Vec<(ClientId, ConnectionId)>,
+    pub at_clients: Vec<(ClientId, ConnectionId)>,
 }
 
 #[cfg(test)]
@@ -192,10 +238,45 @@ mod tests {
         let mut connections = Connections::default();
         let mut begin = || connections.begin(&peer("c"), &peer("a"), &named("1")).unwrap().attempt;
         let (first, second) = (begin(), begin());
-        assert_eq!(connections.failed(&named("1"), first), None);
+        assert_eq!(connections.failed(&named("1"), first, true), None);
         assert_eq!(connections.listener(&peer("a"), &named("1")), Some(&peer("c")));
-        assert_eq!(connections.failed(&named("1"), second), Some(peer("a")));
+        // The agent saw nothing of it, but perhaps of the first.
+        assert_eq!(connections.failed(&named("1"), second, false), Some(peer("a")));
         assert!(connections.by_peer.is_empty());
+    }
+
+    #[test]
+    fn an_attempt_of_which_the_agent_saw_nothing_has_nothing_to_end() {
+        let mut connections = Connections::default();
+        let begun = connections.begin(&peer("c"), &peer("a"), &named("1")).unwrap();
+        assert_eq!(connections.failed(&named("1"), begun.attempt, false), None);
+        assert_eq!(connections.listener(&peer("a"), &named("1")), None);
+    }
+
+    #[test]
+    fn an_agent_that_was_not_told_of_an_end_is_told_when_it_is_heard_again() {
+        let mut connections = Connections::default();
+        connections.owe(peer("a"), named("1"));
+        assert_eq!(connections.owed(&peer("b")), BTreeSet::new());
+        assert_eq!(connections.owed(&peer("a")), [named("1")].into());
+        assert_eq!(connections.owed(&peer("a")), BTreeSet::new());
+        // Made again meanwhile: nothing has ended.
+        connections.begin(&peer("c"), &peer("a"), &named("1")).unwrap();
+        connections.owe(peer("a"), named("1"));
+        assert_eq!(connections.owed(&peer("a")), BTreeSet::new());
+        // The agent itself is gone.
+        connections.owe(peer("a"), named("2"));
+        connections.end_all(&peer("a"));
+        assert_eq!(connections.owed(&peer("a")), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_connection_that_an_agent_was_to_end_is_made_again_in_its_place() {
+        let mut connections = Connections::default();
+        connections.owe(peer("a"), named("1"));
+        let begun = connections.begin(&peer("c"), &peer("a"), &named("1")).unwrap();
+        assert_eq!(connections.owed(&peer("a")), BTreeSet::new());
+        assert_eq!(connections.failed(&named("1"), begun.attempt, false), Some(peer("a")));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(crate) enum Report {
     /// An attempt to make a proxied connection failed; perhaps the agent made
     /// it all the same.
     NotConnected { connection: ConnectionId, attempt: Attempt, perhaps_made: bool },
+    /// An agent was not told that a connection ended.
+    NotEnded { agent: ClientId, connection: ConnectionId },
 }
 
 type Answer = Result<Reply, NetworkError>;
@@ -158,9 +160,13 @@ impl Driver {
                     Language::Original => self.original_joined(peer.clone()),
                     Language::Native => self.originals.left(&peer),
                 }
+                self.settle(&peer);
                 self.input(Input::ClientJoined { client: peer, alive_timeout, resumed });
             }
-            Incoming::Alive(peer) => self.input(Input::ClientAlive(peer)),
+            Incoming::Alive(peer) => {
+                self.settle(&peer);
+                self.input(Input::ClientAlive(peer));
+            }
             Incoming::Left { peer, lost } => {
                 tracing::debug!(%peer, lost, "peer left");
                 self.lose_peer(&peer);
@@ -224,10 +230,15 @@ impl Driver {
                 self.input(input);
             }
             Report::Given { agent, id, epoch, answer } => self.given(agent, id, epoch, answer),
+            Report::NotEnded { agent, connection } => {
+                // With the session of an agent that is gone, all has ended there.
+                if self.registry.knows(&agent) {
+                    self.connections.owe(agent, connection);
+                }
+            }
             Report::NotConnected { connection, attempt, perhaps_made } => {
-                if let Some(agent) = self.connections.failed(&connection, attempt)
-                    && perhaps_made
-                {
+                let made = self.connections.failed(&connection, attempt, perhaps_made);
+                if let Some(agent) = made {
                     self.end_at_agent(agent, connection);
                 }
             }

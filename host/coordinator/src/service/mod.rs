@@ -16,7 +16,7 @@
 //! | events to a peer | the bus's | a watcher is told later that it missed some; a proxied connection ends |
 //! | proxied connections of a client | [`connections::PER_CLIENT`] | the next one is refused with `Busy` |
 
-mod connections;
+pub mod connections;
 mod driver;
 mod original;
 mod proxy;

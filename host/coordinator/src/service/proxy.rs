@@ -94,10 +94,14 @@ impl Driver {
     ) {
         match self.connections.end(client, &connection) {
             Some(agent) => {
-                let call = Call::Disconnect { connection };
-                let relayed = relay(self.server.clone(), agent, call, Bytes::new(), responder);
-                self.tasks.spawn(async {
-                    relayed.await;
+                let call = Call::Disconnect { connection: connection.clone() };
+                let (server, reports) = (self.server.clone(), self.reports.clone());
+                self.tasks.spawn(async move {
+                    let relayed = relay(server, agent.clone(), call, Bytes::new(), responder);
+                    if relayed.await != Outcome::Succeeded {
+                        // As above.
+                        let _gone = reports.send(Report::NotEnded { agent, connection }).await;
+                    }
                 });
             }
             None => responder.reply(Ok((Reply::Done, Bytes::new()))),
@@ -150,19 +154,34 @@ impl Driver {
         }
     }
 
+    /// An agent was heard: what it could not be told before is told now.
+    pub(crate) fn settle(&mut self, agent: &ClientId) {
+        for connection in self.connections.owed(agent) {
+            self.end_at_agent(agent.clone(), connection);
+        }
+    }
+
     pub(crate) fn end_at_agent(&mut self, agent: ClientId, connection: ConnectionId) {
-        self.tell(agent, Call::Disconnect { connection });
+        let (server, reports) = (self.server.clone(), self.reports.clone());
+        self.tasks.spawn(async move {
+            let call = Call::Disconnect { connection: connection.clone() };
+            if let Err(error) = server.call(&agent, call, Bytes::new(), END).await {
+                tracing::debug!(%agent, %connection, %error, "an agent was not told of an end");
+                // A driver that is gone has forgotten the connection.
+                let _gone = reports.send(Report::NotEnded { agent, connection }).await;
+            }
+        });
     }
 
+    /// A client that cannot be told has lost its connections with its own, and
+    /// makes them again.
     fn end_at_client(&mut self, client: ClientId, connection: ConnectionId) {
-        self.tell(client, Call::Disconnected { connection });
-    }
-
-    fn tell(&mut self, peer: ClientId, call: Call) {
         let server = self.server.clone();
         self.tasks.spawn(async move {
-            let told = server.call(&peer, call, Bytes::new(), END).await;
-            log_failure(&peer, told.err());
+            let call = Call::Disconnected { connection: connection.clone() };
+            if let Err(error) = server.call(&client, call, Bytes::new(), END).await {
+                tracing::debug!(%client, %connection, %error, "a client was not told of an end");
+            }
         });
     }
 }
@@ -174,11 +193,4 @@ fn not_heard(agent: &AgentId) -> NetworkError {
         ErrorKind::Unavailable,
         format!("the agent {agent} speaks the original's language and is not heard through here"),
     )
-}
-
-/// A peer that cannot be told is gone or will be, and its connections with it.
-fn log_failure(peer: &ClientId, error: Option<NetworkError>) {
-    if let Some(error) = error {
-        tracing::debug!(%peer, %error, "the end of a connection was not heard");
-    }
 }
