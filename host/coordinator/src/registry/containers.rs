@@ -30,6 +30,8 @@ pub(crate) struct Ending {
     pub(crate) asked: bool,
     /// It is not allowed to answer *not yet*.
     pub(crate) force: bool,
+    /// A newer activation was given out before: nobody gets this one.
+    pub(crate) outdated: bool,
     /// After this it is forced.
     pub(crate) deadline: Time,
 }

@@ -87,7 +87,7 @@ impl Registry {
             return;
         };
         let deadline = self.now + self.config.drain_deadline;
-        let ending = Ending { asked: false, force: false, deadline };
+        let ending = Ending { asked: false, force: false, outdated: false, deadline };
         self.enter_state(uuid, State::Terminating(place, ending));
         self.ask_to_end(uuid);
     }

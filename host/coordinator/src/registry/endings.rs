@@ -56,8 +56,9 @@ impl Registry {
                 for waiter in ends {
                     self.answer(waiter.token, Err(error.clone()));
                 }
-                if error.retry != Retry::NotProcessed {
-                    // It may be gone: nobody gets it before the agent says so.
+                if error.retry != Retry::NotProcessed || ending.outdated {
+                    // It may be gone, or must go: nobody gets it before the
+                    // agent says so.
                     let again = self.now + self.config.ask_interval;
                     return self.timers.set(Timer::Container(uuid.clone()), again);
                 }

@@ -206,7 +206,7 @@ impl Registry {
     fn renew(&mut self, uuid: &Uuid) {
         let Some(state) = self.containers.get(uuid).map(Container::state) else { return };
         let (State::Running(place) | State::Terminating(place, _)) = state.clone() else { return };
-        let ending = Ending { asked: false, force: true, deadline: self.now };
+        let ending = Ending { asked: false, force: true, outdated: true, deadline: self.now };
         self.enter_state(uuid, State::Terminating(place, ending));
         self.ask_to_end(uuid);
     }

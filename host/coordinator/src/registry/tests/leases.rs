@@ -158,3 +158,44 @@ fn a_peer_may_be_client_and_agent_at_once() {
     network.leave("a");
     assert!(!network.exists("x"));
 }
+
+#[test]
+fn nothing_of_a_lost_agent_survives_in_any_index() {
+    let mut network = Network::new();
+    network.agent_as("lost", |registration| {
+        registration.offers = vec![echo("single")];
+        registration.labels = labels(&[("host", "lost")]);
+    });
+    network.placed();
+    network.join("c");
+    network.get("c", GetOptions::default());
+    network.placed();
+    network.run("c", "held");
+    network.run("c", "ending");
+    network.terminate("c", "ending", false);
+    network.take_asked();
+    network.get("c", by_uuid("failing"));
+    let failing = network.take_asked();
+    network.started(&failing, Err(failure(Retry::MaybeProcessed)));
+    assert!(!network.take_asked().start, "a stray");
+    network.get("c", by_uuid("starting"));
+    network.take_asked();
+    let indexed = |network: &Network| {
+        let Registry { agents, offers, strays, containers, waiters, timers, clients, .. } =
+            &network.registry;
+        let failing: Vec<&AgentId> = network.registry.failing.agents().collect();
+        [
+            format!("{agents:?}"),
+            format!("{offers:?}"),
+            format!("{strays:?}"),
+            format!("{containers:?}"),
+            format!("{failing:?}"),
+            format!("{waiters:?} {timers:?} {clients:?}"),
+        ]
+        .map(|index| index.contains("lost"))
+    };
+    assert_eq!(indexed(&network), [true; 6], "it is in all of them");
+    network.agent("other", &["echo"]);
+    network.leave("lost");
+    assert_eq!(indexed(&network), [false; 6]);
+}

@@ -104,6 +104,26 @@ fn a_newer_epoch_that_is_told_late_ends_what_runs_and_starts_it_anew() {
 }
 
 #[test]
+fn nobody_gets_what_a_newer_epoch_replaced_though_its_agent_cannot_be_asked_to_end_it() {
+    let mut network = Network::young();
+    network.join("a");
+    network.join("c");
+    network.register("a", &["echo"], vec![activation("x", 3, 5)]);
+    network.advance(3 * SECOND);
+    let claimed = network.reclaim_at("c", "x", 3, 9);
+    let end = network.take_asked();
+    let away = NetworkError::not_processed(ErrorKind::Unavailable, "reconnecting");
+    network.terminated(&end, Err(away));
+    assert!(network.waits(claimed), "it held a newer activation");
+    network.advance(SECOND);
+    let end = network.take_asked();
+    assert!(end.force);
+    network.terminated(&end, Ok(true));
+    network.placed();
+    assert!(network.record(claimed).epoch > Epoch { term: 3, counter: 9 });
+}
+
+#[test]
 fn a_client_cannot_take_epochs_of_the_future_into_use() {
     let mut network = Network::new();
     network.agent("a", &["echo"]);
