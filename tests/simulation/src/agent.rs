@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hulynet_agent_table::{Ask, Brought, Decision, Membership, Table};
 use hulynet_protocol::{
-    Activation, AgentId, Call, ContainerId, Endpoint, Epoch, ErrorKind, Kind, Labels, NetworkError,
-    Registration, Reply, StartContainer, Target,
+    Activation, AgentId, Call, ClientId, ConnectionId, ContainerId, Endpoint, ErrorKind, Kind,
+    Labels, NetworkError, Registration, Reply, StartContainer,
 };
 
 use crate::{
-    link::{Message, Pending, Role},
+    audience::{Asker, Connecting, Subscriber},
+    link::{Message, Pending, Place, Role},
     names,
+    sessions::Sessions,
     world::{Event, World},
 };
 
@@ -24,6 +26,12 @@ pub(crate) struct Agent {
     pub(crate) table: Table<u64>,
     membership: Membership,
     pub(crate) containers: BTreeMap<u64, Container>,
+    /// Clients that talk to it directly.
+    pub(crate) sessions: Sessions,
+    /// Attempts to connect that containers were asked to accept.
+    pub(crate) connecting: BTreeMap<u64, Connecting>,
+    /// The coordinator that it joined last.
+    pub(crate) coordinator: Option<ClientId>,
     beaten: u64,
     /// How starts fail, and until when.
     pub(crate) fails: (u64, u64),
@@ -41,6 +49,8 @@ pub(crate) struct Container {
     ends: Vec<(u64, u64)>,
     /// Orders that wait for its end.
     after: Vec<(StartContainer, u64, u64)>,
+    /// Who hears what it broadcasts.
+    pub(crate) subscribers: BTreeMap<ConnectionId, Subscriber>,
 }
 
 impl Agent {
@@ -54,15 +64,14 @@ impl Agent {
             table: Table::new(1000),
             membership: Membership::default(),
             containers: BTreeMap::new(),
+            sessions: Sessions::default(),
+            connecting: BTreeMap::new(),
+            coordinator: None,
             beaten: 0,
             fails: (0, 0),
             slow: 0,
             not_yet: 0,
         }
-    }
-
-    pub(crate) fn joined(&mut self, resumed: bool) {
-        self.membership.joined(resumed);
     }
 
     pub(crate) fn lost(&mut self) {
@@ -71,6 +80,16 @@ impl Agent {
 }
 
 impl World {
+    pub(crate) fn agent_joined(&mut self, peer: usize, server: u64, resumed: bool) {
+        if !resumed {
+            // Whoever was connected through the coordinator is forgotten there.
+            self.leave_coordinator(peer);
+        }
+        let Some(agent) = self.agent(peer) else { return };
+        agent.coordinator = Some(names::coordinator(server));
+        agent.membership.joined(resumed);
+    }
+
     pub(crate) fn agent(&mut self, peer: usize) -> Option<&mut Agent> {
         match &mut self.peers[peer].role {
             Role::Agent(agent) => Some(agent),
@@ -82,6 +101,7 @@ impl World {
     pub(crate) fn agent_ticks(&mut self, peer: usize) {
         let now = self.now;
         let local = self.peers[peer].clock.instant(now);
+        self.agents_clients_end(peer);
         let Some(agent) = self.agent(peer) else { return };
         if now >= agent.beaten + 1_000_000 {
             agent.beaten = now;
@@ -112,9 +132,8 @@ impl World {
                 (call, Pending::Report(local))
             }
         };
-        self.call(peer, call, pending);
         let life = self.peers[peer].life;
-        let id = self.last;
+        let id = self.call(peer, Place::Coordinator, call, pending);
         self.at(now + 3_000_000, Event::AgentCallLate { peer, life, id });
     }
 
@@ -158,9 +177,9 @@ impl World {
                 let Some(agent) = self.agent(peer) else { return };
                 let refuses = now < agent.not_yet && !force;
                 match agent.table.find(&target) {
-                    None => self.respond(peer, connection, id, Ok(Reply::Terminated(true))),
+                    None => self.respond(connection, id, Ok(Reply::Terminated(true))),
                     Some(_) if refuses => {
-                        self.respond(peer, connection, id, Ok(Reply::Terminated(false)));
+                        self.respond(connection, id, Ok(Reply::Terminated(false)));
                     }
                     Some(container) => {
                         if let Some(c) = agent.containers.get_mut(&container) {
@@ -170,19 +189,35 @@ impl World {
                     }
                 }
             }
+            Call::Connect { target, connection: on, .. } => {
+                let asker = Asker::Coordinator { connection, id };
+                self.attach(peer, asker, &target, on);
+            }
+            Call::Disconnect { connection: on } => {
+                let asker = Asker::Coordinator { connection, id };
+                self.detach(peer, &asker, &on);
+            }
             _ => {}
         }
+    }
+
+    /// The coordinator does not wait for an order any more.
+    pub(crate) fn order_cancelled(&mut self, peer: usize, order: u64) {
+        self.attach_cancelled(
+            peer,
+            |asker| matches!(asker, Asker::Coordinator { id, .. } if *id == order),
+        );
     }
 
     fn start(&mut self, peer: usize, order: StartContainer, connection: u64, id: u64) {
         let local = self.peers[peer].clock.instant(self.now);
         let Some(agent) = self.agent(peer) else { return };
         match agent.table.decide(local, &order.id, order.epoch) {
-            Err(error) => self.respond(peer, connection, id, Err(error)),
+            Err(error) => self.respond(connection, id, Err(error)),
             Ok(Decision::Running(container)) => {
                 let Some(c) = agent.containers.get_mut(&container) else { return };
                 if c.started {
-                    self.respond(peer, connection, id, Ok(Reply::Done));
+                    self.respond(connection, id, Ok(Reply::Done));
                 } else {
                     c.starts.push((connection, id));
                 }
@@ -206,9 +241,15 @@ impl World {
                 let activation = Activation { id: name, epoch, labels };
                 agent.table.insert(activation.clone(), number);
                 let starts = vec![(connection, id)];
-                let (ends, after) = (Vec::new(), Vec::new());
-                let container =
-                    Container { activation, started: false, ending: false, starts, ends, after };
+                let container = Container {
+                    activation,
+                    started: false,
+                    ending: false,
+                    starts,
+                    ends: Vec::new(),
+                    after: Vec::new(),
+                    subscribers: BTreeMap::new(),
+                };
                 agent.containers.insert(number, container);
                 let life = self.peers[peer].life;
                 self.at(self.now + time, Event::Started { peer, life, container: number });
@@ -225,7 +266,7 @@ impl World {
         if now >= fails.1 {
             container.started = true;
             for (connection, id) in starts {
-                self.respond(peer, connection, id, Ok(Reply::Done));
+                self.respond(connection, id, Ok(Reply::Done));
             }
             return;
         }
@@ -235,7 +276,7 @@ impl World {
             _ => NetworkError::not_processed(ErrorKind::StartFailed, "flaky"),
         };
         for (connection, id) in starts {
-            self.respond(peer, connection, id, Err(error.clone()));
+            self.respond(connection, id, Err(error.clone()));
         }
         self.gone(peer, number);
     }
@@ -260,34 +301,25 @@ impl World {
         let Activation { id, epoch, .. } = container.activation;
         agent.table.remove(&id, epoch);
         agent.membership.ended(id, epoch);
+        self.audience_ends(peer, number, container.subscribers);
         for (connection, request) in container.starts {
             let error = NetworkError::not_processed(ErrorKind::ContainerEnded, "ended");
-            self.respond(peer, connection, request, Err(error));
+            self.respond(connection, request, Err(error));
         }
         for (connection, request) in container.ends {
-            self.respond(peer, connection, request, Ok(Reply::Terminated(true)));
+            self.respond(connection, request, Ok(Reply::Terminated(true)));
         }
         for (order, connection, request) in container.after {
             self.start(peer, order, connection, request);
         }
     }
 
-    fn respond(
+    pub(crate) fn respond(
         &mut self,
-        peer: usize,
         connection: u64,
         id: u64,
         result: Result<Reply, NetworkError>,
     ) {
-        self.send_up(peer, connection, Message::Response { id, result: Box::new(result) });
-    }
-
-    /// Whether an agent serves a request; the activation that did.
-    pub(crate) fn serve(&mut self, peer: usize, target: &Target) -> Result<Epoch, NetworkError> {
-        let local = self.peers[peer].clock.instant(self.now);
-        let Some(agent) = self.agent(peer) else {
-            return Err(NetworkError::not_processed(ErrorKind::Unavailable, "no agent"));
-        };
-        agent.table.reach(local, target).map(|located| located.epoch)
+        self.send_up(connection, Message::Response { id, result: Box::new(result) });
     }
 }

@@ -176,6 +176,12 @@ impl World {
 
     pub(crate) fn drop_everything(&mut self) {
         for peer in 0..self.peers.len() {
+            let client = self.client(peer);
+            let open: Vec<u64> =
+                client.map(|c| c.connections.keys().copied().collect()).unwrap_or_default();
+            for number in open {
+                self.close(peer, number);
+            }
             while self.client(peer).is_some_and(|client| !client.handles.is_empty()) {
                 self.drop_one(peer, 0);
             }

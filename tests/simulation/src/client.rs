@@ -6,17 +6,20 @@ use std::{
 };
 
 use hulynet_client::{
+    paths::Paths,
     references::{Action, References, Ticket},
     retry::{Attempts, Next, Repeat},
 };
 use hulynet_protocol::{
     Call, Change, ContainerId, Epoch, ErrorKind, GetOptions, Kind, NetworkError, NetworkEvent,
-    Reply, Target,
+    Reply,
 };
 
 use crate::{
     check::Mirror,
-    link::{Pending, Role},
+    follow::Open,
+    link::{Pending, Place, Role},
+    requests::Request,
     world::{Event, World},
 };
 
@@ -30,6 +33,10 @@ pub(crate) struct Client {
     pub(crate) handles: Vec<ContainerId>,
     pub(crate) jobs: BTreeMap<u64, Job>,
     pub(crate) requests: BTreeMap<u64, Request>,
+    /// Which agents are reached directly, for connections.
+    pub(crate) paths: Paths,
+    /// Its connections to containers, by number.
+    pub(crate) connections: BTreeMap<u64, Open>,
     pub(crate) watching: bool,
     pub(crate) mirror: Option<Mirror>,
     /// The newest epoch known of each container.
@@ -56,21 +63,16 @@ pub(crate) enum What {
     Watch,
 }
 
-/// A request to a container.
-pub(crate) struct Request {
-    pub(crate) id: ContainerId,
-    attempts: Attempts,
-    pub(crate) executed: u32,
-    tried: Epoch,
-}
-
 impl Client {
-    pub(crate) fn new() -> Self {
+    /// One that reaches agents directly, or only through the coordinator.
+    pub(crate) fn new(direct: bool) -> Self {
         Self {
             references: References::new(),
             handles: Vec::new(),
             jobs: BTreeMap::new(),
             requests: BTreeMap::new(),
+            paths: Paths::new(direct),
+            connections: BTreeMap::new(),
             watching: false,
             mirror: None,
             known: BTreeMap::new(),
@@ -80,7 +82,8 @@ impl Client {
 
     /// What it holds, each once.
     pub(crate) fn held(&self) -> BTreeSet<ContainerId> {
-        self.handles.iter().cloned().collect()
+        let connected = self.connections.values().map(|open| &open.id);
+        self.handles.iter().chain(connected).cloned().collect()
     }
 }
 
@@ -93,6 +96,7 @@ impl World {
     }
 
     pub(crate) fn client_joined(&mut self, peer: usize, resumed: bool) {
+        self.proxied_again(peer);
         let Some(client) = self.client(peer) else { return };
         client.references.joined(resumed);
         if client.watching {
@@ -138,7 +142,8 @@ impl World {
     /// Sends a job's call, when there is a connection.
     pub(crate) fn job_due(&mut self, peer: usize, number: u64) {
         let now = self.now;
-        let (joined, life) = (self.peers[peer].joined, self.peers[peer].life);
+        let (joined, life) =
+            (self.peers[peer].is_joined(Place::Coordinator), self.peers[peer].life);
         let Some(client) = self.client(peer) else { return };
         let Some(job) = client.jobs.get_mut(&number) else { return };
         if now >= job.deadline {
@@ -149,8 +154,7 @@ impl World {
             return self.at(now + 50_000, Event::Job { peer, life, job: number });
         }
         let call = job.call.clone();
-        self.call(peer, call, Pending::Job(number));
-        let asked = self.last;
+        let asked = self.call(peer, Place::Coordinator, call, Pending::Job(number));
         if let Some(job) = self.client(peer).and_then(|client| client.jobs.get_mut(&number)) {
             job.asked = Some(asked);
         }
@@ -241,7 +245,7 @@ impl World {
             .collect();
         for (number, asked) in late {
             if let Some(id) = asked {
-                self.give_up(peer, id);
+                self.give_up(peer, Place::Coordinator, id);
             }
             let error = NetworkError::maybe_processed(ErrorKind::DeadlineExceeded, "late");
             self.job_done(peer, number, Err(error));
@@ -261,7 +265,12 @@ impl World {
                 Action::Release(id) => {
                     self.job(peer, What::Release(id.clone()), Call::Release(id), true);
                 }
-                Action::Located { token, result } => self.located(peer, token, result.map(|_| ())),
+                Action::Located { token, result } => {
+                    let result = result.map(|_| ());
+                    if !self.connection_located(peer, token, &result) {
+                        self.located(peer, token, result);
+                    }
+                }
                 Action::Moved(record) => {
                     let Some(client) = self.client(peer) else { continue };
                     let newest = client.known.entry(record.id.clone()).or_default();
@@ -271,8 +280,10 @@ impl World {
                     } else {
                         *newest = record.epoch;
                     }
+                    self.moved(peer, &record);
                 }
-                Action::Released { .. } | Action::Unused(_) => {}
+                Action::Unused(address) => self.close_link(peer, &address),
+                Action::Released { .. } => {}
             }
         }
         let clock = self.peers[peer].clock;
@@ -326,79 +337,5 @@ impl World {
             self.fail("events", what);
         }
         self.client_acts(peer);
-    }
-
-    /// Sends a request through a handle.
-    pub(crate) fn request(&mut self, peer: usize, id: ContainerId) {
-        let number = self.number();
-        let clock = self.peers[peer].clock;
-        let deadline = clock.instant(self.now) + Duration::from_micros(PATIENCE);
-        let attempts = Attempts::new(deadline, Repeat::Unprocessed);
-        let tried = Epoch::default();
-        let Some(client) = self.client(peer) else { return };
-        client.requests.insert(number, Request { id, attempts, executed: 0, tried });
-        self.send_request(peer, number);
-    }
-
-    pub(crate) fn send_request(&mut self, peer: usize, number: u64) {
-        let now = self.now;
-        let Some(client) = self.client(peer) else { return };
-        let Some(request) = client.requests.get_mut(&number) else { return };
-        let Some(record) = client.references.record(&request.id) else {
-            client.requests.remove(&number);
-            return;
-        };
-        request.tried = record.epoch;
-        let target = Target { id: request.id.clone(), epoch: Some(record.epoch) };
-        let address = record.endpoint.address.clone().unwrap_or_default();
-        let life = self.peers[peer].life;
-        let time = self.random.between(100, 5_000);
-        let proxied = number.is_multiple_of(4);
-        let event = Event::Direct { peer, life, number, address, target, proxied };
-        self.at(now + time, event);
-    }
-
-    pub(crate) fn request_answered(
-        &mut self,
-        peer: usize,
-        number: u64,
-        result: Result<(), NetworkError>,
-    ) {
-        let now = self.now;
-        let clock = self.peers[peer].clock;
-        let life = self.peers[peer].life;
-        let Some(client) = self.client(peer) else { return };
-        let Some(request) = client.requests.get_mut(&number) else { return };
-        let Err(error) = result else {
-            client.requests.remove(&number);
-            self.served += 1;
-            return;
-        };
-        match request.attempts.after(clock.instant(now), &error) {
-            Next::Fail => {
-                client.requests.remove(&number);
-            }
-            Next::Again { pause, locate } => {
-                let at = now + clock.when(pause);
-                self.at(at, Event::RequestAgain { peer, life, number, locate });
-            }
-        }
-    }
-
-    pub(crate) fn request_again(&mut self, peer: usize, number: u64, locate: bool) {
-        if !locate {
-            return self.send_request(peer, number);
-        }
-        let Some(client) = self.client(peer) else { return };
-        let Some(request) = client.requests.get(&number) else { return };
-        client.references.locate(&request.id, request.tried, number);
-        self.client_acts(peer);
-    }
-
-    fn located(&mut self, peer: usize, number: u64, result: Result<(), NetworkError>) {
-        match result {
-            Ok(()) => self.send_request(peer, number),
-            Err(error) => self.request_answered(peer, number, Err(error)),
-        }
     }
 }

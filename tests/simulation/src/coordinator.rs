@@ -5,17 +5,19 @@ use std::{
     time::Duration,
 };
 
-use hulynet_bus::{Arrival, Window};
-use hulynet_coordinator::registry::{
-    Action, Input, Placement, Registry, RegistryConfig, Time, Token,
+use hulynet_coordinator::{
+    connections::Connections,
+    registry::{Action, Input, Placement, Registry, RegistryConfig, Time, Token},
 };
 use hulynet_protocol::{
-    AgentId, Call, Change, ClientId, ContainerId, Epoch, ErrorKind, NetworkError, Reply, Target,
+    Call, Change, ClientId, ContainerId, Epoch, ErrorKind, NetworkError, Reply, Target,
 };
 
 use crate::{
     link::{Clock, Message},
     names,
+    orders::{Order, Ordered},
+    sessions::{Answer, Sessions, Taken},
     world::{Event, World},
 };
 
@@ -29,9 +31,9 @@ pub(crate) struct Coordinator {
     pub(crate) began: u64,
     pub(crate) server: u64,
     pub(crate) paused: u64,
-    sessions: BTreeMap<ClientId, Session>,
-    owners: BTreeMap<u64, ClientId>,
-    orders: BTreeMap<u64, Order>,
+    pub(crate) sessions: Sessions,
+    pub(crate) orders: BTreeMap<u64, Order>,
+    pub(crate) proxied: Connections,
     /// The peer and the request that each token answers, and since when.
     pub(crate) tokens: BTreeMap<u64, (ClientId, u64, u64)>,
     /// The requests that it took in.
@@ -39,25 +41,6 @@ pub(crate) struct Coordinator {
     /// What it gave out last of each container.
     pub(crate) newest: BTreeMap<ContainerId, Epoch>,
     wake: u64,
-}
-
-struct Session {
-    connection: Option<u64>,
-    heard: u64,
-    /// It was heard after its hello: the welcome arrived.
-    known: bool,
-    requests: Window<u64, Result<Reply, NetworkError>>,
-}
-
-/// An order to an agent in progress.
-#[derive(Clone)]
-struct Order {
-    connection: u64,
-    agent: AgentId,
-    id: ContainerId,
-    epoch: Epoch,
-    start: bool,
-    deadline: u64,
 }
 
 pub(crate) fn config(placement: Placement) -> RegistryConfig {
@@ -70,10 +53,6 @@ pub(crate) fn config(placement: Placement) -> RegistryConfig {
         longest_restart_delay: Duration::from_secs(4),
         ..RegistryConfig::default()
     }
-}
-
-fn lost(what: &str) -> NetworkError {
-    NetworkError::maybe_processed(ErrorKind::Unavailable, what)
 }
 
 impl Coordinator {
@@ -89,9 +68,9 @@ impl Coordinator {
             began: now,
             server,
             paused: 0,
-            sessions: BTreeMap::new(),
-            owners: BTreeMap::new(),
+            sessions: Sessions::default(),
             orders: BTreeMap::new(),
+            proxied: Connections::default(),
             tokens: BTreeMap::new(),
             taken: BTreeSet::new(),
             newest: BTreeMap::new(),
@@ -110,127 +89,99 @@ impl World {
         let now = self.now;
         let Some(node) = &mut self.coordinator else { return };
         if let Message::Hello(client) = message {
-            let session = node.sessions.get_mut(&client);
-            let resumed = session.as_ref().is_some_and(|session| session.known);
-            match session {
-                Some(session) => {
-                    session.heard = now;
-                    if let Some(old) = session.connection.replace(connection)
-                        && old != connection
-                    {
-                        node.owners.remove(&old);
-                        self.coordinator_loses_orders(old);
-                    }
-                }
-                None => {
-                    let session = Session {
-                        connection: Some(connection),
-                        heard: now,
-                        known: false,
-                        requests: Window::default(),
-                    };
-                    node.sessions.insert(client.clone(), session);
-                }
-            }
-            let Some(node) = &mut self.coordinator else { return };
-            node.owners.insert(connection, client.clone());
+            let (resumed, before) = node.sessions.hello(now, connection, &client);
             let server = node.server;
+            if let Some(before) = before {
+                self.coordinator_loses_orders(before);
+            }
             self.send_down(connection, Message::Welcome { server, resumed });
+            self.settle(&client);
             return self.input(Input::ClientJoined { client, alive_timeout: LEASE, resumed });
         }
-        let Some(client) = node.owners.get(&connection).cloned() else {
+        let Some(client) = node.sessions.heard(now, connection) else {
             if let Message::Request { id, .. } = message {
                 let error = NetworkError::not_processed(ErrorKind::Unavailable, "say hello");
                 self.send_down(connection, Message::Response { id, result: Box::new(Err(error)) });
             }
             return self.send_down(connection, Message::AskHello);
         };
-        if let Some(session) = node.sessions.get_mut(&client) {
-            session.heard = now;
-            session.known = true;
-        }
         match message {
             Message::Ping => {
                 self.send_down(connection, Message::Pong);
+                self.settle(&client);
                 self.input(Input::ClientAlive(client));
             }
-            Message::Request { id, call } => {
-                let Some(session) = node.sessions.get(&client) else { return };
-                let ran = match session.requests.arrival(id) {
-                    Arrival::New => None,
-                    Arrival::Joined => return,
-                    Arrival::Finished(answer) => Some(answer.clone()),
-                    Arrival::Forgotten => Some(Err(lost("it may have been processed"))),
-                };
-                if let Some(result) = ran {
+            Message::Request { id, call } => match node.sessions.take(&client, id) {
+                Taken::New => self.coordinator_asked(client, id, *call),
+                Taken::Ignored => {}
+                Taken::Ran(result) => {
                     let response = Message::Response { id, result: Box::new(result) };
-                    return self.send_down(connection, response);
+                    self.send_down(connection, response);
                 }
-                let token = self.number();
-                let Some(node) = &mut self.coordinator else { return };
-                if let Some(session) = node.sessions.get_mut(&client) {
-                    session.requests.begin(id, token);
-                }
-                node.tokens.insert(token, (client.clone(), id, now));
-                if !node.taken.insert((client.clone(), id)) {
-                    self.fail("twice", format!("the request {id} of {client} ran twice"));
-                }
-                self.expect_labelled(token, &call);
-                self.input(Input::Request { client, token: Token(token), call: *call });
-            }
+            },
             Message::Cancel { id } => {
-                let token =
-                    node.sessions.get_mut(&client).and_then(|session| session.requests.cancel(id));
-                if let Some(token) = token {
-                    node.tokens.remove(&token);
-                    self.input(Input::Cancelled(Token(token)));
+                if let Some(token) = node.sessions.cancel(&client, id) {
+                    self.cancelled(token);
                 }
             }
             Message::Response { id, result } => {
                 if let Some(order) = node.orders.remove(&id) {
-                    self.order_ended(order, *result);
+                    self.order_ended(order.what, *result);
                 }
+            }
+            Message::Broadcast { connection: on, epoch, number } => {
+                self.proxy_event(&client, &on, epoch, number);
             }
             _ => {}
         }
     }
 
-    fn order_ended(&mut self, order: Order, result: Result<Reply, NetworkError>) {
-        let Order { agent, id, epoch, start, .. } = order;
-        let input = if start {
-            Input::Started { agent, id, epoch, result: result.map(|_| ()) }
-        } else {
-            let result = result.map(|reply| reply == Reply::Terminated(true));
-            Input::Terminated { agent, id, epoch, result }
-        };
-        self.input(input);
-    }
-
-    /// Orders belong to one connection.
-    fn coordinator_loses_orders(&mut self, connection: u64) {
+    fn coordinator_asked(&mut self, client: ClientId, id: u64, call: Call) {
+        let now = self.now;
+        let token = self.number();
         let Some(node) = &mut self.coordinator else { return };
-        let lost_ids: Vec<u64> = node
-            .orders
-            .iter()
-            .filter(|(_, order)| order.connection == connection)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in lost_ids {
-            let order = self.coordinator.as_mut().and_then(|node| node.orders.remove(&id));
-            if let Some(order) = order {
-                self.order_ended(order, Err(lost("the connection was lost")));
+        node.sessions.begin(&client, id, token);
+        node.tokens.insert(token, (client.clone(), id, now));
+        if !node.taken.insert((client.clone(), id)) {
+            self.fail("twice", format!("the request {id} of {client} ran twice"));
+        }
+        match call {
+            Call::Connect { target, connection, .. } => {
+                self.proxy_connect(&client, token, target, connection);
+            }
+            Call::Disconnect { connection } => self.proxy_disconnect(&client, token, connection),
+            Call::Disconnected { connection } => {
+                self.proxy_disconnected(&client, token, &connection);
+            }
+            call => {
+                self.expect_labelled(token, &call);
+                self.input(Input::Request { client, token: Token(token), call });
             }
         }
+    }
+
+    /// Answers a request of a client.
+    pub(crate) fn coordinator_answers(&mut self, token: u64, result: Answer) {
+        let Some(node) = &mut self.coordinator else { return };
+        let Some((client, id, _)) = node.tokens.remove(&token) else { return };
+        if let Some(connection) = node.sessions.finish(&client, id, result.clone()) {
+            self.send_down(connection, Message::Response { id, result: Box::new(result) });
+        }
+    }
+
+    /// A request was given up.
+    fn cancelled(&mut self, token: u64) {
+        if let Some(node) = &mut self.coordinator {
+            node.tokens.remove(&token);
+        }
+        self.proxy_cancelled(token);
+        self.input(Input::Cancelled(Token(token)));
     }
 
     /// The socket tells that a connection ended.
     pub(crate) fn coordinator_disconnected(&mut self, connection: u64) {
         let Some(node) = &mut self.coordinator else { return };
-        if let Some(client) = node.owners.remove(&connection)
-            && let Some(session) = node.sessions.get_mut(&client)
-        {
-            session.connection = None;
-        }
+        node.sessions.disconnected(connection);
         self.coordinator_loses_orders(connection);
     }
 
@@ -266,28 +217,10 @@ impl World {
 
     /// What the bus does by itself: silent sessions and late orders end.
     pub(crate) fn coordinator_ticks(&mut self) {
+        self.late_orders_end();
         let now = self.now;
         let Some(node) = &mut self.coordinator else { return };
-        let silent: Vec<ClientId> = node
-            .sessions
-            .iter()
-            .filter(|(_, session)| node.clock.elapsed(now - session.heard) >= LEASE)
-            .map(|(client, _)| client.clone())
-            .collect();
-        let late: Vec<u64> = node
-            .orders
-            .iter()
-            .filter(|(_, order)| order.deadline <= now)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in late {
-            let order = self.coordinator.as_mut().and_then(|node| node.orders.remove(&id));
-            if let Some(order) = order {
-                let error = NetworkError::maybe_processed(ErrorKind::DeadlineExceeded, "late");
-                self.order_ended(order, Err(error));
-            }
-        }
-        for client in silent {
+        for client in node.sessions.silent(now, &node.clock, LEASE) {
             self.forget_session(&client);
             self.input(Input::ClientLeft(client));
         }
@@ -295,20 +228,16 @@ impl World {
 
     fn forget_session(&mut self, client: &ClientId) {
         let Some(node) = &mut self.coordinator else { return };
-        let connection = node.sessions.remove(client).and_then(|session| session.connection);
+        let connection = node.sessions.forget(client);
         let cancelled: Vec<u64> =
             node.tokens.iter().filter(|(_, t)| t.0 == *client).map(|(t, _)| *t).collect();
         for token in cancelled {
-            if let Some(node) = &mut self.coordinator {
-                node.tokens.remove(&token);
-            }
-            self.input(Input::Cancelled(Token(token)));
+            self.cancelled(token);
         }
-        let Some(node) = &mut self.coordinator else { return };
         if let Some(connection) = connection {
-            node.owners.remove(&connection);
             self.coordinator_loses_orders(connection);
         }
+        self.proxy_loses(client);
     }
 
     fn coordinator_acts(&mut self) {
@@ -343,29 +272,23 @@ impl World {
                     self.granted(&record);
                     self.check_labelled(token.0, &record.id);
                 }
-                let Some(node) = &mut self.coordinator else { return };
-                let Some((client, id, _)) = node.tokens.remove(&token.0) else { return };
-                let Some(session) = node.sessions.get_mut(&client) else { return };
-                session.requests.finish(id, result.clone(), 100);
-                if let Some(connection) = session.connection {
-                    self.send_down(connection, Message::Response { id, result: Box::new(result) });
-                }
+                self.coordinator_answers(token.0, result);
             }
             Action::Start { peer, agent, container } => {
                 let (id, epoch) = (container.id.clone(), container.epoch);
-                self.order(&peer, agent, id, epoch, true, Call::Start(container));
+                let what = Ordered::Start { agent, id, epoch };
+                self.order(&peer, what, Call::Start(container));
             }
             Action::Terminate { peer, agent, id, epoch, force } => {
                 let target = Target { id: id.clone(), epoch: Some(epoch) };
-                self.order(&peer, agent, id, epoch, false, Call::Terminate { target, force });
+                let what = Ordered::Terminate { agent, id, epoch };
+                self.order(&peer, what, Call::Terminate { target, force });
             }
             // The operators of this world drain nothing.
             Action::Drain { .. } => {}
             Action::Notify { clients, events } => {
-                let connections: Vec<u64> = clients
-                    .iter()
-                    .filter_map(|client| node.sessions.get(client)?.connection)
-                    .collect();
+                let connections: Vec<u64> =
+                    clients.iter().filter_map(|client| node.sessions.connection(client)).collect();
                 for event in &events {
                     if let Change::ContainerAdded(record) | Change::ContainerUpdated(record) =
                         &event.change
@@ -378,41 +301,6 @@ impl World {
                 }
             }
             Action::Forget(client) => self.forget_session(&client),
-        }
-    }
-
-    fn order(
-        &mut self,
-        peer: &ClientId,
-        agent: AgentId,
-        id: ContainerId,
-        epoch: Epoch,
-        start: bool,
-        call: Call,
-    ) {
-        let number = self.number();
-        let deadline = self.now + if start { 5_000_000 } else { 2_000_000 };
-        let double = self.random.chance(5);
-        let Some(node) = &mut self.coordinator else { return };
-        let connection = node.sessions.get(peer).and_then(|session| session.connection);
-        let Some(connection) = connection else {
-            let error = NetworkError::not_processed(ErrorKind::Unavailable, "no connection");
-            let order = Order { connection: 0, agent, id, epoch, start, deadline };
-            let result = Box::new(Err(error));
-            self.late.insert(number, (order.agent, order.id, order.epoch, start, result));
-            return self.at(self.now + 1, Event::OrderFailed(number));
-        };
-        node.orders.insert(number, Order { connection, agent, id, epoch, start, deadline });
-        for _ in 0..=u8::from(double) {
-            let message = Message::Request { id: number, call: Box::new(call.clone()) };
-            self.send_down(connection, message);
-        }
-    }
-
-    pub(crate) fn order_failed(&mut self, number: u64) {
-        if let Some((agent, id, epoch, start, result)) = self.late.remove(&number) {
-            let order = Order { connection: 0, agent, id, epoch, start, deadline: 0 };
-            self.order_ended(order, *result);
         }
     }
 }

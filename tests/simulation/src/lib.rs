@@ -1,7 +1,7 @@
 //! The network's state machines on a simulated network and clock.
 //!
-//! The same registry, agent table, membership, references and retries that
-//! ship, moved by events in virtual time instead of sockets and timers. A seed
+//! The same registry, agent table, membership, references, connections and
+//! retries that ship, moved by events in virtual time instead of sockets and timers. A seed
 //! decides everything, so the same seed gives the same history byte for byte.
 //!
 //! | module | what it does |
@@ -11,10 +11,13 @@
 //! | `world` | virtual time, and what happens next |
 //! | `steps` | the plan's steps, done |
 //! | `transport` | how messages travel, connections break and peers come back |
-//! | `link` | connections and sessions between peers and the coordinator |
-//! | `names` | of containers, agents and clients |
-//! | `coordinator`, `agent`, `client` | the thin drivers of what ships |
-//! | `check` | what must be true after every step, and in the end |
+//! | `link`, `sessions` | who there is, the lines between them, and the server's ends of these |
+//! | `names` | of containers, agents, clients and connections |
+//! | `coordinator`, `orders`, `proxy` | the thin driver of the registry, and of what passes through the coordinator |
+//! | `agent`, `audience` | the thin driver of an agent's table and membership, and who listens to its containers |
+//! | `client`, `follow`, `links` | the thin driver of a client's references and retries, of its connections, and of its paths |
+//! | `requests` | requests to containers, from a client's handle to the answer |
+//! | `check`, `check_connections` | what must be true after every step, and in the end |
 //! | `shrink` | the shortest plan that still fails |
 //! | `mutants` | the deliberate defects that must be found |
 //!
@@ -30,14 +33,22 @@
 )]
 
 mod agent;
+mod audience;
 mod check;
+mod check_connections;
 mod client;
 mod coordinator;
+mod follow;
 mod link;
+mod links;
 pub mod mutants;
 mod names;
+mod orders;
 pub mod plan;
+mod proxy;
 mod random;
+mod requests;
+mod sessions;
 pub mod shrink;
 mod steps;
 mod transport;

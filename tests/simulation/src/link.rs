@@ -1,4 +1,4 @@
-//! Connections and sessions between peers and the coordinator.
+//! Who there is, and the lines between them.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hulynet_protocol::{Call, ClientId, NetworkError, NetworkEvent, Reply};
+use hulynet_protocol::{Call, ClientId, ConnectionId, Epoch, NetworkError, NetworkEvent, Reply};
 
 use crate::{agent::Agent, client::Client};
 
@@ -14,14 +14,57 @@ use crate::{agent::Agent, client::Client};
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
     Hello(ClientId),
-    Welcome { server: u64, resumed: bool },
+    Welcome {
+        server: u64,
+        resumed: bool,
+    },
     AskHello,
     Ping,
     Pong,
-    Request { id: u64, call: Box<Call> },
-    Response { id: u64, result: Box<Result<Reply, NetworkError>> },
-    Cancel { id: u64 },
+    Request {
+        id: u64,
+        call: Box<Call>,
+    },
+    Response {
+        id: u64,
+        result: Box<Result<Reply, NetworkError>>,
+    },
+    Cancel {
+        id: u64,
+    },
     Events(Vec<NetworkEvent>),
+    /// What a container sends on a connection.
+    Broadcast {
+        connection: ConnectionId,
+        epoch: Epoch,
+        number: u64,
+    },
+    Goodbye,
+}
+
+/// Where a line leads: to the coordinator, or to an agent of this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    Coordinator,
+    Agent(usize),
+}
+
+/// A peer's line to a server: a session over one connection after another.
+#[derive(Default)]
+pub(crate) struct Line {
+    pub(crate) connection: Option<u64>,
+    pub(crate) joined: bool,
+    pub(crate) heard: u64,
+    pub(crate) pinged: u64,
+    pub(crate) server: u64,
+    /// Since when it is not joined.
+    pub(crate) lost: u64,
+    /// Nobody needs it any more: it ends with its last call.
+    pub(crate) unused: bool,
+    /// Calls in progress.
+    pub(crate) calls: BTreeMap<u64, (Call, Pending)>,
+    /// Calls that were given up while there was no connection.
+    pub(crate) given_up: Vec<u64>,
 }
 
 /// A clock that runs a little too fast or too slow.
@@ -64,21 +107,28 @@ pub(crate) struct Peer {
     pub(crate) alive: bool,
     /// Counts its processes.
     pub(crate) life: u64,
-    pub(crate) connection: Option<u64>,
-    pub(crate) joined: bool,
-    pub(crate) heard: u64,
-    pub(crate) pinged: u64,
-    pub(crate) server: u64,
+    /// Its line to the coordinator, and a client's lines to agents.
+    pub(crate) lines: BTreeMap<Place, Line>,
     /// Nothing passes before: to the coordinator, and from it.
     pub(crate) cut_up: u64,
     pub(crate) cut_down: u64,
+    /// Nothing passes between it and agents or clients before.
+    pub(crate) alone: u64,
     pub(crate) paused: u64,
     /// Messages to and from it take long before.
     pub(crate) slow: u64,
-    /// Calls to the coordinator in progress.
-    pub(crate) calls: BTreeMap<u64, (Call, Pending)>,
-    /// Calls that were given up while there was no connection.
-    pub(crate) given_up: Vec<u64>,
+}
+
+impl Peer {
+    /// The line to a place; one that is made now when there is none.
+    pub(crate) fn line(&mut self, place: Place) -> &mut Line {
+        self.lines.entry(place).or_default()
+    }
+
+    /// Whether there is a session with the place.
+    pub(crate) fn is_joined(&self, place: Place) -> bool {
+        self.lines.get(&place).is_some_and(|line| line.joined)
+    }
 }
 
 /// All peers, by number.
@@ -128,6 +178,11 @@ pub(crate) enum Pending {
     Report(Instant),
     /// A client's job.
     Job(u64),
+    /// A client's connection of this number attaches, or leaves.
+    Connect(u64),
+    Leave(u64),
+    /// Nobody waits for what it says.
+    Nothing,
 }
 
 /// A connection: who, and how far each direction is.
@@ -135,6 +190,9 @@ pub(crate) enum Pending {
 pub(crate) struct Connection {
     pub(crate) peer: usize,
     pub(crate) life: u64,
+    pub(crate) place: Place,
+    /// The process at the other end.
+    pub(crate) server: u64,
     pub(crate) last_up: u64,
     pub(crate) last_down: u64,
 }

@@ -23,6 +23,7 @@ pub const ALL: &[Mutant] = &[
     Mutant::NoEpochCheck,
     Mutant::NoReclaim,
     Mutant::Undoubting,
+    Mutant::BroughtUnnamed,
     Mutant::UnconfirmedGet,
     Mutant::AnyThatStarts,
     Mutant::UnmatchedLabels,
@@ -31,6 +32,10 @@ pub const ALL: &[Mutant] = &[
     Mutant::DuplicateKinds,
     Mutant::ForgottenStandby,
     Mutant::RunsTwice,
+    Mutant::StaysAttached,
+    Mutant::LeakedSubscribers,
+    Mutant::UnheardGoodbye,
+    Mutant::TellsUnconfirmed,
 ];
 
 /// How a defect was found.

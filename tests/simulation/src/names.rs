@@ -1,7 +1,7 @@
 //! Names of this world. All are well formed.
 #![expect(clippy::unwrap_used, reason = "every caller passes letters, digits and dashes")]
 
-use hulynet_protocol::{AgentId, ClientId, ContainerId, Kind, Selector, Uuid};
+use hulynet_protocol::{AgentId, ClientId, ConnectionId, ContainerId, Kind, Selector, Uuid};
 
 use crate::plan::UUIDS;
 
@@ -20,6 +20,16 @@ pub(crate) fn agent(name: &str) -> AgentId {
 /// The name of a process: those of one peer differ.
 pub(crate) fn peer(index: usize, life: u64) -> ClientId {
     ClientId::new(format!("p{index}-{life}")).unwrap()
+}
+
+/// The name of a coordinator, under which agents know what it proxies.
+pub(crate) fn coordinator(server: u64) -> ClientId {
+    ClientId::new(format!("server{server}")).unwrap()
+}
+
+/// A client's connection to a container.
+pub(crate) fn connection(number: u64) -> ConnectionId {
+    ConnectionId::new(format!("n{number}")).unwrap()
 }
 
 /// Who asks the registry for the checks.

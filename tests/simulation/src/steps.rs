@@ -3,7 +3,7 @@
 use hulynet_protocol::{Call, ContainerId, GetOptions, Target};
 
 use crate::{
-    link::Role,
+    link::{Place, Role},
     names::{self, container},
     plan::What,
     random::nth,
@@ -81,6 +81,26 @@ impl World {
                     world.job(peer, crate::client::What::Watch, Call::Watch, false);
                 }
             }),
+            What::Connect { client: c, which } => self.user(client(c), |world, peer| {
+                let Some(client) = world.client(peer) else { return };
+                if let Some(id) = nth(&client.handles, which).cloned() {
+                    world.open(peer, id);
+                }
+            }),
+            What::Disconnect { client: c, which } => self.user(client(c), |world, peer| {
+                let Some(client) = world.client(peer) else { return };
+                let all: Vec<u64> = client.connections.keys().copied().collect();
+                if let Some(number) = nth(&all, which) {
+                    world.close(peer, *number);
+                }
+            }),
+            What::Broadcast { agent } => self.user(agent % agents, |world, peer| {
+                let Some(agent) = world.agent(peer) else { return };
+                let all: Vec<u64> = agent.containers.keys().copied().collect();
+                for container in all {
+                    world.broadcast(peer, container);
+                }
+            }),
             What::CrashAgent { agent, down, same_name } => {
                 self.crash(agent % agents, down, same_name);
             }
@@ -88,7 +108,7 @@ impl World {
             What::RestartCoordinator { down } => {
                 if self.coordinator.take().is_some() {
                     for peer in 0..total {
-                        self.reset(peer);
+                        self.reset(peer, Place::Coordinator);
                     }
                     self.at(self.now + down, Event::CoordinatorStarts);
                 }
@@ -103,7 +123,27 @@ impl World {
                     node.cut_down = node.cut_down.max(until);
                 }
             }
-            What::Reset { peer } => self.reset(peer % total),
+            What::CutLink { client: c, agent, up, down, time } => {
+                let until = self.now + time;
+                let cut = self.cuts.entry((client(c), agent % agents)).or_default();
+                if up {
+                    cut.0 = cut.0.max(until);
+                }
+                if down {
+                    cut.1 = cut.1.max(until);
+                }
+            }
+            What::Isolate { peer, time } => {
+                let until = self.now + time;
+                let node = &mut self.peers[peer % total];
+                node.alone = node.alone.max(until);
+                node.cut_up = node.cut_up.max(until);
+                node.cut_down = node.cut_down.max(until);
+            }
+            What::Reset { peer } => self.reset(peer % total, Place::Coordinator),
+            What::ResetLink { client: c, agent } => {
+                self.reset(client(c), Place::Agent(agent % agents));
+            }
             What::Pause { peer, time } => self.peers[peer % total].paused = self.now + time,
             What::PauseCoordinator { time } => {
                 let until = self.now + time;
@@ -150,11 +190,13 @@ impl World {
     /// Misfortune is over.
     pub(crate) fn heal(&mut self) {
         self.start_coordinator();
+        self.cuts.clear();
         for peer in 0..self.peers.len() {
             let now = self.now;
             let node = &mut self.peers[peer];
             node.cut_up = node.cut_up.min(now);
             node.cut_down = node.cut_down.min(now);
+            node.alone = 0;
             node.paused = 0;
             node.slow = 0;
             if let Role::Agent(agent) = &mut node.role {

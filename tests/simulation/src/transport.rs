@@ -6,9 +6,8 @@ use std::cmp::Reverse;
 use hulynet_protocol::{Call, ErrorKind, NetworkError, Reply};
 
 use crate::{
-    client::Client,
     coordinator::LEASE_US,
-    link::{Connection, Message, Pending, Role},
+    link::{Connection, Message, Pending, Place, Role},
     names,
     world::{Event, World},
 };
@@ -27,9 +26,25 @@ impl World {
         if self.peers[peer].slow > self.now { self.random.between(20_000, 400_000) } else { 0 }
     }
 
-    pub(crate) fn send_up(&mut self, peer: usize, connection: u64, message: Message) {
+    /// Until when nothing passes, to the server and from it.
+    fn cut(&self, peer: usize, place: Place) -> (u64, u64) {
+        let node = &self.peers[peer];
+        match place {
+            Place::Coordinator => (node.cut_up, node.cut_down),
+            Place::Agent(agent) => {
+                let (up, down) = self.cuts.get(&(peer, agent)).copied().unwrap_or_default();
+                let both = node.alone.max(self.peers[agent].alone);
+                (up.max(both), down.max(both))
+            }
+        }
+    }
+
+    pub(crate) fn send_up(&mut self, connection: u64, message: Message) {
+        let Some(&Connection { peer, place, .. }) = self.connections.get(&connection) else {
+            return;
+        };
         let delay = self.delay();
-        let at = self.now.max(self.peers[peer].cut_up) + delay + self.slowness(peer);
+        let at = self.now.max(self.cut(peer, place).0) + delay + self.slowness(peer);
         let Some(found) = self.connections.get_mut(&connection) else { return };
         found.last_up = at.max(found.last_up + 1);
         let at = found.last_up;
@@ -37,78 +52,136 @@ impl World {
     }
 
     pub(crate) fn send_down(&mut self, connection: u64, message: Message) {
-        let Some(peer) = self.connections.get(&connection).map(|found| found.peer) else { return };
+        let Some(&Connection { peer, place, .. }) = self.connections.get(&connection) else {
+            return;
+        };
         let delay = self.delay() + self.slowness(peer);
+        let at = self.now.max(self.cut(peer, place).1) + delay;
         let Some(found) = self.connections.get_mut(&connection) else { return };
-        let at = self.now.max(self.peers[peer].cut_down) + delay;
         found.last_down = at.max(found.last_down + 1);
         let at = found.last_down;
         self.at(at, Event::Down { connection, message });
     }
 
-    pub(crate) fn call(&mut self, peer: usize, call: Call, pending: Pending) {
+    /// Begins a call, which is sent as soon as there is a connection; answers
+    /// its number.
+    pub(crate) fn call(&mut self, peer: usize, place: Place, call: Call, pending: Pending) -> u64 {
         let id = self.number();
-        self.last = id;
-        let Some(connection) = self.peers[peer].connection else { return };
-        self.peers[peer].calls.insert(id, (call.clone(), pending));
-        self.send_up(peer, connection, Message::Request { id, call: Box::new(call) });
+        let line = self.peers[peer].line(place);
+        line.calls.insert(id, (call.clone(), pending));
+        if let Some(connection) = line.connection {
+            self.send_up(connection, Message::Request { id, call: Box::new(call) });
+        }
+        id
     }
 
-    pub(crate) fn connect(&mut self, peer: usize) {
-        if self.coordinator.is_none() {
-            let life = self.peers[peer].life;
-            let time = self.random.between(50_000, 400_000);
-            return self.at(self.now + time, Event::Connect { peer, life });
+    /// The process that serves a place now.
+    pub(crate) fn server(&self, place: Place) -> Option<u64> {
+        match place {
+            Place::Coordinator => self.coordinator.as_ref().map(|node| node.server),
+            Place::Agent(agent) => {
+                let node = self.peers.get(agent).filter(|node| node.alive)?;
+                Some(1_000_000 * (agent as u64 + 1) + node.life)
+            }
         }
+    }
+
+    pub(crate) fn connect(&mut self, peer: usize, place: Place) {
+        let life = self.peers[peer].life;
+        let Some(server) = self.server(place) else {
+            let time = self.random.between(50_000, 400_000);
+            return self.at(self.now + time, Event::Connect { peer, life, place });
+        };
         let connection = self.number();
         let now = self.now;
-        let node = &mut self.peers[peer];
-        let life = node.life;
-        let id = node.id.clone();
-        node.connection = Some(connection);
-        node.joined = false;
-        node.heard = now;
-        let found = Connection { peer, life, last_up: 0, last_down: 0 };
+        let id = self.peers[peer].id.clone();
+        let line = self.peers[peer].line(place);
+        line.connection = Some(connection);
+        line.joined = false;
+        line.heard = now;
+        let found = Connection { peer, life, place, server, last_up: 0, last_down: 0 };
         self.connections.insert(connection, found);
-        self.send_up(peer, connection, Message::Hello(id));
+        self.send_up(connection, Message::Hello(id));
+    }
+
+    pub(crate) fn server_hears(&mut self, connection: u64, message: Message) {
+        let Some(found) = self.connections.get(&connection) else { return };
+        let place = found.place;
+        if self.server(place) != Some(found.server) {
+            return;
+        }
+        match place {
+            Place::Coordinator => self.coordinator_hears(connection, message),
+            Place::Agent(agent) => self.agent_hears(agent, connection, message),
+        }
+    }
+
+    pub(crate) fn server_disconnected(&mut self, connection: u64) {
+        let Some(found) = self.connections.get(&connection) else { return };
+        let place = found.place;
+        if self.server(place) != Some(found.server) {
+            return;
+        }
+        match place {
+            Place::Coordinator => self.coordinator_disconnected(connection),
+            Place::Agent(agent) => self.agent_disconnected(agent, connection),
+        }
+    }
+
+    /// Who uses a connection, if that goes on.
+    fn user_of(&self, connection: u64) -> Option<(usize, Place)> {
+        let &Connection { peer, life, place, .. } = self.connections.get(&connection)?;
+        let current = self.peers[peer].lines.get(&place)?.connection == Some(connection);
+        (self.alive(peer, life) && current).then_some((peer, place))
     }
 
     pub(crate) fn peer_hears(&mut self, connection: u64, message: Message) {
-        let Some(found) = self.connections.get(&connection).cloned() else { return };
-        let peer = found.peer;
-        if !self.alive(peer, found.life) || self.peers[peer].connection != Some(connection) {
-            return;
-        }
-        self.peers[peer].heard = self.now;
+        let Some((peer, place)) = self.user_of(connection) else { return };
+        let now = self.now;
+        let id = self.peers[peer].id.clone();
+        let line = self.peers[peer].line(place);
+        line.heard = now;
         match message {
             Message::Welcome { server, resumed } => {
+                let resumed = resumed && server == line.server;
+                line.server = server;
                 // What is left was sent in a session that the server forgot.
-                if !resumed || server != self.peers[peer].server {
-                    self.end_calls(peer);
+                if !resumed {
+                    self.end_calls(peer, place, false);
                 }
-                let resumed = resumed && server == self.peers[peer].server;
-                self.note(|| format!("peer {peer} joined, resumed {resumed}"));
-                let node = &mut self.peers[peer];
-                node.server = server;
-                node.joined = true;
-                self.send_again(peer, connection);
-                match &mut self.peers[peer].role {
-                    Role::Agent(agent) => agent.joined(resumed),
-                    Role::Client(_) => self.client_joined(peer, resumed),
+                self.note(|| format!("peer {peer} joined {place:?}, resumed {resumed}"));
+                self.peers[peer].line(place).joined = true;
+                self.send_again(peer, place, connection);
+                match (&self.peers[peer].role, place) {
+                    (Role::Agent(_), _) => self.agent_joined(peer, server, resumed),
+                    (Role::Client(_), Place::Coordinator) => self.client_joined(peer, resumed),
+                    (Role::Client(_), Place::Agent(agent)) => {
+                        self.link_joined(peer, agent, resumed);
+                    }
                 }
             }
-            Message::AskHello if self.peers[peer].joined => {
-                self.peers[peer].joined = false;
-                let id = self.peers[peer].id.clone();
-                self.send_up(peer, connection, Message::Hello(id));
+            Message::AskHello if line.joined => {
+                line.joined = false;
+                self.send_up(connection, Message::Hello(id));
             }
             Message::Response { id, result } => {
-                if let Some((_, pending)) = self.peers[peer].calls.remove(&id) {
+                if let Some((_, pending)) = line.calls.remove(&id) {
                     self.answered(peer, pending, *result);
                 }
             }
-            Message::Request { id, call } => self.agent_ordered(peer, connection, id, *call),
+            Message::Request { id, call } => match *call {
+                Call::Disconnected { connection: ended } => {
+                    self.connection_ended(peer, &ended);
+                    let result = Box::new(Ok(Reply::Done));
+                    self.send_up(connection, Message::Response { id, result });
+                }
+                call => self.agent_ordered(peer, connection, id, call),
+            },
+            Message::Cancel { id } => self.order_cancelled(peer, id),
             Message::Events(events) => self.client_told(peer, &events),
+            Message::Broadcast { connection, epoch, number } => {
+                self.client_reads(peer, place, &connection, epoch, number);
+            }
             _ => {}
         }
     }
@@ -122,13 +195,22 @@ impl World {
                 self.at(at, Event::JobAnswered { peer, life, job, result });
             }
             Pending::Job(job) => self.job_answered(peer, job, result),
+            Pending::Connect(number) => self.connect_answered(peer, number, result),
+            Pending::Leave(number) => self.leave_answered(peer, number, result),
+            Pending::Nothing => {}
             pending => self.agent_answered(peer, pending, result),
         }
     }
 
-    pub(crate) fn end_calls(&mut self, peer: usize) {
-        self.peers[peer].given_up.clear();
-        for (_, (_, pending)) in std::mem::take(&mut self.peers[peer].calls) {
+    /// Calls in progress fail; the server is told when it `may_know` of them.
+    pub(crate) fn end_calls(&mut self, peer: usize, place: Place, may_know: bool) {
+        let line = self.peers[peer].line(place);
+        let calls = std::mem::take(&mut line.calls);
+        match may_know {
+            true => line.given_up.extend(calls.keys()),
+            false => line.given_up.clear(),
+        }
+        for (_, (_, pending)) in calls {
             let error = NetworkError::maybe_processed(ErrorKind::Unavailable, "lost");
             self.answered(peer, pending, Err(error));
         }
@@ -136,48 +218,69 @@ impl World {
 
     /// The session goes on: what was not answered is asked again in order, with
     /// the same numbers, before anything new.
-    fn send_again(&mut self, peer: usize, connection: u64) {
-        for id in std::mem::take(&mut self.peers[peer].given_up) {
-            self.send_up(peer, connection, Message::Cancel { id });
-        }
+    fn send_again(&mut self, peer: usize, place: Place, connection: u64) {
+        let line = self.peers[peer].line(place);
+        let given_up = std::mem::take(&mut line.given_up);
         let calls: Vec<(u64, Call)> =
-            self.peers[peer].calls.iter().map(|(id, (call, _))| (*id, call.clone())).collect();
+            line.calls.iter().map(|(id, (call, _))| (*id, call.clone())).collect();
+        for id in given_up {
+            self.send_up(connection, Message::Cancel { id });
+        }
         for (id, call) in calls {
-            self.send_up(peer, connection, Message::Request { id, call: Box::new(call) });
+            self.send_up(connection, Message::Request { id, call: Box::new(call) });
         }
     }
 
     /// Nobody waits for a call any more.
-    pub(crate) fn give_up(&mut self, peer: usize, id: u64) {
-        self.peers[peer].calls.remove(&id);
-        match self.peers[peer].connection {
-            Some(connection) => self.send_up(peer, connection, Message::Cancel { id }),
-            None => self.peers[peer].given_up.push(id),
+    pub(crate) fn give_up(&mut self, peer: usize, place: Place, id: u64) {
+        let line = self.peers[peer].line(place);
+        line.calls.remove(&id);
+        match line.connection {
+            Some(connection) => self.send_up(connection, Message::Cancel { id }),
+            None => line.given_up.push(id),
         }
     }
 
-    pub(crate) fn peer_lost(&mut self, peer: usize) {
-        self.note(|| format!("peer {peer} lost its connection"));
-        let node = &mut self.peers[peer];
-        node.connection = None;
-        node.joined = false;
-        let life = node.life;
-        if let Role::Agent(agent) = &mut node.role {
-            agent.lost();
+    pub(crate) fn peer_disconnected(&mut self, connection: u64) {
+        if let Some((peer, place)) = self.user_of(connection) {
+            self.peer_lost(peer, place);
         }
+    }
+
+    fn peer_lost(&mut self, peer: usize, place: Place) {
+        self.note(|| format!("peer {peer} lost its connection to {place:?}"));
+        let now = self.now;
+        let life = self.peers[peer].life;
+        let line = self.peers[peer].line(place);
+        line.connection = None;
+        line.joined = false;
+        line.lost = now;
         let time = self.random.between(20_000, 400_000);
-        self.at(self.now + time, Event::Connect { peer, life });
+        self.at(now + time, Event::Connect { peer, life, place });
+        match (&mut self.peers[peer].role, place) {
+            (Role::Agent(agent), _) => agent.lost(),
+            (Role::Client(_), Place::Agent(agent)) => self.link_lost(peer, agent),
+            (Role::Client(_), Place::Coordinator) => {}
+        }
     }
 
     pub(crate) fn peer_ticks(&mut self, peer: usize) {
-        let node = &mut self.peers[peer];
-        if let Some(connection) = node.connection {
-            if self.now - node.heard >= LEASE_US {
-                self.peer_lost(peer);
-            } else if node.joined && self.now - node.pinged >= 1_000_000 {
-                node.pinged = self.now;
-                self.send_up(peer, connection, Message::Ping);
+        let places: Vec<Place> = self.peers[peer].lines.keys().copied().collect();
+        for place in places {
+            let now = self.now;
+            let line = self.peers[peer].line(place);
+            match line.connection {
+                Some(_) if now - line.heard >= LEASE_US => self.peer_lost(peer, place),
+                Some(connection) if line.joined && now - line.pinged >= 1_000_000 => {
+                    line.pinged = now;
+                    self.send_up(connection, Message::Ping);
+                }
+                Some(_) => {}
+                // Calls wait for a session to go on no longer than it does.
+                None if now - line.lost >= LEASE_US => self.end_calls(peer, place, true),
+                None => {}
             }
+            self.close_unused(peer, place);
         }
         match self.peers[peer].role {
             Role::Agent(_) => self.agent_ticks(peer),
@@ -186,10 +289,11 @@ impl World {
     }
 
     /// A connection breaks; both sides hear of it unless they are cut off.
-    pub(crate) fn reset(&mut self, peer: usize) {
-        let Some(connection) = self.peers[peer].connection else { return };
+    pub(crate) fn reset(&mut self, peer: usize, place: Place) {
+        let line = self.peers[peer].lines.get(&place);
+        let Some(connection) = line.and_then(|line| line.connection) else { return };
         let (up, down) = (self.delay(), self.delay());
-        let (cut_up, cut_down) = (self.peers[peer].cut_up, self.peers[peer].cut_down);
+        let (cut_up, cut_down) = self.cut(peer, place);
         // What is in flight is lost: both ends know only of the break.
         self.queue = std::mem::take(&mut self.queue)
             .into_iter()
@@ -202,17 +306,26 @@ impl World {
         self.at(at_down, Event::BrokenDown(connection));
     }
 
+    /// Every connection to or from an agent or a client breaks.
+    fn reset_all(&mut self, peer: usize) {
+        for other in 0..self.peers.len() {
+            let places: Vec<Place> = self.peers[other].lines.keys().copied().collect();
+            for place in places {
+                if other == peer || place == Place::Agent(peer) {
+                    self.reset(other, place);
+                }
+            }
+        }
+    }
+
     pub(crate) fn crash(&mut self, peer: usize, down: u64, same_name: bool) {
         if !self.peers[peer].alive {
             return;
         }
-        self.reset(peer);
+        self.reset_all(peer);
         let node = &mut self.peers[peer];
         node.alive = false;
-        node.connection = None;
-        node.joined = false;
-        node.calls.clear();
-        node.given_up.clear();
+        node.lines.clear();
         self.at(self.now + down, Event::Revive { peer, same_name });
     }
 
@@ -229,15 +342,13 @@ impl World {
                 }
                 Role::Agent(agent)
             }
-            Role::Client(_) => Role::Client(Client::new()),
+            Role::Client(_) => Role::Client(self.new_client(peer)),
         };
         let node = &mut self.peers[peer];
         node.id = names::peer(peer, life);
         node.life = life;
         node.role = role;
         node.alive = true;
-        node.server = 0;
-        node.heard = self.now;
-        self.connect(peer);
+        self.connect(peer, Place::Coordinator);
     }
 }

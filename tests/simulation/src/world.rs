@@ -8,16 +8,19 @@ use std::{
 };
 
 use hulynet_coordinator::registry::Input;
-use hulynet_protocol::{AgentId, ContainerId, Epoch, ErrorKind, NetworkError, Reply, Target};
+use hulynet_protocol::{AgentId, ContainerId, Epoch, ErrorKind, NetworkError, Target};
 
 use crate::{
     agent::Agent,
     client::Client,
     coordinator::Coordinator,
-    link::{Clock, Connection, Message, Peer, Peers, Role},
+    link::{Clock, Connection, Message, Peer, Peers, Place, Role},
     names,
+    orders::Ordered,
     plan::{self, Settings, Step},
     random::Random,
+    requests::Asking,
+    sessions::Answer,
 };
 
 /// What went wrong, and when.
@@ -54,7 +57,7 @@ pub(crate) enum Event {
     BrokenUp(u64),
     BrokenDown(u64),
     Tick { peer: usize },
-    Connect { peer: usize, life: u64 },
+    Connect { peer: usize, life: u64, place: Place },
     CoordinatorTick,
     CoordinatorWakes(u64),
     CoordinatorStarts,
@@ -64,11 +67,15 @@ pub(crate) enum Event {
     Started { peer: usize, life: u64, container: u64 },
     Ended { peer: usize, life: u64, container: u64 },
     Job { peer: usize, life: u64, job: u64 },
-    JobAnswered { peer: usize, life: u64, job: u64, result: Box<Result<Reply, NetworkError>> },
+    JobAnswered { peer: usize, life: u64, job: u64, result: Box<Answer> },
     ClientWakes { peer: usize, life: u64 },
-    Direct { peer: usize, life: u64, number: u64, address: String, target: Target, proxied: bool },
+    Direct { asker: Asking, address: String, target: Target, proxied: bool },
+    Worked { peer: usize, life: u64, asker: Asking, id: ContainerId, epoch: Epoch },
     DirectAnswer { peer: usize, life: u64, number: u64, result: Result<(), NetworkError> },
     RequestAgain { peer: usize, life: u64, number: u64, locate: bool },
+    Accepted { peer: usize, life: u64, number: u64 },
+    Follow { peer: usize, life: u64, number: u64 },
+    FollowLate { peer: usize, life: u64, number: u64, call: u64 },
 }
 
 pub(crate) struct Entry {
@@ -94,8 +101,7 @@ impl Ord for Entry {
     }
 }
 
-pub(crate) type Late =
-    BTreeMap<u64, (AgentId, ContainerId, Epoch, bool, Box<Result<Reply, NetworkError>>)>;
+pub(crate) type Late = BTreeMap<u64, (Ordered, Box<Answer>)>;
 
 /// Everything there is.
 pub(crate) struct World {
@@ -106,8 +112,6 @@ pub(crate) struct World {
     pub(crate) queue: BinaryHeap<Reverse<Entry>>,
     order: u64,
     numbers: u64,
-    /// The number of the last call.
-    pub(crate) last: u64,
     pub(crate) peers: Peers,
     pub(crate) coordinator: Option<Coordinator>,
     servers: u64,
@@ -116,6 +120,8 @@ pub(crate) struct World {
     /// Its actions are being carried out.
     pub(crate) acting: bool,
     pub(crate) connections: BTreeMap<u64, Connection>,
+    /// Nothing passes between a client and an agent before: to it, and from it.
+    pub(crate) cuts: BTreeMap<(usize, usize), (u64, u64)>,
     pub(crate) late: Late,
     /// The newest epoch that was given out for each container, and its agent.
     pub(crate) grants: BTreeMap<ContainerId, BTreeMap<Epoch, AgentId>>,
@@ -126,6 +132,8 @@ pub(crate) struct World {
     pub(crate) failure: Option<Failure>,
     events: u64,
     pub(crate) served: u64,
+    /// What the containers sent when all was quiet, by container.
+    pub(crate) told: BTreeMap<ContainerId, u64>,
     digest: u64,
     history: Option<String>,
     steps: Vec<Step>,
@@ -155,13 +163,13 @@ impl World {
             queue: BinaryHeap::new(),
             order: 0,
             numbers: 0,
-            last: 0,
             peers: Peers::default(),
             coordinator: None,
             servers: 0,
             inputs: VecDeque::new(),
             acting: false,
             connections: BTreeMap::new(),
+            cuts: BTreeMap::new(),
             late: BTreeMap::new(),
             grants: BTreeMap::new(),
             labelled: (0, Vec::new()),
@@ -169,6 +177,7 @@ impl World {
             failure: None,
             events: 0,
             served: 0,
+            told: BTreeMap::new(),
             digest: 0xcbf2_9ce4_8422_2325,
             history: record.then(String::new),
             steps,
@@ -178,7 +187,7 @@ impl World {
             let role = if index < settings.agents {
                 Role::Agent(world.new_agent(index, 0))
             } else {
-                Role::Client(Client::new())
+                Role::Client(world.new_client(index))
             };
             world.peers.push(Peer {
                 id: names::peer(index, 0),
@@ -186,20 +195,20 @@ impl World {
                 clock: Clock::new(world.base, rate),
                 alive: true,
                 life: 0,
-                connection: None,
-                joined: false,
-                heard: 0,
-                pinged: 0,
-                server: 0,
+                lines: BTreeMap::new(),
                 cut_up: 0,
                 cut_down: 0,
+                alone: 0,
                 paused: 0,
                 slow: 0,
-                given_up: Vec::new(),
-                calls: BTreeMap::new(),
             });
         }
         world
+    }
+
+    /// Every third client has no way to agents.
+    pub(crate) fn new_client(&self, index: usize) -> Client {
+        Client::new(!index.is_multiple_of(3))
     }
 
     pub(crate) fn new_agent(&self, index: usize, name: u64) -> Agent {
@@ -220,7 +229,7 @@ impl World {
         self.start_coordinator();
         for peer in 0..self.peers.len() {
             let at = self.random.between(1, 200_000);
-            self.at(at, Event::Connect { peer, life: 0 });
+            self.at(at, Event::Connect { peer, life: 0, place: Place::Coordinator });
             self.at(at, Event::Tick { peer });
         }
         self.at(1, Event::CoordinatorTick);
@@ -236,11 +245,15 @@ impl World {
         self.get_everything();
         self.until(end + 35_000_000);
         self.use_everything();
+        self.until(end + 45_000_000);
+        self.tell_everything();
         self.until(end + 50_000_000);
         self.check_held();
+        self.check_connected();
         self.drop_everything();
         self.until(end + 85_000_000);
         self.check_empty();
+        self.check_disconnected();
     }
 
     fn until(&mut self, end: u64) {
@@ -266,11 +279,15 @@ impl World {
     fn paused(&self, event: &Event) -> Option<u64> {
         let peer = |peer: usize| self.peers[peer].paused;
         let until = match event {
-            Event::Up { .. }
-            | Event::CoordinatorWakes(_)
-            | Event::CoordinatorTick
-            | Event::BrokenUp(_)
-            | Event::OrderFailed(_) => self.coordinator.as_ref().map_or(0, |node| node.paused),
+            Event::Up { connection, .. } | Event::BrokenUp(connection) => {
+                match self.connections.get(connection).map(|c| c.place) {
+                    Some(Place::Agent(agent)) => peer(agent),
+                    _ => self.coordinator.as_ref().map_or(0, |node| node.paused),
+                }
+            }
+            Event::CoordinatorWakes(_) | Event::CoordinatorTick | Event::OrderFailed(_) => {
+                self.coordinator.as_ref().map_or(0, |node| node.paused)
+            }
             Event::Down { connection, .. } | Event::BrokenDown(connection) => {
                 self.connections.get(connection).map_or(0, |c| peer(c.peer))
             }
@@ -283,6 +300,10 @@ impl World {
             | Event::JobAnswered { peer: p, .. }
             | Event::ClientWakes { peer: p, .. }
             | Event::DirectAnswer { peer: p, .. }
+            | Event::Accepted { peer: p, .. }
+            | Event::Worked { peer: p, .. }
+            | Event::Follow { peer: p, .. }
+            | Event::FollowLate { peer: p, .. }
             | Event::RequestAgain { peer: p, .. } => peer(*p),
             Event::Direct { address, .. } => {
                 self.at_address(address).map_or(0, |index| self.peers[index].paused)
@@ -342,29 +363,23 @@ impl World {
                 self.note(|| format!("step {what:?}"));
                 self.step(what);
             }
-            Event::Up { connection, message } if self.connections.contains_key(&connection) => {
-                self.coordinator_hears(connection, message);
-            }
+            Event::Up { connection, message } => self.server_hears(connection, message),
             Event::Down { connection, message } => self.peer_hears(connection, message),
-            Event::BrokenUp(connection) => self.coordinator_disconnected(connection),
-            Event::BrokenDown(connection) => {
-                if let Some(found) = self.connections.get(&connection).cloned()
-                    && self.alive(found.peer, found.life)
-                    && self.peers[found.peer].connection == Some(connection)
-                {
-                    self.peer_lost(found.peer);
-                }
-            }
+            Event::BrokenUp(connection) => self.server_disconnected(connection),
+            Event::BrokenDown(connection) => self.peer_disconnected(connection),
             Event::Tick { peer } => {
                 self.at(self.now + 250_000, Event::Tick { peer });
                 if self.peers[peer].alive {
                     self.peer_ticks(peer);
                 }
             }
-            Event::Connect { peer, life }
-                if self.alive(peer, life) && self.peers[peer].connection.is_none() =>
-            {
-                self.connect(peer);
+            Event::Connect { peer, life, place } if self.alive(peer, life) => {
+                let line = self.peers[peer].lines.get(&place);
+                if place == Place::Coordinator && line.is_none()
+                    || line.is_some_and(|line| line.connection.is_none())
+                {
+                    self.connect(peer, place);
+                }
             }
             Event::CoordinatorTick => {
                 self.at(self.now + 250_000, Event::CoordinatorTick);
@@ -380,7 +395,8 @@ impl World {
             Event::Revive { peer, same_name } => self.revive(peer, same_name),
             Event::AgentCallLate { peer, life, id } => {
                 if self.alive(peer, life)
-                    && let Some((_, pending)) = self.peers[peer].calls.remove(&id)
+                    && let Some((_, pending)) =
+                        self.peers[peer].line(Place::Coordinator).calls.remove(&id)
                 {
                     let error = NetworkError::maybe_processed(ErrorKind::DeadlineExceeded, "late");
                     self.agent_answered(peer, pending, Err(error));
@@ -397,9 +413,13 @@ impl World {
                 self.job_answered(peer, job, *result);
             }
             Event::ClientWakes { peer, life } if self.alive(peer, life) => self.client_wakes(peer),
-            Event::Direct { peer, life, number, address, target, proxied } => {
+            Event::Direct { asker, address, target, proxied } => {
                 let agent = if proxied { self.proxied(&target) } else { self.at_address(&address) };
-                self.direct(peer, life, number, agent, &target);
+                self.serve(asker, agent, target);
+            }
+            Event::Worked { peer, life, asker, id, epoch } => {
+                let alive = self.alive(peer, life);
+                self.worked(peer, alive, asker, &id, epoch);
             }
             Event::DirectAnswer { peer, life, number, result } if self.alive(peer, life) => {
                 self.request_answered(peer, number, result);
@@ -407,55 +427,36 @@ impl World {
             Event::RequestAgain { peer, life, number, locate } if self.alive(peer, life) => {
                 self.request_again(peer, number, locate);
             }
+            Event::Accepted { peer, life, number } if self.alive(peer, life) => {
+                self.accepted(peer, number);
+            }
+            Event::Follow { peer, life, number } if self.alive(peer, life) => {
+                self.follow_due(peer, number);
+            }
+            Event::FollowLate { peer, life, number, call } if self.alive(peer, life) => {
+                self.follow_late(peer, number, call);
+            }
             _ => {}
         }
     }
 
-    pub(crate) fn at_address(&self, address: &str) -> Option<usize> {
+    /// Whose address it is, whether it lives or not.
+    pub(crate) fn host(&self, address: &str) -> Option<usize> {
         self.peers.iter().position(|peer| match &peer.role {
-            Role::Agent(agent) => peer.alive && agent.address == address,
+            Role::Agent(agent) => agent.address == address,
             Role::Client(_) => false,
         })
     }
 
-    /// Where the coordinator sends a request on.
-    fn proxied(&self, target: &Target) -> Option<usize> {
-        let route = self.coordinator.as_ref()?.registry.route(target).ok()?;
-        self.peers.iter().position(|peer| match &peer.role {
-            Role::Agent(agent) => peer.alive && peer.joined && agent.id == route.agent,
-            Role::Client(_) => false,
-        })
-    }
-
-    /// A client's request reaches an agent.
-    fn direct(
-        &mut self,
-        peer: usize,
-        life: u64,
-        number: u64,
-        agent: Option<usize>,
-        target: &Target,
-    ) {
-        let time = self.random.between(100, 5_000);
-        let served = match agent {
-            Some(index) => self.serve(index, target),
-            None => Err(NetworkError::not_processed(ErrorKind::Unavailable, "no such host")),
-        };
-        self.note(|| format!("request {number} of {peer} to {target:?}: {served:?}"));
-        if let Ok(epoch) = served {
-            if target.epoch != Some(epoch) {
-                self.fail("stale", format!("{target:?} was served by {epoch}"));
-            }
-            let request = self.client(peer).and_then(|client| client.requests.get_mut(&number));
-            if let Some(request) = request {
-                request.executed += 1;
-                if request.executed > 1 {
-                    self.fail("twice", format!("request {number} ran twice"));
-                }
-            }
+    pub(crate) fn address(&self, agent: usize) -> Option<String> {
+        match &self.peers.get(agent)?.role {
+            Role::Agent(agent) => Some(agent.address.clone()),
+            Role::Client(_) => None,
         }
-        let result = served.map(|_| ());
-        self.at(self.now + time, Event::DirectAnswer { peer, life, number, result });
+    }
+
+    pub(crate) fn at_address(&self, address: &str) -> Option<usize> {
+        self.host(address).filter(|index| self.peers[*index].alive)
     }
 
     pub(crate) fn start_coordinator(&mut self) {
