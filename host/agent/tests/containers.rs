@@ -4,10 +4,19 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use hulynet_protocol::{Call, ErrorKind, Labels, Reply, Retry};
-use support::{ACCOUNT, World, container_call, epoch, id};
+use bytes::Bytes;
+use hulynet_protocol::{
+    AccountId, Call, ContainerId, ErrorKind, Kind, Labels, NetworkError, Reply, Retry,
+    StartContainer, Target, Uuid, WorkspaceId,
+};
+use hulynet_store::{Commit, Documents};
+use serde_json::json;
+use support::{ACCOUNT, PATIENCE, World, container_call, epoch, id, kind};
 
 #[tokio::test]
 async fn a_container_answers_and_knows_itself_and_its_caller() {
@@ -262,4 +271,49 @@ async fn a_defect_of_the_host_ends_one_container_and_everybody_is_told() {
     world.start_as("a", 2, Labels::new()).await.unwrap();
     assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
     assert_eq!(world.request("b", "echo", "on").await.unwrap(), "on");
+}
+
+#[tokio::test]
+async fn a_container_that_the_store_refuses_as_stale_ends() {
+    let mut world = World::new().await;
+    fs::copy(kind("transactor"), world.plugins.join("transactor.wasm")).unwrap();
+    world.coordinator.registration().await;
+    let account = AccountId::new(ACCOUNT).unwrap();
+    let workspace = WorkspaceId::new("w").unwrap();
+    world.documents.create_workspace(&workspace, &account).await.unwrap();
+    let id = ContainerId {
+        kind: Kind::new("transactor").unwrap(),
+        uuid: Uuid::new("transactor:w").unwrap(),
+    };
+    let labels = Labels::from([("workspace".to_owned(), "w".to_owned())]);
+    let order = StartContainer { id: id.clone(), epoch: epoch(1), labels, extra: vec![] };
+    world.coordinator.ask(Call::Start(order)).await.unwrap();
+
+    let commits = |name: &'static str| {
+        let mut call = container_call("", "tx");
+        call.target = Target { id: id.clone(), epoch: Some(epoch(1)) };
+        let transactions = json!([[{
+            "_id": name, "_class": "core:class:TxCreateDoc", "objectId": name, "objectClass": "c",
+            "objectSpace": "s", "modifiedBy": ACCOUNT, "modifiedOn": 1, "attributes": {},
+        }]]);
+        let payload = Bytes::from(transactions.to_string());
+        let client = world.client.clone();
+        async move { client.call(Call::Container(call), payload, PATIENCE).await.map(drop) }
+    };
+    commits("before").await.unwrap();
+
+    // Its successor, of which nobody told it, has written.
+    let successor = world.documents.open(&workspace, &account).await.unwrap();
+    let put = json!({"_id": "other", "_class": "c", "space": "s"});
+    let transaction = json!({"_id": "t", "_class": "core:class:TxCreateDoc"});
+    let commit =
+        Commit { first: 2, transactions: vec![transaction], put: vec![put], remove: vec![] };
+    successor.commit(epoch(2), commit).await.unwrap();
+
+    let error: NetworkError = commits("after").await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::MaybeProcessed));
+    assert!(error.message.contains("epoch"), "{error}");
+    let error = commits("again").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::UnknownContainer);
+    assert_eq!(successor.head().await, Ok(2));
 }

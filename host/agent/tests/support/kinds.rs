@@ -18,11 +18,22 @@ pub fn kind(name: &str) -> PathBuf {
     BUILT.get_or_init(build).join(format!("{name}.wasm"))
 }
 
-/// Builds `echo`; its own target directory keeps Cargo's lock free.
+/// Builds the kinds of the tests; their own target directory keeps Cargo's lock
+/// free.
 fn build() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kinds");
-    let arguments = ["build", "-p", "echo", "--target", "wasm32-wasip2", "--profile", "kind"];
+    let arguments = [
+        "build",
+        "-p",
+        "echo",
+        "-p",
+        "transactor",
+        "--target",
+        "wasm32-wasip2",
+        "--profile",
+        "kind",
+    ];
     let built = Command::new(env!("CARGO"))
         .args(arguments)
         .arg("--target-dir")
@@ -30,6 +41,6 @@ fn build() -> PathBuf {
         .current_dir(workspace)
         .status()
         .expect("cargo runs");
-    assert!(built.success(), "the kind echo does not build; try: cargo {}", arguments.join(" "));
+    assert!(built.success(), "the kinds do not build; try: cargo {}", arguments.join(" "));
     target.join("wasm32-wasip2/kind")
 }

@@ -42,6 +42,7 @@ pub struct World {
     pub events: mpsc::Receiver<PeerEvent>,
     pub bus: Bus,
     pub plugins: PathBuf,
+    pub documents: Arc<SqliteDocuments>,
     _directory: TempDir,
 }
 
@@ -74,11 +75,11 @@ impl World {
         settings(&mut config);
         let documents = Arc::new(SqliteDocuments::open(&directory.path().join("data")).unwrap());
         let others = Arc::new(others::Others);
-        let agent = Agent::start(config, bus.clone(), others, documents).await.unwrap();
+        let agent = Agent::start(config, bus.clone(), others, documents.clone()).await.unwrap();
         coordinator.registration().await;
         let peer_config = PeerConfig::new(ClientId::random(), Role::Client);
         let (client, events) = bus.connect(&agent.local_addr().to_string(), peer_config);
-        Self { agent, coordinator, client, events, bus, plugins, _directory: directory }
+        Self { agent, coordinator, client, events, bus, plugins, documents, _directory: directory }
     }
 
     /// Starts an `echo` container with the epoch 1.1.

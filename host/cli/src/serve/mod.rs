@@ -75,7 +75,16 @@ pub(crate) async fn up(settings: &Settings) -> Result<(), Failure> {
 
 async fn start_coordinator(settings: &Settings) -> Result<Coordinator, Failure> {
     warn_unless_local(&settings.listen);
-    let registry = RegistryConfig {
+    let registry = rules(settings);
+    let config = CoordinatorConfig { listen: settings.listen.show(), registry };
+    let started = Coordinator::start(config, &Bus::start("coordinator")?).await;
+    started.map_err(|error| Failure::from(error).within(with_flag("--listen")))
+}
+
+/// The timings and the placement of the registry. There are no others: each is
+/// a setting.
+fn rules(settings: &Settings) -> RegistryConfig {
+    RegistryConfig {
         recovery_window: settings.alive_timeout,
         unused_timeout: settings.unused_timeout,
         drain_deadline: settings.drain_timeout,
@@ -87,10 +96,7 @@ async fn start_coordinator(settings: &Settings) -> Result<Coordinator, Failure> 
         shortest_lease: settings.shortest_alive_timeout,
         longest_lease: settings.longest_alive_timeout,
         placement: settings.placement.0,
-    };
-    let config = CoordinatorConfig { listen: settings.listen.show(), registry };
-    let started = Coordinator::start(config, &Bus::start("coordinator")?).await;
-    started.map_err(|error| Failure::from(error).within(with_flag("--listen")))
+    }
 }
 
 fn ready_coordinator(settings: &Settings, coordinator: &Coordinator) -> Result<(), Failure> {
@@ -234,7 +240,44 @@ impl From<AgentError> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use hulynet_coordinator::registry::Placement;
+
     use super::*;
+    use crate::config::Layers;
+
+    #[test]
+    fn every_timing_of_the_registry_is_a_setting() {
+        let flags = [
+            ("alive-timeout", "1s"),
+            ("unused-timeout", "2m"),
+            ("drain-timeout", "3h"),
+            ("start-timeout", "4s"),
+            ("drain-interval", "5ms"),
+            ("terminate-timeout", "6s"),
+            ("restart-delay", "7s"),
+            ("longest-restart-delay", "8s"),
+            ("shortest-alive-timeout", "9ms"),
+            ("longest-alive-timeout", "10s"),
+            ("placement", "least-loaded"),
+        ];
+        let flags = flags.map(|(key, text)| (key, text.to_owned())).into();
+        let layers = Layers::read(flags, std::iter::empty(), None).unwrap();
+        let (second, millisecond) = (Duration::from_secs(1), Duration::from_millis(1));
+        let expected = RegistryConfig {
+            recovery_window: second,
+            unused_timeout: second * 2 * 60,
+            drain_deadline: second * 3 * 60 * 60,
+            start_timeout: second * 4,
+            ask_interval: millisecond * 5,
+            terminate_timeout: second * 6,
+            restart_delay: second * 7,
+            longest_restart_delay: second * 8,
+            shortest_lease: millisecond * 9,
+            longest_lease: second * 10,
+            placement: Placement::LeastLoaded,
+        };
+        assert_eq!(rules(&Settings::resolve(&layers).unwrap()), expected);
+    }
 
     #[test]
     fn a_listener_on_all_interfaces_is_reached_on_loopback() {
