@@ -201,8 +201,8 @@ async fn a_request_without_an_answer_is_done_all_the_same() {
     world.start("a").await;
     let mut call = container_call("a", "add");
     call.send = true;
-    let payload = bytes::Bytes::from_static(b"[5]");
-    let response = world.client.call(Call::Container(call), payload, support::PATIENCE).await;
+    let payload = Bytes::from_static(b"[5]");
+    let response = world.client.call(Call::Container(call), payload, PATIENCE).await;
     assert_eq!(response.unwrap().reply, Reply::Done);
     assert_eq!(world.request("a", "add", "[1]").await.unwrap(), "6");
 }
