@@ -277,14 +277,12 @@ async fn a_defect_of_the_host_ends_one_container_and_everybody_is_told() {
 async fn a_container_that_the_store_refuses_as_stale_ends() {
     let mut world = World::new().await;
     fs::copy(kind("transactor"), world.plugins.join("transactor.wasm")).unwrap();
-    world.coordinator.registration().await;
+    let transactor = Kind::new("transactor").unwrap();
+    while !world.coordinator.registration().await.kinds.contains(&transactor) {}
     let account = AccountId::new(ACCOUNT).unwrap();
     let workspace = WorkspaceId::new("w").unwrap();
     world.documents.create_workspace(&workspace, &account).await.unwrap();
-    let id = ContainerId {
-        kind: Kind::new("transactor").unwrap(),
-        uuid: Uuid::new("transactor:w").unwrap(),
-    };
+    let id = ContainerId { kind: transactor, uuid: Uuid::new("transactor:w").unwrap() };
     let labels = Labels::from([("workspace".to_owned(), "w".to_owned())]);
     let order = StartContainer { id: id.clone(), epoch: epoch(1), labels, extra: vec![] };
     world.coordinator.ask(Call::Start(order)).await.unwrap();
