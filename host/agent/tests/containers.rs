@@ -288,7 +288,7 @@ async fn a_container_that_the_store_refuses_as_stale_ends() {
     world.coordinator.ask(Call::Start(order)).await.unwrap();
 
     let commits = |name: &'static str| {
-        let mut call = container_call("", "tx");
+        let mut call = container_call("w", "tx");
         call.target = Target { id: id.clone(), epoch: Some(epoch(1)) };
         let transactions = json!([[{
             "_id": name, "_class": "core:class:TxCreateDoc", "objectId": name, "objectClass": "c",
