@@ -165,6 +165,12 @@ impl Hall {
                     end => self.refused(from, end),
                 }
             }
+            // Whoever only looks whether somebody listens hangs up, as the
+            // commands of our own program do: nothing to warn of.
+            Ok(Err(error)) if error.is_hang_up() => {
+                self.counters.refused();
+                tracing::debug!(%from, %error, "a connection hung up");
+            }
             Ok(Err(error)) => self.refused(from, error),
             Err(_elapsed) => self.refused(from, "it did not finish its handshake"),
         }

@@ -25,6 +25,20 @@ pub(crate) enum HandshakeError {
     Server,
 }
 
+impl HandshakeError {
+    /// The other side went away before it said anything wrong.
+    pub(crate) fn is_hang_up(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            Self::Io(error) => matches!(
+                error.kind(),
+                std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// Our greeting: ZMTP 3.1, mechanism NULL, not a server in its sense.
 pub(crate) fn greeting() -> [u8; GREETING] {
     let mut greeting = [0; GREETING];
