@@ -53,6 +53,9 @@ pub struct AgentConfig {
     pub alive_timeout: Duration,
     /// How often the agent tells the coordinator that it lives. Default 1 s.
     pub ping_interval: Duration,
+    /// How long a client may take to learn that its connection ended. Default
+    /// 5 s.
+    pub disconnect_timeout: Duration,
 }
 
 impl AgentConfig {
@@ -77,6 +80,7 @@ impl AgentConfig {
             trusted: Vec::new(),
             alive_timeout: Duration::from_secs(3),
             ping_interval: Duration::from_secs(1),
+            disconnect_timeout: Duration::from_secs(5),
         }
     }
 }

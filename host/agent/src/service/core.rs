@@ -27,6 +27,7 @@ use super::{
     sink::Route,
 };
 use crate::{
+    AgentConfig,
     capabilities::Services,
     container::{Container, Ending, Executor, Start},
     plugins::{Code, Kinds},
@@ -40,6 +41,7 @@ pub(super) struct Core {
     table: Arc<Mutex<Table<Container>>>,
     kinds: Arc<Kinds>,
     grants: Arc<Grants>,
+    disconnect_timeout: Duration,
     ended: mpsc::UnboundedSender<Ended>,
     requests: TaskTracker,
     listeners: Mutex<Listeners>,
@@ -51,10 +53,10 @@ pub(super) struct Core {
 impl Core {
     /// Without containers, which compute on the runtime that calls this.
     pub(super) fn new(
+        config: &AgentConfig,
         endpoint: Endpoint,
         services: Services,
         kinds: Arc<Kinds>,
-        grants: Arc<Grants>,
         capacity: usize,
         server: Server,
         ended: mpsc::UnboundedSender<Ended>,
@@ -65,7 +67,8 @@ impl Core {
             server,
             table: Arc::new(Mutex::new(Table::new(capacity))),
             kinds,
-            grants,
+            grants: config.grants.clone(),
+            disconnect_timeout: config.disconnect_timeout,
             ended,
             requests: TaskTracker::new(),
             listeners: Mutex::default(),
@@ -102,6 +105,11 @@ impl Core {
     /// The table, for what containers hold.
     pub(super) fn weak_table(&self) -> Weak<Mutex<Table<Container>>> {
         Arc::downgrade(&self.table)
+    }
+
+    /// How long a client may take to learn that its connection ended.
+    pub(super) fn disconnect_timeout(&self) -> Duration {
+        self.disconnect_timeout
     }
 
     /// How long a container works on a request that nobody waits for.

@@ -8,14 +8,13 @@ use std::{
 use bytes::Bytes;
 use hulynet_backrpc::{json, records};
 use hulynet_bus::Server;
-use hulynet_protocol::{ClientId, ConnectionId, Event, NetworkError, Uuid};
-
-use crate::capabilities::Sink;
+use hulynet_protocol::{ClientId, ConnectionId, NetworkError, Uuid};
 
 /// Containers that one client may listen to.
 pub(super) const LISTENED: usize = 4096;
 
 /// The way to one client that listens to one container.
+#[derive(Clone)]
 pub(super) struct Listener {
     pub(super) container: Uuid,
     pub(super) server: Server,
@@ -23,15 +22,15 @@ pub(super) struct Listener {
     pub(super) broadcasts: Arc<Broadcasts>,
 }
 
-impl Sink for Listener {
-    fn deliver(&self, _event: Event, payload: Bytes) -> Result<(), NetworkError> {
-        let Some(body) = self.broadcasts.write(&self.container, &payload) else { return Ok(()) };
+impl Listener {
+    /// Sends what the container broadcast. What is not JSON has no form in this
+    /// language and is left out.
+    ///
+    /// # Errors
+    /// Those of the bus.
+    pub(super) fn tell(&self, payload: &Bytes) -> Result<(), NetworkError> {
+        let Some(body) = self.broadcasts.write(&self.container, payload) else { return Ok(()) };
         self.server.tell_original(&self.peer, body)
-    }
-
-    fn closed(&self, connection: ConnectionId) {
-        // There is no such message in this language.
-        tracing::debug!(%connection, "a connection ended");
     }
 }
 

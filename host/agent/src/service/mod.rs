@@ -78,10 +78,10 @@ impl Agent {
         // Each container ends once, so this holds no more than there are.
         let (ended, endings) = mpsc::unbounded_channel();
         let core = Arc::new(Core::new(
+            &config,
             endpoint,
             services,
             plugins.kinds().clone(),
-            config.grants.clone(),
             capacity as usize,
             server,
             ended,

@@ -11,18 +11,20 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt;
+use hulynet_agent_table::Located;
 use hulynet_backrpc::{
     calls::{NOT_FOUND, Send, ToAgent},
     json,
 };
 use hulynet_bus::{OriginalRequest, OriginalResponder};
 use hulynet_protocol::{
-    Caller, ClientId, ConnectionId, ContainerId, ErrorKind, Target, Uuid, limits,
+    Caller, ClientId, ConnectionId, ContainerId, ErrorKind, NetworkError, Target, Uuid, limits,
 };
 
 use super::{
     core::Core,
     listening::{LISTENED, Listener},
+    sink::{Outlet, Route},
 };
 use crate::{
     container::{Container, Incoming},
@@ -32,9 +34,6 @@ use crate::{
 /// How long a request may take; its client sets no limit. Longer than anybody
 /// waits.
 const PATIENCE: Duration = Duration::from_secs(3600);
-
-/// How long a container may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(30);
 
 /// Answers a request.
 pub(super) async fn answer(core: Arc<Core>, request: OriginalRequest) {
@@ -96,7 +95,8 @@ pub(super) async fn listen_again(core: Arc<Core>, id: ContainerId) {
     }
 }
 
-/// Makes the connection of a client to a container, unless it is there.
+/// Makes the connection of a client to a container, unless it is there or about
+/// to be.
 async fn listen(
     core: &Arc<Core>,
     peer: &ClientId,
@@ -106,38 +106,38 @@ async fn listen(
     let target = Target { id: id.clone(), epoch: None };
     let located = {
         let mut table = core.table();
+        if table.is_attached(connection, peer) {
+            return None;
+        }
         table.locate(Instant::now(), &target).and_then(|located| {
-            table.attach(connection.clone(), id.uuid.clone(), peer.clone())?;
-            Ok(located.container)
+            let begun = table.attach(connection.clone(), id.uuid.clone(), peer.clone())?;
+            Ok((located, begun.attempt))
         })
     };
-    let connected = match located {
-        Ok(container) if container.connections().contains(connection) => return None,
-        Ok(container) => {
-            let sink = Listener {
-                container: id.uuid.clone(),
-                server: core.server().clone(),
-                peer: peer.clone(),
-                broadcasts: core.broadcasts().clone(),
-            };
-            let (deadline, caller) = (Instant::now() + CONNECT, Caller::outside(None));
-            let made = container.connect(connection.clone(), caller, deadline, Arc::new(sink));
-            made.await.map(|()| container)
-        }
-        Err(error) => Err(error),
+    let refused = |error: NetworkError| {
+        tracing::debug!(container = %id, %peer, %error, "a client is not connected");
     };
-    match connected {
-        Ok(container) if core.table().is_attached(connection, peer) => Some(container),
-        Ok(container) => {
+    let (Located { container, epoch }, attempt) = located.map_err(refused).ok()?;
+    let listener = Listener {
+        container: id.uuid.clone(),
+        server: core.server().clone(),
+        peer: peer.clone(),
+        broadcasts: core.broadcasts().clone(),
+    };
+    let outlet = Outlet::new(core, Route::Original(listener), id.clone(), epoch);
+    let (deadline, caller) = (Instant::now() + core.unattended(), Caller::outside(None));
+    match container.connect(connection.clone(), caller, deadline, Arc::new(outlet)).await {
+        Ok(()) if core.table().is_attached(connection, peer) => Some(container),
+        Ok(()) => {
             // It left meanwhile, and this connection was looked for in vain.
             container.connections().remove(connection);
             None
         }
         Err(error) => {
-            if let Some(container) = core.table().detach(connection, peer) {
+            if core.table().attach_failed(connection, attempt) {
                 container.connections().forget(connection);
             }
-            tracing::debug!(container = %id, %peer, %error, "a client is not connected");
+            refused(error);
             None
         }
     }
