@@ -67,13 +67,15 @@ async fn only_the_coordinator_starts_and_ends_containers() {
 }
 
 #[tokio::test]
-async fn a_container_that_is_terminated_is_gone_and_its_connections_are_told() {
+async fn a_container_that_is_terminated_is_gone_and_its_connections_are_told_after_its_events() {
     let mut world = World::new().await;
     world.start("a").await;
     world.connect("a", "c").await.unwrap();
     assert_eq!(world.event().await, "\"welcome\"");
+    world.request("a", "broadcast", "the last").await.unwrap();
     let ended = world.coordinator.ask(Call::Terminate { target: target("a"), force: false }).await;
     assert_eq!(ended.unwrap().reply, Reply::Terminated(true));
+    assert_eq!(world.event().await, "the last");
     match world.heard().await {
         PeerEvent::Request(request) => {
             let connection = ConnectionId::new("c").unwrap();

@@ -148,6 +148,9 @@ impl<P, A> Window<P, A> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::catch_unwind;
+
+    use hulynet_mutants::switch;
     use proptest::prelude::*;
 
     use super::*;
@@ -172,6 +175,14 @@ mod tests {
         assert!(window.finish(2, "two".into(), 3).is_some());
         assert_eq!(window.finish(2, "twice".into(), 5), None);
         assert_eq!(window.arrival(2), Arrival::Finished(&"two".to_owned()));
+    }
+
+    #[test]
+    fn that_test_fails_when_its_fault_is_put_back() {
+        switch(Some(Mutant::RunsTwice));
+        let failed = catch_unwind(a_request_executed_twice_after_a_reconnect).is_err();
+        switch(None);
+        assert!(failed);
     }
 
     #[test]

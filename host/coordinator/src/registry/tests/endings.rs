@@ -108,6 +108,36 @@ fn a_question_that_is_not_answered_is_asked_again() {
 }
 
 #[test]
+fn an_end_is_told_once_it_happened_and_before_the_start_that_follows_it() {
+    let mut network = Network::new();
+    network.agent("a", &["echo"]);
+    network.join("c");
+    network.run("c", "x");
+    network.ask("c", Call::Watch);
+    network.release("c", "x");
+    network.advance(5 * SECOND);
+    let asked = network.take_asked();
+    network.terminated(&asked, Ok(false));
+    network.advance(SECOND);
+    let asked = network.take_asked();
+    assert!(network.take_changes().is_empty(), "it may yet answer that it goes on");
+    network.terminated(&asked, Ok(true));
+    network.run("c", "x");
+    assert_eq!(network.take_changes(), ["3 removed x", "4 added x a"]);
+}
+
+#[test]
+fn a_container_that_ends_while_a_get_waits_is_told_as_the_next_activation() {
+    let (mut network, asked) = unused();
+    network.ask("c", Call::Watch);
+    let waiting = network.get("c", by_uuid("x"));
+    network.terminated(&asked, Ok(true));
+    assert!(network.waits(waiting) && network.take_changes().is_empty());
+    network.placed();
+    assert_eq!(network.take_changes(), ["3 updated x a"]);
+}
+
+#[test]
 fn an_explicit_end_takes_the_references_away() {
     let mut network = Network::new();
     network.agent("a", &["echo"]);

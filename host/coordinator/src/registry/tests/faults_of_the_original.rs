@@ -2,6 +2,10 @@
 //! not the registry's, which does not see reconnects of a connection: the tests
 //! of the bus have `a_request_executed_twice_after_a_reconnect`.
 
+use std::panic::catch_unwind;
+
+use hulynet_mutants::{Mutant, switch};
+
 use super::*;
 
 fn running() -> (Network, Asked) {
@@ -88,8 +92,12 @@ fn fault_requests_hang_forever_on_a_dead_agent() {
     let mut network = Network::new();
     network.agent("a", &["echo"]);
     network.join("c");
+    network.run("c", "x");
+    let ending = network.terminate("c", "x", false);
+    network.take_asked();
     let starting = network.get("c", by_uuid("y"));
     network.leave("a");
+    assert_eq!(*network.answer(ending), Ok(Reply::Terminated(true)));
     assert_eq!(network.error(starting).retry, Retry::NotProcessed);
     let target = Target { id: echo("y"), epoch: None };
     assert_eq!(network.registry.route(&target).unwrap_err().retry, Retry::NotProcessed);
@@ -154,4 +162,35 @@ fn fault_a_client_is_declared_dead_after_a_mere_reconnect_of_its_socket() {
     });
     network.advance(2 * SECOND);
     assert_eq!((network.holders("x"), network.forgotten.len()), (1, 0));
+}
+
+#[test]
+fn each_of_these_tests_fails_when_its_fault_is_put_back() {
+    let tests: [(Mutant, fn()); 13] = [
+        (
+            Mutant::AnyThatStarts,
+            fault_a_get_by_uuid_returns_another_container_which_is_just_starting,
+        ),
+        (Mutant::AnyKind, fault_a_uuid_is_found_under_another_kind),
+        (Mutant::UnmatchedLabels, fault_labels_are_never_matched_against_running_containers),
+        (Mutant::PoisonedStart, fault_a_failed_start_poisons_later_ones),
+        (Mutant::EmptyEndpoint, fault_records_and_events_have_empty_endpoints),
+        (Mutant::StrandedReferences, fault_references_are_stranded_when_an_agent_dies),
+        (Mutant::HangingRequests, fault_requests_hang_forever_on_a_dead_agent),
+        (Mutant::ForgottenOnRegistration, fault_containers_are_forgotten_on_re_registration),
+        (Mutant::ImmortalContainers, fault_containers_without_holders_live_forever_after_a_restart),
+        (Mutant::LeakedWatchers, fault_subscribers_leak_when_a_client_vanishes),
+        (Mutant::MergedEvents, fault_removed_and_added_are_merged_into_removed),
+        (Mutant::DuplicateKinds, fault_a_kind_is_listed_twice),
+        (
+            Mutant::DeadAfterReconnect,
+            fault_a_client_is_declared_dead_after_a_mere_reconnect_of_its_socket,
+        ),
+    ];
+    for (fault, test) in tests {
+        switch(Some(fault));
+        let failed = catch_unwind(test).is_err();
+        switch(None);
+        assert!(failed, "{fault:?} goes unnoticed");
+    }
 }
