@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     paths::{Choice, Path, Paths},
-    shared::{GOODBYE, Shared, lock},
+    shared::{Shared, lock},
 };
 
 #[derive(Debug)]
@@ -157,7 +157,8 @@ impl Agents {
         let now = Instant::now();
         let mut choice = state.paths.choose(now.into_std(), endpoint);
         if let Choice::Open(address) = choice {
-            state.paths.opened(now.into_std(), &address);
+            let until = now + shared.settings.hello_timeout;
+            state.paths.opened(&address, until.into_std());
             state.links.insert(address.clone(), open(shared, &address));
             choice = state.paths.choose(now.into_std(), endpoint);
         }
@@ -246,5 +247,5 @@ async fn serve(
             None => break,
         }
     }
-    peer.close(GOODBYE).await;
+    peer.close(shared.settings.goodbye_timeout).await;
 }

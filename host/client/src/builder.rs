@@ -33,6 +33,8 @@ impl Builder {
             request_timeout: Duration::from_secs(30),
             alive_timeout: Duration::from_secs(3),
             ping_interval: Duration::from_secs(1),
+            hello_timeout: Duration::from_secs(1),
+            goodbye_timeout: Duration::from_secs(1),
         };
         Self { settings, direct: true, bus: None }
     }
@@ -73,6 +75,23 @@ impl Builder {
     #[must_use]
     pub fn ping_interval(mut self, interval: Duration) -> Self {
         self.settings.ping_interval = interval;
+        self
+    }
+
+    /// How long a new address has for its first hello: then requests to an
+    /// agent go through the coordinator until it answers, and the next
+    /// coordinator is tried. Default: 1 s.
+    #[must_use]
+    pub fn hello_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.hello_timeout = timeout;
+        self
+    }
+
+    /// How long the end of a connection, of a watch or of the client waits to
+    /// be confirmed. What is not confirmed ends with the lease. Default: 1 s.
+    #[must_use]
+    pub fn goodbye_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.goodbye_timeout = timeout;
         self
     }
 

@@ -23,7 +23,7 @@ use crate::{
     mailbox::ConnectionEvent,
     paths::Path,
     reference::{Reference, known, send_once},
-    shared::{GOODBYE, Settings, Shared, closed, unexpected},
+    shared::{Settings, Shared, closed, unexpected},
 };
 
 /// Receives what a container broadcasts and sends to its connections; a
@@ -194,7 +194,8 @@ impl Keeper {
     /// Answers whether it is not any more.
     async fn leave(&self, place: &Attached) -> bool {
         let call = Call::Disconnect { connection: self.id.clone() };
-        let left = self.send(&place.path, call, Instant::now() + GOODBYE).await;
+        let deadline = Instant::now() + self.shared.settings.goodbye_timeout;
+        let left = self.send(&place.path, call, deadline).await;
         if let Err(error) = &left {
             tracing::debug!(connection = %self.id, %error, "a disconnect was not confirmed");
         }

@@ -13,11 +13,8 @@ use tokio::{
 use crate::{
     paths::Path,
     retry::{Attempts, Next, Repeat},
-    shared::{GOODBYE, Shared},
+    shared::Shared,
 };
-
-/// How long an address has for its first hello when there are others.
-const HELLO: Duration = Duration::from_secs(1);
 
 /// The peer of the address in use.
 #[derive(Clone, Debug)]
@@ -147,7 +144,7 @@ pub(crate) async fn supervise(shared: Arc<Shared>) {
         shared.coordinator.set(&peer, State::Apart);
         match ended {
             Ended::Closed => {
-                peer.close(GOODBYE).await;
+                peer.close(shared.settings.goodbye_timeout).await;
                 return;
             }
             Ended::Lost => {
@@ -171,7 +168,7 @@ async fn serve(
     known: &mut Option<ServerId>,
 ) -> Ended {
     let alone = shared.coordinator.addresses.len() == 1;
-    let mut until = Some(Instant::now() + HELLO);
+    let mut until = Some(Instant::now() + shared.settings.hello_timeout);
     loop {
         let event = tokio::select! {
             () = shared.closed.cancelled() => return Ended::Closed,

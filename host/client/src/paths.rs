@@ -5,15 +5,9 @@
 //! everything goes through the coordinator, so that an agent behind a wall
 //! costs one pause and not one for each request.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use hulynet_protocol::Endpoint;
-
-/// How long a request waits for the first hello of an agent.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How a call travels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,9 +74,10 @@ impl Paths {
         matches!(self.addresses.get(address), Some(Reach::Joined)).then_some(address)
     }
 
-    /// A connection to the address is being made.
-    pub fn opened(&mut self, now: Instant, address: &str) {
-        self.addresses.insert(address.to_owned(), Reach::Opening { until: now + PATIENCE });
+    /// A connection to the address is being made; requests wait for its first
+    /// hello until then.
+    pub fn opened(&mut self, address: &str, until: Instant) {
+        self.addresses.insert(address.to_owned(), Reach::Opening { until });
     }
 
     /// The address answered hello.
@@ -121,13 +116,15 @@ mod tests {
         Choice::Take(Path::Direct("host:1".into()))
     }
 
+    const SOON: std::time::Duration = std::time::Duration::from_millis(500);
+
     #[test]
     fn an_agent_that_answers_is_reached_directly() {
         let now = Instant::now();
         let mut paths = Paths::new(true);
         assert_eq!(paths.choose(now, &endpoint()), Choice::Open("host:1".into()));
-        paths.opened(now, "host:1");
-        assert_eq!(paths.choose(now, &endpoint()), Choice::Wait("host:1".into(), now + PATIENCE));
+        paths.opened("host:1", now + SOON);
+        assert_eq!(paths.choose(now, &endpoint()), Choice::Wait("host:1".into(), now + SOON));
         assert_eq!(paths.joined_at(&endpoint()), None);
         paths.joined("host:1");
         assert_eq!(paths.choose(now, &endpoint()), direct());
@@ -138,17 +135,17 @@ mod tests {
     fn an_agent_that_does_not_answer_in_time_is_reached_through_the_coordinator() {
         let now = Instant::now();
         let mut paths = Paths::new(true);
-        paths.opened(now, "host:1");
-        assert_eq!(paths.choose(now + PATIENCE, &endpoint()), Choice::Take(Path::Proxied));
+        paths.opened("host:1", now + SOON);
+        assert_eq!(paths.choose(now + SOON, &endpoint()), Choice::Take(Path::Proxied));
         paths.joined("host:1");
-        assert_eq!(paths.choose(now + PATIENCE, &endpoint()), direct());
+        assert_eq!(paths.choose(now + SOON, &endpoint()), direct());
     }
 
     #[test]
     fn a_lost_agent_is_reached_through_the_coordinator_until_it_answers_again() {
         let now = Instant::now();
         let mut paths = Paths::new(true);
-        paths.opened(now, "host:1");
+        paths.opened("host:1", now + SOON);
         paths.joined("host:1");
         paths.lost("host:1");
         assert_eq!(paths.choose(now, &endpoint()), Choice::Take(Path::Proxied));
@@ -168,7 +165,7 @@ mod tests {
     fn news_about_a_closed_address_are_forgotten() {
         let now = Instant::now();
         let mut paths = Paths::new(true);
-        paths.opened(now, "host:1");
+        paths.opened("host:1", now + SOON);
         paths.closed("host:1");
         paths.joined("host:1");
         assert_eq!(paths.choose(now, &endpoint()), Choice::Open("host:1".into()));

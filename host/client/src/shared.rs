@@ -18,9 +18,6 @@ use crate::{
     agents::Agents, connections::Connections, coordinator::Coordinator, held::Held, watch::Watchers,
 };
 
-/// How long a leaving client waits for the answer to its goodbye.
-pub(crate) const GOODBYE: Duration = Duration::from_secs(1);
-
 /// What the program chose. See [`crate::Builder`].
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -29,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) request_timeout: Duration,
     pub(crate) alive_timeout: Duration,
     pub(crate) ping_interval: Duration,
+    pub(crate) hello_timeout: Duration,
+    pub(crate) goodbye_timeout: Duration,
 }
 
 /// Names pieces of work: a random half, and a count, so that a name costs no

@@ -22,7 +22,7 @@ use crate::{
     client::Client,
     feed::{Feed, WatchEvent},
     retry::pause,
-    shared::{GOODBYE, Shared, closed, lock, unexpected},
+    shared::{Shared, closed, lock, unexpected},
 };
 
 #[derive(Debug)]
@@ -195,7 +195,8 @@ impl Keeper {
         if !lock(&self.shared.watchers.list).is_empty() {
             return;
         }
-        let unwatch = self.shared.coordinator.ask(Call::Unwatch, Instant::now() + GOODBYE);
+        let deadline = Instant::now() + self.shared.settings.goodbye_timeout;
+        let unwatch = self.shared.coordinator.ask(Call::Unwatch, deadline);
         if let Err(error) = self.shared.unless_closed(unwatch).await {
             tracing::debug!(%error, "the end of a watch was not confirmed");
         }

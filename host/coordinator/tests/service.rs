@@ -28,7 +28,11 @@ fn echo(uuid: &str) -> ContainerId {
 async fn coordinator(bus: &Bus) -> Coordinator {
     // Nothing is to be recovered, so no get waits for it.
     let registry = RegistryConfig { recovery_window: Duration::ZERO, ..RegistryConfig::default() };
-    let config = CoordinatorConfig { listen: "127.0.0.1:0".to_owned(), registry };
+    let config = CoordinatorConfig {
+        listen: "127.0.0.1:0".to_owned(),
+        registry,
+        ..CoordinatorConfig::default()
+    };
     Coordinator::start(config, bus).await.unwrap()
 }
 

@@ -42,7 +42,11 @@ pub(crate) fn serve() -> anyhow::Result<()> {
         // Nothing is to be recovered, so that no get waits for it.
         let registry =
             RegistryConfig { recovery_window: Duration::ZERO, ..RegistryConfig::default() };
-        let config = CoordinatorConfig { listen: "127.0.0.1:0".to_owned(), registry };
+        let config = CoordinatorConfig {
+            listen: "127.0.0.1:0".to_owned(),
+            registry,
+            ..CoordinatorConfig::default()
+        };
         let coordinator = Coordinator::start(config, &bus).await?;
         println!("{}", coordinator.local_addr());
         std::future::pending().await

@@ -25,6 +25,9 @@ const ROUND: Duration = Duration::from_secs(10);
 /// How long a goodbye may take, in microseconds.
 const GOODBYE: u64 = 1_000_000;
 
+/// How long an agent has for its first hello.
+const HELLO: Duration = Duration::from_secs(1);
+
 /// A connection that the program has.
 pub(crate) struct Open {
     pub(crate) id: ContainerId,
@@ -197,7 +200,7 @@ impl World {
         }
         let mut choice = client.paths.choose(local, &record.endpoint);
         if let Choice::Open(address) = choice {
-            client.paths.opened(local, &address);
+            client.paths.opened(&address, local + HELLO);
             choice = client.paths.choose(local, &record.endpoint);
             self.open_link(peer, &address);
         }

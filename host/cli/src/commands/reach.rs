@@ -11,9 +11,6 @@ use crate::{
     units::{Address, Addresses, Typed},
 };
 
-/// How long a command waits for the network to confirm that it left.
-const GOODBYE: Duration = Duration::from_secs(1);
-
 /// What to do when no coordinator answers.
 const REMEDY: &str = "start one with 'hulynet up' or name another with --coordinator HOST:PORT";
 
@@ -24,7 +21,7 @@ pub(crate) async fn with_client<T>(
 ) -> Result<T, Failure> {
     let client = connect(settings).await?;
     let done = work(&client).await;
-    client.close(GOODBYE).await;
+    client.close(settings.goodbye_timeout).await;
     done
 }
 
@@ -33,7 +30,9 @@ async fn connect(settings: &Settings) -> Result<Client, Failure> {
     let mut builder = Client::builder()
         .request_timeout(settings.timeout)
         .alive_timeout(settings.alive_timeout)
-        .ping_interval(settings.ping_every());
+        .ping_interval(settings.ping_every())
+        .hello_timeout(settings.hello_timeout)
+        .goodbye_timeout(settings.goodbye_timeout);
     if let Some(account) = &settings.account {
         builder = builder.account(account.clone());
     }

@@ -129,6 +129,14 @@ settings! {
         "The address that clients are told to reach the agent at; without it the one it listens on";
     "ping-interval" ping_interval: Option<Duration> = "", Every,
         "How often an agent or client tells that it lives; without it a third of the alive timeout";
+    "hello-timeout" hello_timeout: Duration = "1s", Every,
+        "How long an address has for its first answer: then an agent is reached through the coordinator until it answers, and the next coordinator is tried";
+    "goodbye-timeout" goodbye_timeout: Duration = "1s", Every,
+        "How long a command waits for the network to confirm that it left";
+    "disconnect-timeout" disconnect_timeout: Duration = "5s", Server,
+        "How long a client may take to learn that its connection ended";
+    "shutdown-timeout" shutdown_timeout: Duration = "10s", Server,
+        "How long a coordinator or agent may take to end in order";
     "agent-labels" agent_labels: Labels = "", Agent,
         "Labels of the agent, for placement";
     "singletons" singletons: Singletons = "", Agent,

@@ -31,16 +31,13 @@ use crate::{
     units::{Address, Typed},
 };
 
-/// How long a part of the network may take to end in order.
-const SHUTDOWN: Duration = Duration::from_secs(10);
-
 /// `hulynet coordinator`.
 pub(crate) async fn coordinator(settings: &Settings) -> Result<(), Failure> {
     let asked = shutdown::on_signal()?;
     let coordinator = start_coordinator(settings).await?;
     ready_coordinator(settings, &coordinator)?;
     asked.cancelled().await;
-    coordinator.shutdown(SHUTDOWN).await;
+    coordinator.shutdown(settings.shutdown_timeout).await;
     Ok(())
 }
 
@@ -54,7 +51,7 @@ pub(crate) async fn agent(settings: &Settings) -> Result<(), Failure> {
         tracing::warn!("{silent}; this agent waits and joins when it comes");
     }
     asked.cancelled().await;
-    host.shutdown().await;
+    host.shutdown(settings.shutdown_timeout).await;
     Ok(())
 }
 
@@ -68,15 +65,18 @@ pub(crate) async fn up(settings: &Settings) -> Result<(), Failure> {
     host.registered(settings).await?;
     host.ready(settings)?;
     asked.cancelled().await;
-    host.shutdown().await;
-    coordinator.shutdown(SHUTDOWN).await;
+    host.shutdown(settings.shutdown_timeout).await;
+    coordinator.shutdown(settings.shutdown_timeout).await;
     Ok(())
 }
 
 async fn start_coordinator(settings: &Settings) -> Result<Coordinator, Failure> {
     warn_unless_local(&settings.listen);
-    let registry = rules(settings);
-    let config = CoordinatorConfig { listen: settings.listen.show(), registry };
+    let config = CoordinatorConfig {
+        listen: settings.listen.show(),
+        registry: rules(settings),
+        disconnect_timeout: settings.disconnect_timeout,
+    };
     let started = Coordinator::start(config, &Bus::start("coordinator")?).await;
     started.map_err(|error| Failure::from(error).within(with_flag("--listen")))
 }
@@ -165,9 +165,9 @@ impl Host {
         })?)
     }
 
-    async fn shutdown(self) {
-        self.agent.shutdown(SHUTDOWN).await;
-        self.network.close(SHUTDOWN).await;
+    async fn shutdown(self, deadline: Duration) {
+        self.agent.shutdown(deadline).await;
+        self.network.close(deadline).await;
     }
 }
 
@@ -186,6 +186,7 @@ fn config(settings: &Settings, coordinators: Vec<String>) -> Result<AgentConfig,
         trusted,
         alive_timeout: settings.alive_timeout,
         ping_interval: settings.ping_every(),
+        disconnect_timeout: settings.disconnect_timeout,
         ..AgentConfig::new(settings.plugins.clone(), settings.cache.clone())
     })
 }

@@ -24,6 +24,8 @@ pub(super) struct ClientNetwork {
     timeout: Duration,
     alive_timeout: Duration,
     ping_interval: Duration,
+    hello_timeout: Duration,
+    goodbye_timeout: Duration,
     client: OnceCell<Client>,
 }
 
@@ -35,6 +37,8 @@ impl ClientNetwork {
             timeout: settings.timeout,
             alive_timeout: settings.alive_timeout,
             ping_interval: settings.ping_every(),
+            hello_timeout: settings.hello_timeout,
+            goodbye_timeout: settings.goodbye_timeout,
             client: OnceCell::new(),
         }
     }
@@ -46,6 +50,8 @@ impl ClientNetwork {
                 .request_timeout(self.timeout)
                 .alive_timeout(self.alive_timeout)
                 .ping_interval(self.ping_interval)
+                .hello_timeout(self.hello_timeout)
+                .goodbye_timeout(self.goodbye_timeout)
                 .connect(self.addresses.clone())
         };
         self.client.get_or_try_init(connect).await

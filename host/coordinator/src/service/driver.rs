@@ -15,11 +15,12 @@ use tokio::{
 };
 
 use super::{
+    CoordinatorConfig,
     connections::{Attempt, Connections},
     original::{LATER, Originals, not_drained},
     watchers::Watchers,
 };
-use crate::registry::{Action, Input, Registry, RegistryConfig, Route, Time, Token};
+use crate::registry::{Action, Input, Registry, Route, Time, Token};
 
 /// How many results of calls may wait for the registry.
 pub(crate) const RESULTS: usize = 1024;
@@ -49,7 +50,7 @@ type Answer = Result<Reply, NetworkError>;
 /// The task that owns the registry.
 pub(crate) struct Driver {
     pub(crate) registry: Registry,
-    pub(crate) timings: RegistryConfig,
+    pub(crate) config: CoordinatorConfig,
     pub(crate) server: Server,
     began: Instant,
     tokens: u64,
@@ -66,11 +67,11 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(registry: Registry, timings: RegistryConfig, server: Server) -> Self {
+    pub(crate) fn new(registry: Registry, config: CoordinatorConfig, server: Server) -> Self {
         let (reports, results) = mpsc::channel(RESULTS);
         Self {
             registry,
-            timings,
+            config,
             server,
             began: Instant::now(),
             tokens: 0,
@@ -265,7 +266,7 @@ impl Driver {
                         self.start_original(peer, agent, &container);
                         continue;
                     }
-                    let timeout = self.timings.start_timeout;
+                    let timeout = self.config.registry.start_timeout;
                     self.ask(peer, Call::Start(container), timeout, move |answer| {
                         let result = answer.and_then(|reply| match reply {
                             Reply::Done => Ok(()),
@@ -284,7 +285,7 @@ impl Driver {
                         continue;
                     }
                     let target = Target { id: id.clone(), epoch: Some(epoch) };
-                    let timeout = self.timings.terminate_timeout;
+                    let timeout = self.config.registry.terminate_timeout;
                     self.ask(peer, Call::Terminate { target, force }, timeout, move |answer| {
                         let result = answer.and_then(|reply| match reply {
                             Reply::Terminated(ended) => Ok(ended),
@@ -300,7 +301,7 @@ impl Driver {
                         continue;
                     }
                     tracing::info!(%agent, drain, "draining");
-                    let timeout = self.timings.terminate_timeout;
+                    let timeout = self.config.registry.terminate_timeout;
                     let call = Call::Drain { agent: agent.clone(), drain };
                     self.ask(peer, call, timeout, move |answer| {
                         let result = answer.and_then(|reply| match reply {

@@ -43,11 +43,18 @@ pub struct CoordinatorConfig {
     pub listen: String,
     /// The timings of the registry.
     pub registry: RegistryConfig,
+    /// How long a peer may take to learn that a proxied connection ended.
+    /// Default 5 s.
+    pub disconnect_timeout: Duration,
 }
 
 impl Default for CoordinatorConfig {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:3737".to_owned(), registry: RegistryConfig::default() }
+        Self {
+            listen: "127.0.0.1:3737".to_owned(),
+            registry: RegistryConfig::default(),
+            disconnect_timeout: Duration::from_secs(5),
+        }
     }
 }
 
@@ -78,7 +85,7 @@ impl Coordinator {
         let term = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let registry = Registry::new(config.registry.clone(), term, Uuid::random);
         let (stop, stopped) = oneshot::channel();
-        let driver = Driver::new(registry, config.registry, server.clone());
+        let driver = Driver::new(registry, config, server.clone());
         let driver = bus.spawn(driver.run(incoming, stopped));
         tracing::info!(address = %server.local_addr(), term, "coordinator listening");
         Ok(Self { server, stop, driver })

@@ -193,7 +193,7 @@ impl Driver {
         let (id, epoch) = (id.clone(), *epoch);
         let body = Desk::start(&self.registry, &agent, container);
         let (server, reports) = (self.server.clone(), self.reports.clone());
-        let timeout = self.timings.start_timeout;
+        let timeout = self.config.registry.start_timeout;
         self.tasks.spawn(async move {
             let answer = match body {
                 Ok(body) => server.ask_original(&peer, body, timeout).await,
@@ -225,7 +225,7 @@ impl Driver {
     ) {
         let body = self.originals.desk.terminate(&agent, &id);
         let (server, reports) = (self.server.clone(), self.reports.clone());
-        let timeout = self.timings.terminate_timeout;
+        let timeout = self.config.registry.terminate_timeout;
         self.tasks.spawn(async move {
             let answer = server.ask_original(&peer, body, timeout).await;
             let result = answer.and_then(back::result).map(|_| true);

@@ -1,7 +1,5 @@
 //! What passes through the coordinator: for peers that cannot reach agents.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use hulynet_bus::Responder;
 use hulynet_protocol::{
@@ -15,9 +13,6 @@ use super::{
     relay::{Outcome, relay},
 };
 use crate::registry::Route;
-
-/// How long a peer may take to learn that a connection ended.
-const END: Duration = Duration::from_secs(10);
 
 impl Driver {
     /// A request to a container. The live epoch goes along, so that the agent
@@ -163,9 +158,10 @@ impl Driver {
 
     pub(crate) fn end_at_agent(&mut self, agent: ClientId, connection: ConnectionId) {
         let (server, reports) = (self.server.clone(), self.reports.clone());
+        let timeout = self.config.disconnect_timeout;
         self.tasks.spawn(async move {
             let call = Call::Disconnect { connection: connection.clone() };
-            if let Err(error) = server.call(&agent, call, Bytes::new(), END).await {
+            if let Err(error) = server.call(&agent, call, Bytes::new(), timeout).await {
                 tracing::debug!(%agent, %connection, %error, "an agent was not told of an end");
                 // A driver that is gone has forgotten the connection.
                 let _gone = reports.send(Report::NotEnded { agent, connection }).await;
@@ -176,10 +172,10 @@ impl Driver {
     /// A client that cannot be told has lost its connections with its own, and
     /// makes them again.
     fn end_at_client(&mut self, client: ClientId, connection: ConnectionId) {
-        let server = self.server.clone();
+        let (server, timeout) = (self.server.clone(), self.config.disconnect_timeout);
         self.tasks.spawn(async move {
             let call = Call::Disconnected { connection: connection.clone() };
-            if let Err(error) = server.call(&client, call, Bytes::new(), END).await {
+            if let Err(error) = server.call(&client, call, Bytes::new(), timeout).await {
                 tracing::debug!(%client, %connection, %error, "a client was not told of an end");
             }
         });

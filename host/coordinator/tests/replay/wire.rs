@@ -76,7 +76,11 @@ pub async fn play(file: &Path) -> bool {
     let bus = Bus::start("wire").unwrap();
     // Nothing is to be recovered, so no request waits for it.
     let registry = RegistryConfig { recovery_window: Duration::ZERO, ..RegistryConfig::default() };
-    let config = CoordinatorConfig { listen: "127.0.0.1:0".to_owned(), registry };
+    let config = CoordinatorConfig {
+        listen: "127.0.0.1:0".to_owned(),
+        registry,
+        ..CoordinatorConfig::default()
+    };
     let coordinator = Coordinator::start(config, &bus).await.unwrap();
     let mut stream = TcpStream::connect(coordinator.local_addr()).await.unwrap();
     let (mut recorded, mut ours, mut compared) = (Side::default(), Side::default(), 0);
