@@ -45,6 +45,12 @@ impl Caller {
     pub fn container(&self) -> Option<ContainerId> {
         self.0.container()
     }
+
+    /// The containers that wait for the answer, the one that calls last.
+    #[must_use]
+    pub fn path(&self) -> Vec<ContainerId> {
+        self.0.path()
+    }
 }
 
 /// The circumstances of a request. A method that has a parameter of type

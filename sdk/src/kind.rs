@@ -2,15 +2,71 @@
 
 use std::cell::OnceCell;
 use std::future::Future;
+use std::pin::pin;
 
-use tokio::sync::RwLock;
+use futures::future::{Either, select};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::{Answer, Connection, Context, Error, ErrorKind, Result, Retry, Termination};
+use crate::{Answer, Connection, Context, Error, ErrorKind, Result, Retry, Termination, host};
 
 /// A container's state. The lock is fair: `&self` methods share it, `&mut
 /// self` methods have it alone, and all get it in the order in which their
 /// requests came.
 pub type State<K> = RwLock<K>;
+
+/// The state for a `&mut self` method.
+///
+/// # Errors
+/// `busy` when the request would wait for one that waits for it.
+pub async fn alone<'s, K>(
+    state: &'s State<K>,
+    context: &Context,
+) -> Result<RwLockWriteGuard<'s, K>> {
+    if let Ok(state) = state.try_write() {
+        return Ok(state);
+    }
+    refuse_circle(context)?;
+    Ok(state.write().await)
+}
+
+/// The state for a `&self` method.
+///
+/// # Errors
+/// As [`alone`].
+pub async fn shared<'s, K>(
+    state: &'s State<K>,
+    context: &Context,
+) -> Result<RwLockReadGuard<'s, K>> {
+    if let Ok(state) = state.try_read() {
+        return Ok(state);
+    }
+    refuse_circle(context)?;
+    Ok(state.read().await)
+}
+
+/// The state is taken. When the container's own request came back through
+/// others, whoever has the state may wait for this one: both would wait until
+/// their deadline.
+fn refuse_circle(context: &Context) -> Result<()> {
+    let path = context.caller.path();
+    if path.is_empty() {
+        return Ok(());
+    }
+    let me = host::identity().id;
+    if !path.contains(&me) {
+        return Ok(());
+    }
+    let steps = path.iter().chain([&me]).map(|id| format!("{}/{}", id.kind, id.uuid));
+    let way = steps.collect::<Vec<_>>().join(" → ");
+    Err(Error::new(
+        ErrorKind::Busy,
+        Retry::Final,
+        format!(
+            "the request came back to its own container and would wait for itself: {way}; let the \
+             methods on the way take &self, or ask after the answer"
+        ),
+    ))
+}
 
 /// One request, as the host hands it over.
 #[derive(Debug)]
@@ -86,12 +142,24 @@ impl<K: Kind> Container<K> {
         })
     }
 
-    /// Answers a request.
+    /// Answers a request. When its caller gives up, the method is dropped where
+    /// it waits, and lets go of what it holds.
     ///
     /// # Errors
-    /// `unknown-operation`, `invalid-arguments`, or what the method says.
+    /// `unknown-operation`, `invalid-arguments`, `busy` when it would wait for
+    /// itself, or what the method says.
     pub async fn request(&self, request: Request) -> Result<Answer> {
-        K::request(self.state()?, request).await
+        let caller = request.context.caller.0.clone();
+        let working = pin!(K::request(self.state()?, request));
+        // Asked first: one that answers at once costs no question to the host.
+        match select(working, pin!(caller.given_up())).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(((), _)) => Err(Error::new(
+                ErrorKind::Cancelled,
+                Retry::MaybeProcessed,
+                "nobody waits for the answer any more",
+            )),
+        }
     }
 
     /// Lets a client connect.
@@ -133,5 +201,38 @@ impl<K: Kind> Container<K> {
                 "the container has not been started",
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::testing;
+
+    fn context(path: &[&str]) -> Context {
+        let kind = host::identity().id.kind;
+        let id = |uuid: &&str| crate::ContainerId { kind: kind.clone(), uuid: (*uuid).to_owned() };
+        let mut context = testing::context(None);
+        context.caller.0.path = path.iter().map(id).collect();
+        context
+    }
+
+    #[test]
+    fn a_request_that_would_wait_for_itself_is_refused_and_others_wait() {
+        let state = State::new(0);
+        let me = host::identity().id.uuid;
+        let circle = context(&[&me, "b"]);
+        let first = alone(&state, &context(&[])).now_or_never().unwrap().unwrap();
+        let error = alone(&state, &circle).now_or_never().unwrap().unwrap_err();
+        assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::Final));
+        assert!(error.message.contains(&format!("{me} → ")), "{}", error.message);
+        assert!(shared(&state, &circle).now_or_never().unwrap().is_err());
+        assert!(alone(&state, &context(&["b"])).now_or_never().is_none(), "it waits");
+        drop(first);
+        drop(alone(&state, &circle).now_or_never().unwrap().unwrap());
+        let _reading = shared(&state, &context(&[])).now_or_never().unwrap().unwrap();
+        let _again = shared(&state, &circle).now_or_never().unwrap().unwrap();
     }
 }

@@ -43,6 +43,7 @@ pub mod log;
 mod send;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+pub mod time;
 mod transport;
 
 use std::future::Future;
@@ -77,7 +78,7 @@ pub mod prelude {
 pub mod __private {
     pub use crate::arguments::{Arguments, Encoder, extra};
     pub use crate::bounds::{Initial, IntoOutcome, IntoTermination, checked};
-    pub use crate::kind::{Container, Request, State, used};
+    pub use crate::kind::{Container, Request, State, alone, shared, used};
 
     #[cfg(target_family = "wasm")]
     pub use {

@@ -27,7 +27,7 @@ pub struct Sent {
 /// The circumstances of a request for an account.
 #[must_use]
 pub fn context(account: Option<&str>) -> Context {
-    let caller = Caller(host::Caller { account: account.map(str::to_owned), container: None });
+    let caller = Caller(host::Caller { account: account.map(str::to_owned), path: Vec::new() });
     Context { caller, timeout: Duration::from_secs(30), idempotency: None, trace: "0".repeat(32) }
 }
 

@@ -44,6 +44,10 @@ pub struct AgentConfig {
     pub file_bytes: usize,
     /// Of each container, where the grants say nothing about its kind.
     pub limits: ContainerLimits,
+    /// Bytes of the memories and tables of all containers together; the first
+    /// 2 MiB of each do not count, because idle ones hardly touch them. `None`
+    /// takes three quarters of the machine's memory.
+    pub memory: Option<usize>,
     /// What kinds and tenants are granted. Default [`Grants::implicit`].
     pub grants: Arc<Grants>,
     /// With any, only kinds that one of them signed are served. Default none.
@@ -76,6 +80,7 @@ impl AgentConfig {
             containers: None,
             file_bytes: 64 * 1024 * 1024,
             limits: ContainerLimits::default(),
+            memory: None,
             grants: Arc::new(Grants::implicit()),
             trusted: Vec::new(),
             alive_timeout: Duration::from_secs(3),

@@ -7,7 +7,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
-use hulynet_protocol::{Caller, ContainerId, GetOptions, Kind, NetworkError};
+use hulynet_protocol::{Caller, ContainerId, GetOptions, Kind, Labels, NetworkError};
 
 /// Chunks of an answer, in order; an error is the last item.
 pub type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, NetworkError>> + Send>>;
@@ -61,6 +61,9 @@ pub trait Network: Send + Sync {
 pub trait Reference: Send + Sync {
     /// Which one it is.
     fn id(&self) -> ContainerId;
+
+    /// The labels that it was started with.
+    fn labels(&self) -> Result<Labels, NetworkError>;
 
     /// Sends a request and waits for the answer.
     async fn request(&self, request: Outgoing) -> Result<Answer, NetworkError>;

@@ -238,3 +238,17 @@ async fn the_name_of_another_clients_connection_is_taken_and_that_is_no_final_an
     assert_eq!(error.retry, Retry::NotProcessed);
     assert_eq!(world.event().await, "\"welcome\"");
 }
+
+#[tokio::test]
+async fn an_agent_tells_what_a_container_may_use_and_uses() {
+    let world = World::with(|config| config.limits.mailbox = 7).await;
+    world.start("a").await;
+    let response =
+        world.client.call(Call::Limits(target("a")), Bytes::new(), support::PATIENCE).await;
+    let Reply::Limits(limits) = response.unwrap().reply else { panic!("no limits") };
+    let limit = |name: &str| limits.iter().find(|limit| limit.name == name).unwrap();
+    assert_eq!((limit("mailbox").allowed, limit("mailbox").used), (7, Some(0)));
+    let memory = limit("memory");
+    assert!(memory.used.is_some_and(|used| (65_536..memory.allowed).contains(&used)), "{memory:?}");
+    assert_eq!(limit("events").used, None);
+}

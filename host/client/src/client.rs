@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use hulynet_protocol::{
     AgentId, AgentRecord, Call, ClientId, ContainerId, ContainerRecord, Endpoint, ErrorKind,
-    Explanation, GetOptions, Kind, KindReport, Labels, NetworkError, Reply, Selector, Target, Uuid,
-    limits,
+    Explanation, GetOptions, Kind, KindReport, Labels, LimitRecord, NetworkError, Reply, Selector,
+    Target, Uuid, limits,
 };
 use tokio::{sync::oneshot, time::timeout};
 
@@ -153,6 +153,17 @@ impl Client {
         match self.ask(Call::Explain(uuid)).await? {
             Reply::Explanation(explanation) => Ok(*explanation),
             other => Err(unexpected("a question about a container", &other)),
+        }
+    }
+
+    /// How much a container may use, and uses, as its agent tells.
+    ///
+    /// # Errors
+    /// `UnknownContainer` when it is not live; else as [`Self::list`].
+    pub async fn limits(&self, id: ContainerId) -> Result<Vec<LimitRecord>, NetworkError> {
+        match self.ask(Call::Limits(Target { id, epoch: None })).await? {
+            Reply::Limits(limits) => Ok(limits),
+            other => Err(unexpected("a question about limits", &other)),
         }
     }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountId, AgentId, AgentRecord, ClientId, ConnectionId, ContainerId, ContainerRecord,
-    Endpoint, Epoch, Explanation, Kind, KindReport, Labels, Load, Selector, Snapshot, Uuid,
+    Endpoint, Epoch, Explanation, Kind, KindReport, Labels, LimitRecord, Load, Selector, Snapshot,
+    Uuid,
 };
 
 /// Which container a client wants.
@@ -109,8 +110,10 @@ pub struct Target {
 pub struct Caller {
     /// The account, when there is one.
     pub account: Option<AccountId>,
-    /// The container that calls, when one does.
-    pub container: Option<ContainerId>,
+    /// The containers that wait for the answer, the one that calls last; none
+    /// when a client outside of the network calls. It shows circles, and how
+    /// deep calls are nested.
+    pub path: Vec<ContainerId>,
 }
 
 /// A request to a container.
@@ -235,6 +238,9 @@ pub enum Call {
     // To an agent, from clients.
     /// Everything about its kinds. Answer: [`Reply::KindReports`].
     ReportKinds,
+    // To the coordinator from clients, and to an agent from the coordinator.
+    /// How much a container may use, and uses. Answer: [`Reply::Limits`].
+    Limits(Target),
 }
 
 /// What a peer answers when a call succeeds.
@@ -268,6 +274,8 @@ pub enum Reply {
     Agent(AgentRecord),
     /// To [`Call::ReportKinds`], sorted by kind.
     KindReports(Vec<KindReport>),
+    /// To [`Call::Limits`].
+    Limits(Vec<LimitRecord>),
 }
 
 /// Where an event goes.
@@ -288,7 +296,13 @@ impl Caller {
     /// A call in the name of a client that stands outside of the network.
     #[must_use]
     pub fn outside(account: Option<AccountId>) -> Self {
-        Self { account, container: None }
+        Self { account, path: Vec::new() }
+    }
+
+    /// The container that calls, when one does.
+    #[must_use]
+    pub fn container(&self) -> Option<&ContainerId> {
+        self.path.last()
     }
 }
 

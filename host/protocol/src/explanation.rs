@@ -105,6 +105,34 @@ impl fmt::Display for Reason {
     }
 }
 
+/// One limit of a container, and how much of it is in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitRecord {
+    /// What is limited, in kebab-case.
+    pub name: String,
+    /// How much may be used.
+    pub allowed: u64,
+    /// How much is in use now; `None` where that is no state of a container.
+    pub used: Option<u64>,
+    /// What the numbers count.
+    pub unit: LimitUnit,
+}
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LimitUnit {
+    /// Things.
+    Count,
+    /// Things a second.
+    PerSecond,
+    /// Bytes.
+    Bytes,
+    /// Bytes a second.
+    BytesPerSecond,
+    /// Milliseconds.
+    Milliseconds,
+}
+
 /// A start that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartFailure {

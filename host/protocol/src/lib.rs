@@ -40,7 +40,7 @@ pub use call::{
 pub use epoch::Epoch;
 pub use error::{ErrorKind, NetworkError, Retry};
 pub use event::{Change, NetworkEvent, Snapshot};
-pub use explanation::{Explanation, Phase, Reason, StartFailure};
+pub use explanation::{Explanation, LimitRecord, LimitUnit, Phase, Reason, StartFailure};
 pub use frame::{Frame, FrameError, Hello, Role, Welcome};
 pub use id::{
     AccountId, AgentId, ClientId, ConnectionId, ContainerId, IdError, Kind, ServerId, Uuid,

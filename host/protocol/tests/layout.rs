@@ -14,10 +14,10 @@ use std::{collections::BTreeMap, env, fmt::Write, fs, path::Path};
 use hulynet_protocol::{
     AccountId, Activation, AgentId, AgentRecord, Call, Caller, Change, ClientId, ConnectionId,
     ContainerCall, ContainerId, ContainerRecord, ContainerState, Endpoint, Epoch, ErrorKind, Event,
-    Explanation, Frame, GetOptions, Hello, Intake, Kind, KindReport, KindState, Labels, Load,
-    NetworkError, NetworkEvent, Phase, Reason, Registered, Registration, Reply, Retry, Role,
-    Selector, ServerId, Snapshot, StartContainer, StartFailure, Target, Uuid, Welcome,
-    frame::VERSION,
+    Explanation, Frame, GetOptions, Hello, Intake, Kind, KindReport, KindState, Labels,
+    LimitRecord, LimitUnit, Load, NetworkError, NetworkEvent, Phase, Reason, Registered,
+    Registration, Reply, Retry, Role, Selector, ServerId, Snapshot, StartContainer, StartFailure,
+    Target, Uuid, Welcome, frame::VERSION,
 };
 
 /// Set to write the layout down: after a new version, or what is new in one.
@@ -111,7 +111,7 @@ fn welcome() -> Frame {
 
 fn calls() -> impl Iterator<Item = (&'static str, Call)> {
     let target = || Target { id: id("t"), epoch: Some(epoch()) };
-    let caller = || Caller { account: Some(account()), container: Some(id("caller")) };
+    let caller = || Caller { account: Some(account()), path: vec![id("caller")] };
     let connection = || ConnectionId::new("connection").unwrap();
     let list = Call::List { kind: Some(kind("k")), select: select() };
     let container = ContainerCall {
@@ -154,6 +154,15 @@ fn calls() -> impl Iterator<Item = (&'static str, Call)> {
         ("disconnected", Call::Disconnected { connection: connection() }),
         ("drain", Call::Drain { agent: agent(), drain: true }),
         ("report-kinds", Call::ReportKinds),
+        ("limits", Call::Limits(target())),
+        (
+            "nested",
+            Call::Connect {
+                target: target(),
+                connection: connection(),
+                caller: Caller { account: None, path: vec![id("first"), id("second")] },
+            },
+        ),
     ]
     .into_iter()
 }
@@ -177,6 +186,7 @@ fn replies() -> impl Iterator<Item = (&'static str, Reply)> {
         ("load", Reply::Load(load())),
         ("agent", Reply::Agent(record())),
         ("kind-reports", kind_report(KindState::Serving)),
+        ("limits", limits(LimitUnit::Count)),
     ]
     .into_iter()
 }
@@ -251,8 +261,22 @@ fn words() -> impl Iterator<Item = (String, Result<Reply, NetworkError>)> {
         KindState::Draining,
     ]
     .map(|state| (format!("kind {state:?}"), Ok(kind_report(state))));
+    let units = [
+        LimitUnit::Count,
+        LimitUnit::PerSecond,
+        LimitUnit::Bytes,
+        LimitUnit::BytesPerSecond,
+        LimitUnit::Milliseconds,
+    ]
+    .map(|unit| (format!("unit {unit:?}"), Ok(limits(unit))));
     let words = [kinds.to_vec(), retries.to_vec(), states.to_vec(), intakes.to_vec()];
-    words.into_iter().flatten().chain(phases).chain(reasons).chain(kind_states)
+    let words = words.into_iter().flatten().chain(phases).chain(reasons);
+    words.chain(kind_states).chain(units)
+}
+
+fn limits(unit: LimitUnit) -> Reply {
+    let (name, allowed, used) = ("mailbox".to_owned(), 300, Some(3));
+    Reply::Limits(vec![LimitRecord { name, allowed, used, unit }])
 }
 
 fn kind_report(state: KindState) -> Reply {

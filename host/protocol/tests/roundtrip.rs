@@ -12,9 +12,9 @@ use hulynet_protocol::{
     AccountId, Activation, AgentId, AgentRecord, Call, Caller, Change, ClientId, Condition,
     ConnectionId, ContainerCall, ContainerId, ContainerRecord, ContainerState, Endpoint, Epoch,
     ErrorKind, Event, Explanation, Frame, FrameError, GetOptions, Hello, Intake, Kind, KindReport,
-    KindState, Labels, Load, NetworkError, NetworkEvent, Phase, Reason, Registered, Registration,
-    Reply, Requirement, Retry, Role, Selector, ServerId, Snapshot, StartContainer, StartFailure,
-    Target, Uuid, Welcome,
+    KindState, Labels, LimitRecord, LimitUnit, Load, NetworkError, NetworkEvent, Phase, Reason,
+    Registered, Registration, Reply, Requirement, Retry, Role, Selector, ServerId, Snapshot,
+    StartContainer, StartFailure, Target, Uuid, Welcome,
     frame::{MAGIC, check_payload},
     limits,
 };
@@ -55,8 +55,8 @@ fn target() -> impl Strategy<Value = Target> {
 }
 
 fn caller() -> impl Strategy<Value = Caller> {
-    (option::of(account_id()), option::of(container_id()))
-        .prop_map(|(account, container)| Caller { account, container })
+    (option::of(account_id()), vec(container_id(), 0..4))
+        .prop_map(|(account, path)| Caller { account, path })
 }
 
 fn selector() -> impl Strategy<Value = Selector> {
@@ -296,8 +296,15 @@ fn call() -> impl Strategy<Value = Call> {
         connection_id().prop_map(|connection| Call::Disconnect { connection }),
         connection_id().prop_map(|connection| Call::Disconnected { connection }),
         (agent_id(), any::<bool>()).prop_map(|(agent, drain)| Call::Drain { agent, drain }),
+        target().prop_map(Call::Limits),
         Just(Call::ReportKinds),
     ]
+}
+
+fn limit() -> impl Strategy<Value = LimitRecord> {
+    let unit = prop_oneof![Just(LimitUnit::Bytes), Just(LimitUnit::PerSecond)];
+    (".{0,20}", any::<u64>(), option::of(any::<u64>()), unit)
+        .prop_map(|(name, allowed, used, unit)| LimitRecord { name, allowed, used, unit })
 }
 
 fn reply() -> impl Strategy<Value = Reply> {
@@ -319,6 +326,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         Just(Reply::Stream),
         load().prop_map(Reply::Load),
         agent_record().prop_map(Reply::Agent),
+        vec(limit(), 0..4).prop_map(Reply::Limits),
         vec(kind_report(), 0..3).prop_map(Reply::KindReports),
     ]
 }

@@ -74,7 +74,17 @@ fn arm(kind: &Kind, method: &Method) -> TokenStream {
         Some(interface) => quote_spanned! { span => <#ty as #interface>::#name },
         None => quote_spanned! { span => <#ty>::#name },
     };
-    let (lock, this) = lock(method.exclusive);
+    let (lock, this) = if method.exclusive {
+        (
+            quote! { let mut this = ::hulynet_sdk::__private::alone(state, &context).await?; },
+            quote! { &mut this },
+        )
+    } else {
+        (
+            quote! { let this = ::hulynet_sdk::__private::shared(state, &context).await?; },
+            quote! { &this },
+        )
+    };
     let wait = waiting(method.asynchronous);
     let encode = encode(method);
     let call = quote_spanned! { span => #callee(#this, #(#passed),*) #wait };
@@ -135,7 +145,7 @@ fn encode(method: &Method) -> TokenStream {
     }
 }
 
-/// The lock that a receiver needs, and the receiver.
+/// The lock that a hook's receiver needs, and the receiver.
 fn lock(exclusive: bool) -> (TokenStream, TokenStream) {
     if exclusive {
         (quote! { let mut this = state.write().await; }, quote! { &mut this })

@@ -1,6 +1,7 @@
 //! The agent, through the contract.
 
 use std::future::Future;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -16,8 +17,9 @@ use crate::{Answer, ContainerId, Result};
 pub(crate) use wit::containers::Reference;
 pub(crate) use wit::documents::Workspace;
 
-#[derive(Debug)]
-pub(crate) struct Caller(pub(crate) wit::types::Caller);
+/// Shared between the request and whoever waits for its being given up.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller(pub(crate) Rc<wit::types::Caller>);
 
 impl Caller {
     pub(crate) fn account(&self) -> Option<String> {
@@ -27,10 +29,22 @@ impl Caller {
     pub(crate) fn container(&self) -> Option<ContainerId> {
         self.0.container().map(Into::into)
     }
+
+    pub(crate) fn path(&self) -> Vec<ContainerId> {
+        self.0.path().into_iter().map(Into::into).collect()
+    }
+
+    pub(crate) async fn given_up(&self) {
+        self.0.given_up().await;
+    }
 }
 
 pub(crate) fn log(level: Level, message: &str, fields: &[(String, String)]) {
     wit::log::write(level.into(), message, fields);
+}
+
+pub(crate) async fn sleep(milliseconds: u64) -> Result<()> {
+    Ok(wit::clock::sleep(milliseconds).await?)
 }
 
 pub(crate) fn identity() -> Identity {
@@ -66,7 +80,7 @@ pub(crate) async fn request(
 ) -> Result<Answer> {
     let timeout = timeout.map(|timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
     let body = reference
-        .request(operation.to_owned(), payload, caller.map(|caller| &caller.0), timeout)
+        .request(operation.to_owned(), payload, caller.map(|caller| &*caller.0), timeout)
         .await?;
     Ok(body.into())
 }
@@ -77,7 +91,7 @@ pub(crate) async fn send_request(
     payload: Vec<u8>,
     caller: Option<&Caller>,
 ) -> Result<()> {
-    Ok(reference.send(operation.to_owned(), payload, caller.map(|caller| &caller.0)).await?)
+    Ok(reference.send(operation.to_owned(), payload, caller.map(|caller| &*caller.0)).await?)
 }
 
 pub(crate) async fn connect(reference: &Reference) -> Result<BoxStream<Vec<u8>>> {
@@ -89,11 +103,11 @@ pub(crate) async fn connect(reference: &Reference) -> Result<BoxStream<Vec<u8>>>
 }
 
 pub(crate) async fn open(workspace: &str, caller: Option<&Caller>) -> Result<Workspace> {
-    Ok(wit::documents::open(workspace.to_owned(), caller.map(|caller| &caller.0)).await?)
+    Ok(wit::documents::open(workspace.to_owned(), caller.map(|caller| &*caller.0)).await?)
 }
 
 pub(crate) async fn create_workspace(workspace: &str, caller: Option<&Caller>) -> Result<()> {
-    Ok(wit::documents::create_workspace(workspace.to_owned(), caller.map(|caller| &caller.0))
+    Ok(wit::documents::create_workspace(workspace.to_owned(), caller.map(|caller| &*caller.0))
         .await?)
 }
 
@@ -103,13 +117,13 @@ pub(crate) async fn add_member(
     role: Role,
     caller: Option<&Caller>,
 ) -> Result<()> {
-    let caller = caller.map(|caller| &caller.0);
+    let caller = caller.map(|caller| &*caller.0);
     Ok(wit::documents::add_member(workspace.to_owned(), account.to_owned(), role.into(), caller)
         .await?)
 }
 
 pub(crate) async fn workspaces(caller: Option<&Caller>) -> Result<Vec<Membership>> {
-    let memberships = wit::documents::workspaces(caller.map(|caller| &caller.0)).await?;
+    let memberships = wit::documents::workspaces(caller.map(|caller| &*caller.0)).await?;
     Ok(memberships.into_iter().map(Into::into).collect())
 }
 

@@ -1,5 +1,7 @@
 //! Between the contract's types and the SDK's.
 
+use std::rc::Rc;
+
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -165,7 +167,7 @@ impl From<guest::Connection> for crate::Connection {
 }
 
 fn caller(caller: types::Caller) -> crate::Caller {
-    crate::Caller(super::Caller(caller))
+    crate::Caller(super::Caller(Rc::new(caller)))
 }
 
 impl From<documents::Membership> for crate::documents::Membership {

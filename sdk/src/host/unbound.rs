@@ -23,10 +23,10 @@ thread_local! {
     pub(crate) static LABELS: RefCell<Labels> = const { RefCell::new(Labels::new()) };
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Caller {
     pub(crate) account: Option<String>,
-    pub(crate) container: Option<ContainerId>,
+    pub(crate) path: Vec<ContainerId>,
 }
 
 impl Caller {
@@ -35,7 +35,16 @@ impl Caller {
     }
 
     pub(crate) fn container(&self) -> Option<ContainerId> {
-        self.container.clone()
+        self.path.last().cloned()
+    }
+
+    pub(crate) fn path(&self) -> Vec<ContainerId> {
+        self.path.clone()
+    }
+
+    /// Nobody gives up in a unit test, unless the test drops the request.
+    pub(crate) async fn given_up(&self) {
+        std::future::pending().await
     }
 }
 
@@ -56,6 +65,10 @@ fn absent<T>(what: &str) -> Result<T> {
 pub(crate) fn log(level: Level, message: &str, fields: &[(String, String)]) {
     let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
     eprintln!("{level:?}: {message}{fields}");
+}
+
+pub(crate) async fn sleep(_milliseconds: u64) -> Result<()> {
+    Ok(())
 }
 
 pub(crate) fn identity() -> Identity {

@@ -18,6 +18,9 @@
 //! documents = false
 //! [tenant.acme.limits]
 //! memory = "64 MiB"
+//! [tenant.acme.total]              # all of them together, on this agent
+//! memory = "2 GiB"
+//! containers = 100
 //!
 //! [tenant."*"]                     # a tenant without an entry of its own
 //!
@@ -32,7 +35,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 use hulynet_protocol::{Kind, Labels};
 use hulynet_settings::{Mistake, Section, section};
 
-use crate::{Capabilities, Capability, ContainerLimits, Names, WrittenLimits};
+use crate::{
+    Capabilities, Capability, ContainerLimits, Names, WrittenLimits,
+    limits::{Bytes, Count, Unit},
+};
 
 /// What a tenant without an entry of its own gets.
 const OTHERS: &str = "*";
@@ -42,7 +48,7 @@ const OTHERS: &str = "*";
 pub struct Grants {
     default: Entry,
     kinds: BTreeMap<String, Entry>,
-    tenants: BTreeMap<String, Entry>,
+    tenants: BTreeMap<String, Tenant>,
     /// The values of variables.
     pub environment: BTreeMap<String, String>,
     /// The files that hold secrets.
@@ -57,6 +63,24 @@ pub struct Entry {
     pub capabilities: Capabilities,
     /// For a kind what takes the place of the defaults; for a tenant the most.
     pub limits: WrittenLimits,
+}
+
+/// What a tenant's containers may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tenant {
+    /// Each of them.
+    pub each: Entry,
+    /// All of them together, on one agent.
+    pub total: Total,
+}
+
+/// What several containers may use together; `None` is no limit of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// Bytes over all memories and tables.
+    pub memory: Option<usize>,
+    /// Containers at a time.
+    pub containers: Option<usize>,
 }
 
 /// The tenant that a container works for: its workspace, else its account.
@@ -100,7 +124,7 @@ impl Grants {
 
     /// What a tenant's containers may use; `None` is what their kind may.
     #[must_use]
-    pub fn tenant(&self, name: &str) -> Option<&Entry> {
+    pub fn tenant(&self, name: &str) -> Option<&Tenant> {
         self.tenants.get(name).or_else(|| self.tenants.get(OTHERS))
     }
 
@@ -119,7 +143,7 @@ impl Grants {
                 Ok(_) => kind(section),
                 Err(cause) => Err(section.mistake(section.line(""), cause.to_string())),
             })?,
-            tenants: each(all.section("tenant")?, |_, section| kind(section))?,
+            tenants: each(all.section("tenant")?, |_, section| tenant(section))?,
             environment: values(all.section("environment")?, "a text in quotes")?,
             secrets: values(all.section("secrets")?, "the path of a file in quotes")?
                 .into_iter()
@@ -135,6 +159,23 @@ fn kind(mut section: Section<'_>) -> Result<Entry, Mistake> {
     let entry = entry(&mut section)?;
     section.finish(Capabilities::keys().chain(["limits"]))?;
     Ok(entry)
+}
+
+fn tenant(mut section: Section<'_>) -> Result<Tenant, Mistake> {
+    let each = entry(&mut section)?;
+    let total = match section.section("total")? {
+        Some(mut total) => {
+            let read = Total {
+                memory: total.take("memory", Bytes::TAKES, Bytes::read)?,
+                containers: total.take("containers", Count::TAKES, Count::read)?,
+            };
+            total.finish(["memory", "containers"])?;
+            read
+        }
+        None => Total::default(),
+    };
+    section.finish(Capabilities::keys().chain(["limits", "total"]))?;
+    Ok(Tenant { each, total })
 }
 
 fn entry(section: &mut Section<'_>) -> Result<Entry, Mistake> {
@@ -219,8 +260,15 @@ mod tests {
         let grants =
             parse("[tenant.acme]\ndocuments = false\n[tenant.\"*\".limits]\nmailbox = 5").unwrap();
         let acme = grants.tenant("acme").unwrap();
-        assert!(!acme.capabilities.has(Capability::Documents));
-        assert_eq!(grants.tenant("another").unwrap().limits.mailbox, Some(5));
+        assert!(!acme.each.capabilities.has(Capability::Documents));
+        assert_eq!(grants.tenant("another").unwrap().each.limits.mailbox, Some(5));
+    }
+
+    #[test]
+    fn a_tenants_containers_have_a_total() {
+        let grants = parse("[tenant.acme.total]\nmemory = \"2 GiB\"\ncontainers = 100").unwrap();
+        let total = Total { memory: Some(2 << 30), containers: Some(100) };
+        assert_eq!(grants.tenant("acme").unwrap().total, total);
     }
 
     #[test]
@@ -240,7 +288,10 @@ mod tests {
             ("[kind.a]\ndocument = true", "grants.toml:2: there is no key \"kind.a.document\""),
             ("[kind]\na = 1", "grants.toml:2: kind.a takes a table, not an integer"),
             ("[kind.a.limits]\nmemory = 1", "grants.toml:2: kind.a.limits.memory takes a size"),
-            ("[tenant.a]\ntotal = 1", "grants.toml:2: there is no key"),
+            (
+                "[tenant.a]\ntotal = 1",
+                "grants.toml:2: tenant.a.total takes a table, not an integer",
+            ),
             ("[kind.\"\"]", "grants.toml:1: "),
             ("[secrets]\nT = 1", "grants.toml:2: secrets.T takes the path of a file in quotes"),
         ] {

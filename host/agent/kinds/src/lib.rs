@@ -23,7 +23,7 @@ pub mod terms;
 pub use capability::{Capabilities, Capability, Names};
 pub use catalog::Catalog;
 pub use directory::{Directory, Source, Stamp};
-pub use grants::Grants;
+pub use grants::{Grants, Total};
 pub use limits::{ContainerLimits, WrittenLimits};
 pub use manifest::{Concurrency, Manifest, Termination};
 pub use signature::{KeyError, PrivateKey, PublicKey};

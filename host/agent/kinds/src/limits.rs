@@ -3,7 +3,7 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use hulynet_protocol::limits::PAYLOAD_BYTES;
+use hulynet_protocol::{LimitRecord, LimitUnit, limits::PAYLOAD_BYTES};
 use hulynet_settings::{Mistake, Section, Wrong, section, units};
 use toml::de::DeValue;
 
@@ -13,6 +13,8 @@ pub trait Unit {
     type Value: Copy + Ord + Debug;
     /// What a text must be, for messages.
     const TAKES: &'static str;
+    /// What [`Unit::number`] counts.
+    const COUNTS: LimitUnit;
     /// Reads it.
     ///
     /// # Errors
@@ -20,14 +22,22 @@ pub trait Unit {
     fn read(value: DeValue<'_>) -> Result<Self::Value, Wrong>;
     /// Shows it as it could be written.
     fn show(value: Self::Value) -> String;
+    /// The value as a number, for programs.
+    fn number(value: Self::Value) -> u64;
 }
 
 /// A number of bytes: `"64 MiB"`.
 #[derive(Debug)]
 pub struct Bytes;
-/// A number of things, or of things a second: `100`.
+/// A number of things: `100`.
 #[derive(Debug)]
 pub struct Count;
+/// Things a second: `100`.
+#[derive(Debug)]
+pub struct PerSecond;
+/// Bytes a second: `"64 KiB"`.
+#[derive(Debug)]
+pub struct BytesPerSecond;
 /// A time: `"10 s"`.
 #[derive(Debug)]
 pub struct Time;
@@ -35,6 +45,7 @@ pub struct Time;
 impl Unit for Bytes {
     type Value = usize;
     const TAKES: &'static str = units::BYTES;
+    const COUNTS: LimitUnit = LimitUnit::Bytes;
 
     fn read(value: DeValue<'_>) -> Result<usize, Wrong> {
         let text = section::text(value)?;
@@ -48,11 +59,16 @@ impl Unit for Bytes {
     fn show(value: usize) -> String {
         units::show_bytes(value as u64)
     }
+
+    fn number(value: usize) -> u64 {
+        value as u64
+    }
 }
 
 impl Unit for Count {
     type Value = usize;
     const TAKES: &'static str = "a whole number from 1 to 1000000";
+    const COUNTS: LimitUnit = LimitUnit::Count;
 
     fn read(value: DeValue<'_>) -> Result<usize, Wrong> {
         let DeValue::Integer(integer) = value else {
@@ -66,11 +82,42 @@ impl Unit for Count {
     fn show(value: usize) -> String {
         value.to_string()
     }
+
+    fn number(value: usize) -> u64 {
+        value as u64
+    }
 }
+
+/// A unit that is written like another one and counts as much a second.
+macro_rules! rate {
+    ($rate:ident of $of:ident) => {
+        impl Unit for $rate {
+            type Value = usize;
+            const TAKES: &'static str = $of::TAKES;
+            const COUNTS: LimitUnit = LimitUnit::$rate;
+
+            fn read(value: DeValue<'_>) -> Result<usize, Wrong> {
+                $of::read(value)
+            }
+
+            fn show(value: usize) -> String {
+                $of::show(value)
+            }
+
+            fn number(value: usize) -> u64 {
+                $of::number(value)
+            }
+        }
+    };
+}
+
+rate!(PerSecond of Count);
+rate!(BytesPerSecond of Bytes);
 
 impl Unit for Time {
     type Value = Duration;
     const TAKES: &'static str = units::DURATION;
+    const COUNTS: LimitUnit = LimitUnit::Milliseconds;
 
     fn read(value: DeValue<'_>) -> Result<Duration, Wrong> {
         let text = section::text(value)?;
@@ -85,6 +132,10 @@ impl Unit for Time {
 
     fn show(value: Duration) -> String {
         units::show_duration(value)
+    }
+
+    fn number(value: Duration) -> u64 {
+        u64::try_from(value.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -159,6 +210,17 @@ macro_rules! limits {
             pub fn shown(&self) -> Vec<(&'static str, String)> {
                 vec![$(($key, $unit::show(self.$field)),)+]
             }
+
+            /// Every limit for operators; `used` tells how much is in use,
+            /// by key, where that is a state of a container.
+            pub fn records(&self, used: impl Fn(&str) -> Option<u64>) -> Vec<LimitRecord> {
+                vec![$(LimitRecord {
+                    name: $key.to_owned(),
+                    allowed: $unit::number(self.$field),
+                    used: used($key),
+                    unit: $unit::COUNTS,
+                },)+]
+            }
         }
     };
 }
@@ -171,7 +233,7 @@ limits! {
     compute: Time = Duration::from_secs(10), "compute";
     /// Requests that wait in its mailbox; more are refused as busy.
     mailbox: Count = 1024, "mailbox";
-    /// Bytes of the requests that wait in its mailbox.
+    /// Bytes of the requests that wait in its mailbox or are worked on.
     mailbox_bytes: Bytes = 64 << 20, "mailbox-bytes";
     /// Requests that it works on at a time; more wait in the mailbox.
     concurrent: Count = 256, "concurrent";
@@ -183,13 +245,17 @@ limits! {
     reply_bytes: Bytes = PAYLOAD_BYTES, "reply-bytes";
     /// Bytes of one event of it.
     event_bytes: Bytes = PAYLOAD_BYTES, "event-bytes";
+    /// Bytes of its events and streams that wait for whoever reads them. A
+    /// stream then goes on when some were read; a client for whom an event
+    /// has no room is disconnected.
+    unread_bytes: Bytes = 64 << 20, "unread-bytes";
     /// Events that it may send or broadcast a second, with a burst of ten
     /// times as many.
-    events: Count = 10_000, "events";
+    events: PerSecond = 10_000, "events";
     /// Log lines a second, with a burst of ten times as many.
-    log_lines: Count = 100, "log-lines";
+    log_lines: PerSecond = 100, "log-lines";
     /// Bytes of log lines a second, with a burst of ten times as many.
-    log_bytes: Bytes = 64 << 10, "log-bytes";
+    log_bytes: BytesPerSecond = 64 << 10, "log-bytes";
     /// Bytes of one log line with its fields; longer ones are cut.
     log_line: Bytes = 8 << 10, "log-line";
     /// Streams that it may have open.
@@ -199,8 +265,15 @@ limits! {
     resources: Count = 65_536, "resources";
     /// Timers that it may wait for at a time.
     timers: Count = 4096, "timers";
-    /// Requests to others that it may wait for at a time.
+    /// Containers that it may hold.
+    references: Count = 1024, "references";
+    /// How often a second it may ask for a container, which may start one, with
+    /// a burst of ten times as many.
+    gets: PerSecond = 200, "gets";
+    /// Requests to others and to its documents that it may wait for at a time.
     outgoing: Count = 1024, "outgoing";
+    /// Bytes of those requests.
+    outgoing_bytes: Bytes = 64 << 20, "outgoing-bytes";
     /// How many containers may wait for one another's answers in a row, this
     /// one included.
     depth: Count = 16, "depth";
@@ -249,6 +322,34 @@ mod tests {
         let text: String = limits.shown().into_iter().map(quoted).collect();
         let least = ContainerLimits { memory: 1, ..ContainerLimits::default() };
         assert_eq!(least.with(&read(&text).unwrap()), limits);
+    }
+
+    #[test]
+    fn operators_are_told_every_limit_with_its_unit_and_what_is_in_use() {
+        let used = |key: &str| (key == "memory").then_some(7);
+        let records = ContainerLimits::default().records(used);
+        let record = |key: &str| records.iter().find(|record| record.name == key).unwrap();
+        assert_eq!((record("memory").allowed, record("memory").used), (256 << 20, Some(7)));
+        assert_eq!((record("start").allowed, record("start").used), (30_000, None));
+        assert_eq!(record("log-bytes").unit, LimitUnit::BytesPerSecond);
+        assert_eq!(records.len(), WrittenLimits::KEYS.len());
+    }
+
+    #[test]
+    fn the_readme_names_every_limit_with_its_default() {
+        let readme = include_str!("../../../../README.md");
+        let rows = readme.lines().filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split(" | ");
+            let keys: Vec<_> = cells.next()?.split(", ").map(|key| key.trim_matches('`')).collect();
+            let mut defaults = cells.next()?.split(", ").collect::<Vec<_>>();
+            // One default for all of them stands once.
+            defaults.resize(keys.len(), *defaults.first()?);
+            Some(keys.into_iter().zip(defaults))
+        });
+        let told: Vec<_> = rows.flatten().collect();
+        for (key, default) in ContainerLimits::default().shown() {
+            assert!(told.contains(&(key, default.as_str())), "{key} = {default} in {told:?}");
+        }
     }
 
     #[test]

@@ -188,7 +188,7 @@ impl Terms {
         let Some((name, entry)) = tenant.and_then(|name| Some((name, grants.tenant(name)?))) else {
             return Ok(terms);
         };
-        let tenant = &entry.capabilities;
+        let tenant = &entry.each.capabilities;
         let restricted =
             self.asked.iter().filter(|(capability, _)| tenant.get(*capability).is_some());
         let restricted: Capabilities =
@@ -198,7 +198,7 @@ impl Terms {
             let (kind, tenant) = (kind.clone(), name.to_owned());
             return Err(Disagreement::NotForTenant { kind, tenant, missing });
         }
-        terms.limits = terms.limits.at_most(&entry.limits);
+        terms.limits = terms.limits.at_most(&entry.each.limits);
         terms.tenant = tenant.clone();
         Ok(terms)
     }

@@ -2,21 +2,26 @@
 //! these, so a container can pass one on but cannot forge one.
 
 use hulynet_protocol::Caller;
-use wasmtime::component::Resource;
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::{Accessor, HasSelf, Resource};
 
 use super::Context;
-use crate::bindings::huly::network::types::{ContainerId, Host, HostCaller};
+use crate::bindings::huly::network::types::{ContainerId, Host, HostCaller, HostCallerWithStore};
 
 /// The caller of a request that a container serves.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 #[derive(Debug)]
-pub struct CallerHandle(pub(crate) Caller);
+pub struct CallerHandle {
+    pub(crate) caller: Caller,
+    /// Cancelled when nobody waits for the answer any more.
+    pub(crate) given_up: CancellationToken,
+}
 
 impl Host for Context {}
 
 impl HostCaller for Context {
     fn account(&mut self, caller: Resource<CallerHandle>) -> wasmtime::Result<Option<String>> {
-        let caller = &self.table.get(&caller)?.0;
+        let caller = &self.table.get(&caller)?.caller;
         Ok(caller.account.as_ref().map(|account| account.as_str().to_owned()))
     }
 
@@ -24,12 +29,29 @@ impl HostCaller for Context {
         &mut self,
         caller: Resource<CallerHandle>,
     ) -> wasmtime::Result<Option<ContainerId>> {
-        let caller = &self.table.get(&caller)?.0;
-        Ok(caller.container.as_ref().map(container_id))
+        let caller = &self.table.get(&caller)?.caller;
+        Ok(caller.container().map(container_id))
+    }
+
+    fn path(&mut self, caller: Resource<CallerHandle>) -> wasmtime::Result<Vec<ContainerId>> {
+        Ok(self.table.get(&caller)?.caller.path.iter().map(container_id).collect())
     }
 
     fn drop(&mut self, caller: Resource<CallerHandle>) -> wasmtime::Result<()> {
         self.table.delete(caller)?;
+        Ok(())
+    }
+}
+
+impl HostCallerWithStore<Context> for HasSelf<Context> {
+    async fn given_up(
+        accessor: &Accessor<Context, Self>,
+        caller: Resource<CallerHandle>,
+    ) -> wasmtime::Result<()> {
+        let token = accessor.with(|mut access| -> wasmtime::Result<_> {
+            Ok(access.get().table.get(&caller)?.given_up.clone())
+        })?;
+        token.cancelled().await;
         Ok(())
     }
 }

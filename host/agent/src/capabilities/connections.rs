@@ -3,20 +3,28 @@
 //! Sending never waits. An event goes to the bus at once; while the bus has no
 //! room for the client, or the container may live elsewhere because the agent
 //! lost its coordinator, events wait in a queue of the connection's own, at
-//! most [`QUEUE_EVENTS`] and [`QUEUE_BYTES`]. When that is full, a broadcast
-//! closes the connection, so that one client that does not read holds nobody
-//! back; a single send fails as busy.
+//! most [`QUEUE_EVENTS`] and [`QUEUE_BYTES`], and for all connections together
+//! as many bytes as the container may have unread. When that is full, a
+//! broadcast closes the connection, so that one client that does not read holds
+//! nobody back; a single send fails as busy.
 
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use bytes::Bytes;
+use hulynet_agent_kinds::ContainerLimits;
 use hulynet_protocol::{ConnectionId, Epoch, ErrorKind, Event, NetworkError, limits};
 use tokio::sync::{Notify, mpsc};
 
-use super::{Context, to_guest};
+use super::{
+    Context,
+    rate::Rate,
+    to_guest,
+    usage::{Open, Thing, Usage},
+};
 use crate::bindings::huly::network::{connections::Host, types::Error};
 
 /// Events that wait for one client.
@@ -58,6 +66,12 @@ pub(crate) type Farewell = mpsc::OwnedPermit<ConnectionId>;
 /// The connections of one container.
 pub(crate) struct Connections {
     epoch: Epoch,
+    /// Bytes of one event.
+    event_bytes: usize,
+    /// Events a second.
+    events: usize,
+    rate: Mutex<Rate>,
+    usage: Arc<Usage>,
     entries: Mutex<BTreeMap<ConnectionId, Connection>>,
     farewells: mpsc::Sender<ConnectionId>,
     waiting: Notify,
@@ -67,16 +81,43 @@ struct Connection {
     sink: Arc<dyn Sink>,
     /// Until the client knows that it is connected, its events wait.
     open: bool,
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<Waiting>,
     bytes: usize,
     farewell: Farewell,
+}
+
+/// An event that waits. Where several clients wait for the same one, it is
+/// counted once.
+struct Waiting {
+    payload: Bytes,
+    _open: Arc<Open>,
+}
+
+/// An event on its way to one client or several.
+struct Outgoing {
+    payload: Bytes,
+    open: Option<Arc<Open>>,
 }
 
 impl Connections {
     /// None yet; `farewells` tells the container which ones ended, its
     /// capacity is the most connections that there can be.
-    pub(crate) fn new(epoch: Epoch, farewells: mpsc::Sender<ConnectionId>) -> Self {
-        Self { epoch, entries: Mutex::default(), farewells, waiting: Notify::new() }
+    pub(crate) fn new(
+        epoch: Epoch,
+        limits: &ContainerLimits,
+        usage: Arc<Usage>,
+        farewells: mpsc::Sender<ConnectionId>,
+    ) -> Self {
+        Self {
+            epoch,
+            event_bytes: limits.event_bytes,
+            events: limits.events,
+            rate: Mutex::new(Rate::new(limits.events, Instant::now())),
+            usage,
+            entries: Mutex::default(),
+            farewells,
+            waiting: Notify::new(),
+        }
     }
 
     /// Adds a connection; its events wait until [`Connections::open`].
@@ -118,6 +159,11 @@ impl Connections {
         true
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Whether the connection is there.
     pub(crate) fn contains(&self, id: &ConnectionId) -> bool {
         self.lock().contains_key(id)
@@ -138,14 +184,15 @@ impl Connections {
     /// Sends an event to all.
     ///
     /// # Errors
-    /// `TooLarge`.
+    /// `TooLarge`, `Busy` when there are too many a second.
     pub(crate) fn broadcast(&self, payload: Bytes) -> Result<(), NetworkError> {
-        check_size(&payload)?;
+        self.admit(&payload)?;
+        let mut event = Outgoing { payload, open: None };
         let mut entries = self.lock();
         let full: Vec<ConnectionId> = entries
             .iter_mut()
             .filter_map(|(id, connection)| {
-                self.push(id, connection, &payload).err().map(|_| id.clone())
+                self.push(id, connection, &mut event).err().map(|_| id.clone())
             })
             .collect();
         for id in full {
@@ -162,16 +209,17 @@ impl Connections {
     ///
     /// # Errors
     /// `UnknownContainer` when there is no such connection, `Busy` when its
-    /// queue is full, `TooLarge`.
+    /// queue is full or there are too many a second, `TooLarge`.
     pub(crate) fn send(&self, id: &str, payload: Bytes) -> Result<(), NetworkError> {
-        check_size(&payload)?;
+        self.admit(&payload)?;
+        let mut event = Outgoing { payload, open: None };
         let mut entries = self.lock();
         let connection = ConnectionId::new(id).ok().and_then(|id| {
             let connection = entries.get_mut(&id)?;
             Some((id, connection))
         });
         match connection {
-            Some((id, connection)) => self.push(&id, connection, &payload),
+            Some((id, connection)) => self.push(&id, connection, &mut event),
             None => Err(NetworkError::refused(
                 ErrorKind::UnknownContainer,
                 format!("there is no connection {id:?}; it may have ended"),
@@ -183,7 +231,7 @@ impl Connections {
     pub(crate) fn flush(&self) -> bool {
         let mut left = false;
         for (id, connection) in self.lock().iter_mut().filter(|(_, connection)| connection.open) {
-            while let Some(payload) = connection.queue.front() {
+            while let Some(Waiting { payload, .. }) = connection.queue.front() {
                 if self.deliver(id, connection, payload).is_err() {
                     left = true;
                     break;
@@ -204,8 +252,9 @@ impl Connections {
         &self,
         id: &ConnectionId,
         connection: &mut Connection,
-        payload: &Bytes,
+        event: &mut Outgoing,
     ) -> Result<(), NetworkError> {
+        let Outgoing { payload, open } = event;
         if connection.open && connection.queue.is_empty() {
             match self.deliver(id, connection, payload) {
                 Err(error) if error.kind == ErrorKind::Busy => {}
@@ -220,8 +269,15 @@ impl Connections {
                 format!("the connection {id} does not read its events; its queue is full"),
             ));
         }
+        let open = match open {
+            Some(open) => open.clone(),
+            None => {
+                let opened = self.usage.open_many(Thing::UnreadByte, payload.len())?;
+                open.insert(Arc::new(opened)).clone()
+            }
+        };
         connection.bytes += payload.len();
-        connection.queue.push_back(payload.clone());
+        connection.queue.push_back(Waiting { payload: payload.clone(), _open: open });
         self.waiting.notify_one();
         Ok(())
     }
@@ -236,23 +292,35 @@ impl Connections {
         connection.sink.deliver(event, payload.clone())
     }
 
+    /// Checks one event against the limits.
+    fn admit(&self, payload: &Bytes) -> Result<(), NetworkError> {
+        if payload.len() > self.event_bytes {
+            return Err(NetworkError::refused(
+                ErrorKind::TooLarge,
+                format!(
+                    "an event of {} bytes; at most {} are allowed",
+                    payload.len(),
+                    self.event_bytes
+                ),
+            ));
+        }
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        if !rate.has(Instant::now(), 1) {
+            return Err(NetworkError::not_processed(
+                ErrorKind::Busy,
+                format!(
+                    "the container sends more than {} events a second; put several into one",
+                    self.events
+                ),
+            ));
+        }
+        rate.used(1);
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Connection>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn check_size(payload: &Bytes) -> Result<(), NetworkError> {
-    if payload.len() > limits::PAYLOAD_BYTES {
-        return Err(NetworkError::refused(
-            ErrorKind::TooLarge,
-            format!(
-                "an event of {} bytes; at most {} are allowed",
-                payload.len(),
-                limits::PAYLOAD_BYTES
-            ),
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,15 +3,20 @@
 //! A request carries this container's identity and either its own account or
 //! that of a caller that it serves; it cannot name another one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
+use hulynet_agent_kinds::Capability;
 use hulynet_protocol::{Caller, ErrorKind, NetworkError, limits};
-use wasmtime::component::{Accessor, HasSelf, Resource, StreamReader};
+use wasmtime::component::{Accessor, HasSelf, Lift, Lower, Resource, StreamReader};
 
 use super::{
-    CallerHandle, Context, caller::container_id, stream::Producer, to_guest, wanted::wanted,
+    CallerHandle, Context, Thing, caller::container_id, paths::acting, stream::Producer,
+    tenancy::Tenant, to_guest, usage::Open, wanted::wanted,
 };
 use crate::{
     bindings::huly::network::{
@@ -25,7 +30,10 @@ use crate::{
 
 /// A container that this one holds; released when it is dropped.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct ReferenceHandle(Arc<dyn Reference>);
+pub struct ReferenceHandle {
+    reference: Arc<dyn Reference>,
+    _held: Open,
+}
 
 type Access = Accessor<Context, HasSelf<Context>>;
 type Events = StreamReader<Vec<u8>>;
@@ -40,16 +48,40 @@ impl HostWithStore<Context> for HasSelf<Context> {
     ) -> wasmtime::Result<Result<Resource<ReferenceHandle>, Error>> {
         let prepared = accessor.with(|mut access| {
             let context = access.get();
-            wanted(&context.activation, &context.services.terms, &kind, options)
-                .map(|wanted| (context.services.network.clone(), wanted))
+            let services = &context.services;
+            let tenant = Tenant::new(context.activation.clone(), services.documents.clone());
+            let tenant = (!services.terms.has(Capability::OtherTenants)).then_some(tenant);
+            wanted(&context.activation, &services.terms, &kind, options)
+                .map(|wanted| (services.network.clone(), tenant, wanted))
         });
-        let (network, (kind, options)) = match prepared {
+        let (network, tenant, (kind, options)) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(to_guest(error))),
         };
-        match network.get(kind, options).await {
-            Ok(reference) => accessor
-                .with(|mut access| Ok(Ok(access.get().table.push(ReferenceHandle(reference))?))),
+        let counted = accessor.with(|mut access| {
+            let usage = &access.get().usage;
+            usage.get(Instant::now())?;
+            Ok((usage.open(Thing::Request)?, usage.open(Thing::Reference)?))
+        });
+        let (_asked, held) = match counted {
+            Ok(counted) => counted,
+            Err(error) => return Ok(Err(to_guest(error))),
+        };
+        let found = async {
+            if let Some(tenant) = &tenant {
+                tenant.check_wanted(&options).await?;
+            }
+            let reference = network.get(kind, options).await?;
+            if let Some(tenant) = &tenant {
+                tenant.check(&reference.labels()?).await?;
+            }
+            Ok(reference)
+        };
+        match found.await {
+            Ok(reference) => {
+                let handle = ReferenceHandle { reference, _held: held };
+                accessor.with(|mut access| Ok(Ok(access.get().table.push(handle)?)))
+            }
             Err(error) => Ok(Err(to_guest(error))),
         }
     }
@@ -57,7 +89,7 @@ impl HostWithStore<Context> for HasSelf<Context> {
 
 impl HostReference for Context {
     fn id(&mut self, reference: Resource<ReferenceHandle>) -> wasmtime::Result<ContainerId> {
-        Ok(container_id(&self.table.get(&reference)?.0.id()))
+        Ok(container_id(&self.table.get(&reference)?.reference.id()))
     }
 
     fn drop(&mut self, reference: Resource<ReferenceHandle>) -> wasmtime::Result<()> {
@@ -78,7 +110,7 @@ impl HostReferenceWithStore<Context> for HasSelf<Context> {
         let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
         let prepared =
             prepare(accessor, &reference, operation, payload, on_behalf.as_ref(), timeout)?;
-        let (reference, outgoing) = match prepared {
+        let (reference, outgoing, _asked) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(to_guest(error))),
         };
@@ -86,9 +118,7 @@ impl HostReferenceWithStore<Context> for HasSelf<Context> {
             Ok(Answer::Payload(payload)) => Ok(Ok(Body::Payload(payload.into()))),
             Ok(Answer::Chunks(chunks)) => {
                 let items = chunks.map(|chunk| chunk.map(Vec::from).map_err(to_guest));
-                let reader =
-                    accessor.with(|access| StreamReader::new(access, Producer(Box::pin(items))))?;
-                Ok(Ok(Body::Chunks(reader)))
+                Ok(reading(accessor, items)?.map(Body::Chunks))
             }
             Err(error) => Ok(Err(to_guest(error))),
         }
@@ -102,7 +132,7 @@ impl HostReferenceWithStore<Context> for HasSelf<Context> {
         on_behalf: Option<Resource<CallerHandle>>,
     ) -> wasmtime::Result<Result<(), Error>> {
         let prepared = prepare(accessor, &reference, operation, payload, on_behalf.as_ref(), None)?;
-        let (reference, outgoing) = match prepared {
+        let (reference, outgoing, _asked) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(to_guest(error))),
         };
@@ -113,22 +143,40 @@ impl HostReferenceWithStore<Context> for HasSelf<Context> {
         accessor: &Access,
         reference: Resource<ReferenceHandle>,
     ) -> wasmtime::Result<Result<Events, Error>> {
-        let (reference, caller) = accessor.with(|mut access| -> wasmtime::Result<_> {
-            let context = access.get();
-            Ok((context.table.get(&reference)?.0.clone(), context.acting(None)?))
+        let caller = acting(accessor, None)?;
+        let reference = accessor.with(|mut access| -> wasmtime::Result<_> {
+            Ok(access.get().table.get(&reference)?.reference.clone())
         })?;
+        let _asked = match asked(accessor) {
+            Ok(asked) => asked,
+            Err(error) => return Ok(Err(to_guest(error))),
+        };
         match reference.connect(caller).await {
-            Ok(events) => {
-                let payloads = Producer(Box::pin(events.map(Vec::from)));
-                Ok(Ok(accessor.with(|access| StreamReader::new(access, payloads))?))
-            }
+            Ok(events) => reading(accessor, events.map(Vec::from)),
             Err(error) => Ok(Err(to_guest(error))),
         }
     }
 }
 
-/// To whom, and what.
-type Prepared = (Arc<dyn Reference>, Outgoing);
+/// One more answer is waited for.
+fn asked(accessor: &Access) -> Result<Open, NetworkError> {
+    accessor.with(|mut access| access.get().usage.open(Thing::Request))
+}
+
+/// Hands a stream to the container; what does not fit is not read.
+fn reading<T: Lift + Lower + Send + Sync + 'static>(
+    accessor: &Access,
+    items: impl Stream<Item = T> + Send + 'static,
+) -> wasmtime::Result<Result<StreamReader<T>, Error>> {
+    accessor.with(|mut access| match access.get().usage.open(Thing::Stream) {
+        Ok(open) => Ok(Ok(StreamReader::new(access, Producer::new(items, open))?)),
+        Err(error) => Ok(Err(to_guest(error))),
+    })
+}
+
+/// To whom, and what; and that one more answer is waited for, to so many
+/// bytes.
+type Prepared = (Arc<dyn Reference>, Outgoing, (Open, Open));
 
 /// The reference and the checked request.
 fn prepare(
@@ -139,13 +187,17 @@ fn prepare(
     on_behalf: Option<&Resource<CallerHandle>>,
     timeout: Option<Duration>,
 ) -> wasmtime::Result<Result<Prepared, NetworkError>> {
+    let caller = acting(accessor, on_behalf)?;
     accessor.with(|mut access| {
         let context = access.get();
-        let reference = context.table.get(reference)?.0.clone();
-        let caller = context.acting(on_behalf)?;
-        let timeout = timeout.unwrap_or(context.services.limits.request);
-        Ok(outgoing(operation, payload.into(), caller, timeout)
-            .map(|outgoing| (reference, outgoing)))
+        let reference = context.table.get(reference)?.reference.clone();
+        let timeout = timeout.unwrap_or_else(|| context.limits().request);
+        let usage = &context.usage;
+        Ok(outgoing(operation, payload.into(), caller, timeout).and_then(|outgoing| {
+            let asked = usage.open(Thing::Request)?;
+            let bytes = usage.open_many(Thing::RequestByte, outgoing.payload.len())?;
+            Ok((reference, outgoing, (asked, bytes)))
+        }))
     })
 }
 

@@ -3,13 +3,19 @@
 use std::{sync::Arc, time::Instant};
 
 use hulynet_agent_kinds::{ContainerLimits, Terms};
-use hulynet_protocol::{Activation, AgentId, Caller};
+use hulynet_protocol::{AccountId, Activation, AgentId};
 use hulynet_store::Documents;
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::{CallerHandle, Connections, labels, log::Gate, memory::MemoryLimit, output::Output};
-use crate::{container::Meter, network::Network};
+use super::{
+    CallerHandle, Connections, Pools, Share, Usage, labels, log::Gate, memory::MemoryLimit,
+    output::Output, paths::Paths,
+};
+use crate::{
+    container::{Meter, Threads},
+    network::Network,
+};
 
 /// What containers are made with: what all of an agent share, and the terms of
 /// their kind and tenant.
@@ -25,6 +31,10 @@ pub(crate) struct Services {
     pub(crate) limits: ContainerLimits,
     /// What it may do.
     pub(crate) terms: Terms,
+    /// What they compute on.
+    pub(crate) threads: Threads,
+    /// The memory of all of them.
+    pub(crate) memory: Arc<Pools>,
 }
 
 /// The state of one container.
@@ -36,6 +46,10 @@ pub(crate) struct Context {
     pub(crate) meter: Meter,
     pub(crate) log: Gate,
     pub(crate) memory: MemoryLimit,
+    /// What it has open.
+    pub(crate) usage: Arc<Usage>,
+    /// The requests in progress that others wait for, and who waits.
+    pub(crate) paths: Paths,
     wasi: WasiCtx,
 }
 
@@ -46,6 +60,8 @@ impl Context {
         activation: Arc<Activation>,
         services: Arc<Services>,
         connections: Arc<Connections>,
+        usage: Arc<Usage>,
+        share: Share,
     ) -> Self {
         let limits = &services.limits;
         let mut table = ResourceTable::new();
@@ -58,7 +74,7 @@ impl Context {
             .stderr(Output::new(log.clone()))
             .envs(&Vec::from_iter(&services.terms.environment))
             .build();
-        let memory = MemoryLimit::new(limits.memory);
+        let memory = MemoryLimit::new(limits.memory, share, usage.clone());
         Self {
             meter: Meter::new(limits.compute),
             activation,
@@ -66,28 +82,34 @@ impl Context {
             table,
             log,
             memory,
+            usage,
+            paths: Paths::default(),
             wasi,
             services,
         }
     }
 
-    /// In whose name the container acts: the caller that it serves, or its own
-    /// account. The container itself is always named.
-    pub(crate) fn acting(
+    /// What it may use.
+    pub(crate) fn limits(&self) -> &ContainerLimits {
+        &self.services.limits
+    }
+
+    /// For whom the container acts: the caller that it serves, or its own
+    /// account.
+    pub(crate) fn account(
         &self,
         on_behalf: Option<&Resource<CallerHandle>>,
-    ) -> wasmtime::Result<Caller> {
-        let account = match on_behalf {
-            Some(caller) => self.table.get(caller)?.0.account.clone(),
+    ) -> wasmtime::Result<Option<AccountId>> {
+        Ok(match on_behalf {
+            Some(caller) => self.table.get(caller)?.caller.account.clone(),
             None => self.own_account(),
-        };
-        Ok(Caller { account, container: Some(self.activation.id.clone()) })
+        })
     }
 
     /// The account that the container was started for.
-    pub(crate) fn own_account(&self) -> Option<hulynet_protocol::AccountId> {
+    pub(crate) fn own_account(&self) -> Option<AccountId> {
         let account = self.activation.labels.get(labels::ACCOUNT)?;
-        hulynet_protocol::AccountId::new(account).ok()
+        AccountId::new(account).ok()
     }
 }
 

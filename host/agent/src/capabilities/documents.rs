@@ -10,7 +10,7 @@ use hulynet_protocol::{AccountId, ErrorKind, NetworkError, WorkspaceId};
 use hulynet_store::{Commit, Documents, Find, StoreError, Workspace};
 use wasmtime::component::{Accessor, HasSelf, Resource};
 
-use super::{CallerHandle, Context, labels, to_guest};
+use super::{CallerHandle, Context, Thing, labels, to_guest, usage::Open};
 use crate::bindings::huly::network::{
     documents::{
         Changes, CommitError, Duplicate, Entry, Found, Host, HostWithStore, HostWorkspace,
@@ -22,6 +22,9 @@ use crate::bindings::huly::network::{
 mod convert;
 
 use convert::{commit_error, filter, invalid_name, options, store_error, text};
+
+/// Bytes of a commit that take about a turn to be parsed.
+const PARSED_AT_ONCE: usize = 128 * 1024;
 
 /// The documents of one workspace, for one container.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -42,10 +45,11 @@ impl HostWithStore<Context> for HasSelf<Context> {
         workspace: String,
         caller: OnBehalf,
     ) -> wasmtime::Result<Result<Handle, Error>> {
-        let (documents, account) = asking(accessor, caller.as_ref())?;
+        let asking = asking(accessor, caller.as_ref())?;
         let opened = async {
+            let Asking { documents, account, asked: _asked } = asking?;
             let id = WorkspaceId::new(workspace).map_err(invalid_name)?;
-            let documents = documents.open(&id, &account?).await.map_err(store_error)?;
+            let documents = documents.open(&id, &account).await.map_err(store_error)?;
             Ok(WorkspaceHandle { id, documents })
         };
         match opened.await {
@@ -59,10 +63,11 @@ impl HostWithStore<Context> for HasSelf<Context> {
         workspace: String,
         caller: OnBehalf,
     ) -> wasmtime::Result<Result<(), Error>> {
-        let (documents, account) = asking(accessor, caller.as_ref())?;
+        let asking = asking(accessor, caller.as_ref())?;
         let created = async {
+            let Asking { documents, account, asked: _asked } = asking?;
             let id = WorkspaceId::new(workspace).map_err(invalid_name)?;
-            documents.create_workspace(&id, &account?).await.map_err(store_error)
+            documents.create_workspace(&id, &account).await.map_err(store_error)
         };
         Ok(created.await.map_err(to_guest))
     }
@@ -74,15 +79,16 @@ impl HostWithStore<Context> for HasSelf<Context> {
         role: Role,
         caller: OnBehalf,
     ) -> wasmtime::Result<Result<(), Error>> {
-        let (documents, account) = asking(accessor, caller.as_ref())?;
+        let asking = asking(accessor, caller.as_ref())?;
         let role = match role {
             Role::Member => hulynet_store::Role::Member,
             Role::Owner => hulynet_store::Role::Owner,
         };
         let added = async {
+            let Asking { documents, account, asked: _asked } = asking?;
             let id = WorkspaceId::new(workspace).map_err(invalid_name)?;
             let member = AccountId::new(member).map_err(invalid_name)?;
-            documents.add_member(&id, &account?, &member, role).await.map_err(store_error)
+            documents.add_member(&id, &account, &member, role).await.map_err(store_error)
         };
         Ok(added.await.map_err(to_guest))
     }
@@ -91,8 +97,11 @@ impl HostWithStore<Context> for HasSelf<Context> {
         accessor: &Access,
         caller: OnBehalf,
     ) -> wasmtime::Result<Result<Vec<Membership>, Error>> {
-        let (documents, account) = asking(accessor, caller.as_ref())?;
-        let listed = async { documents.workspaces(&account?).await.map_err(store_error) };
+        let asking = asking(accessor, caller.as_ref())?;
+        let listed = async {
+            let Asking { documents, account, asked: _asked } = asking?;
+            documents.workspaces(&account).await.map_err(store_error)
+        };
         Ok(listed.await.map(convert::memberships).map_err(to_guest))
     }
 }
@@ -111,8 +120,9 @@ impl HostWorkspaceWithStore<Context> for HasSelf<Context> {
         query: String,
         limits: String,
     ) -> wasmtime::Result<Result<Found, Error>> {
-        let documents = opened(accessor, &workspace)?;
+        let opened = opened(accessor, &workspace, query.len() + limits.len())?;
         let found = async {
+            let (documents, _asked) = opened?;
             let find = Find { filter: filter(&query)?, options: options(&limits)? };
             documents.find(find).await.map_err(store_error)
         };
@@ -124,16 +134,22 @@ impl HostWorkspaceWithStore<Context> for HasSelf<Context> {
         workspace: Handle,
         ids: Vec<String>,
     ) -> wasmtime::Result<Result<Vec<Option<String>>, Error>> {
-        let documents = opened(accessor, &workspace)?;
-        let found = documents.get(&ids).await;
-        Ok(found
-            .map(|found| found.into_iter().map(|document| document.map(text)).collect())
-            .map_err(|error| to_guest(store_error(error))))
+        let opened = opened(accessor, &workspace, length(&ids))?;
+        let found = async {
+            let (documents, _asked) = opened?;
+            let found = documents.get(&ids).await.map_err(store_error)?;
+            Ok(found.into_iter().map(|document| document.map(text)).collect())
+        };
+        Ok(found.await.map_err(to_guest))
     }
 
     async fn head(accessor: &Access, workspace: Handle) -> wasmtime::Result<Result<u64, Error>> {
-        let documents = opened(accessor, &workspace)?;
-        Ok(documents.head().await.map_err(|error| to_guest(store_error(error))))
+        let opened = opened(accessor, &workspace, 0)?;
+        let head = async {
+            let (documents, _asked) = opened?;
+            documents.head().await.map_err(store_error)
+        };
+        Ok(head.await.map_err(to_guest))
     }
 
     async fn lookup(
@@ -141,9 +157,12 @@ impl HostWorkspaceWithStore<Context> for HasSelf<Context> {
         workspace: Handle,
         transactions: Vec<String>,
     ) -> wasmtime::Result<Result<Vec<Option<u64>>, Error>> {
-        let documents = opened(accessor, &workspace)?;
-        let found = documents.lookup(&transactions).await;
-        Ok(found.map_err(|error| to_guest(store_error(error))))
+        let opened = opened(accessor, &workspace, length(&transactions))?;
+        let found = async {
+            let (documents, _asked) = opened?;
+            documents.lookup(&transactions).await.map_err(store_error)
+        };
+        Ok(found.await.map_err(to_guest))
     }
 
     async fn log(
@@ -152,17 +171,17 @@ impl HostWorkspaceWithStore<Context> for HasSelf<Context> {
         after: u64,
         limit: u32,
     ) -> wasmtime::Result<Result<Vec<Entry>, Error>> {
-        let documents = opened(accessor, &workspace)?;
-        let entries = documents.log(after, limit).await;
-        Ok(entries
-            .map(|entries| {
-                let entry = |entry: hulynet_store::LogEntry| Entry {
-                    sequence: entry.sequence,
-                    transaction: text(entry.transaction),
-                };
-                entries.into_iter().map(entry).collect()
-            })
-            .map_err(|error| to_guest(store_error(error))))
+        let opened = opened(accessor, &workspace, 0)?;
+        let entries = async {
+            let (documents, _asked) = opened?;
+            let entries = documents.log(after, limit).await.map_err(store_error)?;
+            let entry = |entry: hulynet_store::LogEntry| Entry {
+                sequence: entry.sequence,
+                transaction: text(entry.transaction),
+            };
+            Ok(entries.into_iter().map(entry).collect())
+        };
+        Ok(entries.await.map_err(to_guest))
     }
 
     async fn commit(
@@ -170,14 +189,19 @@ impl HostWorkspaceWithStore<Context> for HasSelf<Context> {
         workspace: Handle,
         changes: Changes,
     ) -> wasmtime::Result<Result<u64, CommitError>> {
-        let (documents, epoch, allowed) = accessor.with(|mut access| -> wasmtime::Result<_> {
+        let bytes = length(changes.transactions.iter().chain(&changes.put));
+        let opened = opened(accessor, &workspace, bytes)?;
+        let (epoch, allowed) = accessor.with(|mut access| -> wasmtime::Result<_> {
             let context = access.get();
-            let handle = context.table.get(&workspace)?;
-            let allowed = may_commit(context, &handle.id);
-            Ok((handle.documents.clone(), context.activation.epoch, allowed))
+            let allowed = may_commit(context, &context.table.get(&workspace)?.id);
+            Ok((context.activation.epoch, allowed))
         })?;
-        let commit = match allowed.and_then(|()| convert::commit(changes)) {
-            Ok(commit) => commit,
+        let prepared = async {
+            allowed?;
+            Ok((opened?, parsed(bytes, changes).await?))
+        };
+        let ((documents, _asked), commit) = match prepared.await {
+            Ok(prepared) => prepared,
             Err(error) => return Ok(Err(CommitError::Failed(to_guest(error)))),
         };
         match documents.commit(epoch, commit).await {
@@ -189,33 +213,63 @@ impl HostWorkspaceWithStore<Context> for HasSelf<Context> {
     }
 }
 
-/// Who asks, and the store.
-type Asking = (Arc<dyn Documents>, Result<AccountId, NetworkError>);
+/// Parses a commit. A large one takes longer than a turn, so it is parsed
+/// beside the threads on which containers run.
+async fn parsed(bytes: usize, changes: Changes) -> Result<Commit, NetworkError> {
+    if bytes <= PARSED_AT_ONCE {
+        return convert::commit(changes);
+    }
+    let parsed = tokio::task::spawn_blocking(move || convert::commit(changes)).await;
+    parsed.unwrap_or_else(|lost| {
+        let text = format!("the commit could not be read: {lost}");
+        Err(NetworkError::not_processed(ErrorKind::Internal, text))
+    })
+}
+
+/// Who asks the store, and that one more answer is waited for.
+struct Asking {
+    documents: Arc<dyn Documents>,
+    account: AccountId,
+    asked: Open,
+}
 
 fn asking(
     accessor: &Access,
     on_behalf: Option<&Resource<CallerHandle>>,
-) -> wasmtime::Result<Asking> {
+) -> wasmtime::Result<Result<Asking, NetworkError>> {
     accessor.with(|mut access| {
         let context = access.get();
-        let caller = context.acting(on_behalf)?;
-        let account = match caller.account {
-            Some(account) => Ok(account),
-            None => Err(NetworkError::refused(
+        let Some(account) = context.account(on_behalf)? else {
+            return Ok(Err(NetworkError::refused(
                 ErrorKind::PermissionDenied,
                 format!(
                     "documents belong to accounts, and nobody's account is known: pass the caller, or \
                      start {} with the label account=NAME",
                     context.activation.id
                 ),
-            )),
+            )));
         };
-        Ok((context.services.documents.clone(), account))
+        let documents = context.services.documents.clone();
+        Ok(context.usage.open(Thing::Request).map(|asked| Asking { documents, account, asked }))
     })
 }
 
-fn opened(accessor: &Access, workspace: &Handle) -> wasmtime::Result<Arc<dyn Workspace>> {
-    accessor.with(|mut access| Ok(access.get().table.get(workspace)?.documents.clone()))
+/// The documents of a workspace, and that one more answer is waited for, to so
+/// many bytes.
+type Opened = Result<(Arc<dyn Workspace>, (Open, Open)), NetworkError>;
+
+fn opened(accessor: &Access, workspace: &Handle, bytes: usize) -> wasmtime::Result<Opened> {
+    accessor.with(|mut access| {
+        let context = access.get();
+        let (documents, usage) = (&context.table.get(workspace)?.documents, &context.usage);
+        Ok(usage.open(Thing::Request).and_then(|asked| {
+            Ok((documents.clone(), (asked, usage.open_many(Thing::RequestByte, bytes)?)))
+        }))
+    })
+}
+
+fn length<'t>(texts: impl IntoIterator<Item = &'t String>) -> usize {
+    texts.into_iter().map(String::len).sum()
 }
 
 fn may_commit(context: &Context, workspace: &WorkspaceId) -> Result<(), NetworkError> {

@@ -8,11 +8,8 @@ use std::{
 use hulynet_agent_kinds::ContainerLimits;
 use hulynet_protocol::Activation;
 
-use super::Context;
+use super::{Context, rate::Rate};
 use crate::bindings::huly::network::log::{Host, Level};
-
-/// Seconds of the allowed rate that may be written at once.
-const BURST: u32 = 10;
 
 impl Host for Context {
     fn write(
@@ -31,27 +28,30 @@ impl Host for Context {
 #[derive(Clone)]
 pub(crate) struct Gate {
     activation: Arc<Activation>,
-    bytes: usize,
-    rate: Arc<Mutex<Rate>>,
+    line: usize,
+    allowance: Arc<Mutex<Allowance>>,
 }
 
 impl Gate {
     /// A full allowance.
     pub(crate) fn new(activation: Arc<Activation>, limits: &ContainerLimits, now: Instant) -> Self {
-        let rate = Arc::new(Mutex::new(Rate::new(limits.log_lines, now)));
-        Self { activation, bytes: limits.log_line, rate }
+        let allowance = Arc::new(Mutex::new(Allowance::new(limits, now)));
+        Self { activation, line: limits.log_line, allowance }
     }
 
     /// Writes one line, or drops and counts it.
     pub(crate) fn write(&self, level: Level, message: String, fields: &[(String, String)]) {
-        let admitted =
-            self.rate.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
+        let line = line(message, fields, self.line);
+        let admitted = self
+            .allowance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .admit(Instant::now(), line.len());
         let Some(dropped) = admitted else { return };
         let container = &self.activation.id;
         if dropped > 0 {
             tracing::warn!(target: "container", %container, dropped, "log lines over the rate were dropped");
         }
-        let line = line(message, fields, self.bytes);
         match level {
             Level::Trace => tracing::trace!(target: "container", %container, "{line}"),
             Level::Debug => tracing::debug!(target: "container", %container, "{line}"),
@@ -84,31 +84,27 @@ fn line(mut message: String, fields: &[(String, String)], bytes: usize) -> Strin
     message
 }
 
-/// A bucket that fills at a fixed rate.
-struct Rate {
-    per_second: f64,
-    tokens: f64,
-    filled: Instant,
+/// How much may be written: many short lines cost as well as few long ones.
+struct Allowance {
+    lines: Rate,
+    bytes: Rate,
     dropped: u64,
 }
 
-impl Rate {
-    fn new(lines: usize, now: Instant) -> Self {
-        let per_second = lines as f64;
-        Self { per_second, tokens: per_second * f64::from(BURST), filled: now, dropped: 0 }
+impl Allowance {
+    fn new(limits: &ContainerLimits, now: Instant) -> Self {
+        let (lines, bytes) = (limits.log_lines, limits.log_bytes);
+        Self { lines: Rate::new(lines, now), bytes: Rate::new(bytes, now), dropped: 0 }
     }
 
     /// Whether a line may be written now, and how many were dropped before it.
-    fn admit(&mut self, now: Instant) -> Option<u64> {
-        let passed = now.saturating_duration_since(self.filled).as_secs_f64();
-        let full = self.per_second * f64::from(BURST);
-        self.tokens = (self.tokens + passed * self.per_second).min(full);
-        self.filled = now;
-        if self.tokens < 1.0 {
+    fn admit(&mut self, now: Instant, bytes: usize) -> Option<u64> {
+        if !self.lines.has(now, 1) || !self.bytes.has(now, bytes) {
             self.dropped += 1;
             return None;
         }
-        self.tokens -= 1.0;
+        self.lines.used(1);
+        self.bytes.used(bytes);
         Some(std::mem::take(&mut self.dropped))
     }
 }
@@ -119,14 +115,28 @@ mod tests {
 
     use super::*;
 
+    fn allowance(log_lines: usize, log_bytes: usize, now: Instant) -> Allowance {
+        let limits = ContainerLimits { log_lines, log_bytes, ..ContainerLimits::default() };
+        Allowance::new(&limits, now)
+    }
+
     #[test]
-    fn a_flood_is_dropped_and_counted() {
+    fn a_flood_of_lines_is_dropped_and_counted() {
         let now = Instant::now();
-        let mut rate = Rate::new(10, now);
-        let written = (0..1_000).filter(|_| rate.admit(now).is_some()).count();
+        let mut allowance = allowance(10, 1_000_000, now);
+        let written = (0..1_000).filter(|_| allowance.admit(now, 1).is_some()).count();
         assert_eq!(written, 100);
-        assert_eq!(rate.admit(now + Duration::from_secs(1)), Some(900));
-        assert_eq!(rate.admit(now + Duration::from_secs(1)), Some(0));
+        assert_eq!(allowance.admit(now + Duration::from_secs(1), 1), Some(900));
+        assert_eq!(allowance.admit(now + Duration::from_secs(1), 1), Some(0));
+    }
+
+    #[test]
+    fn a_flood_of_bytes_is_dropped_and_counted() {
+        let now = Instant::now();
+        let mut allowance = allowance(1_000, 100, now);
+        let written = (0..1_000).filter(|_| allowance.admit(now, 50).is_some()).count();
+        assert_eq!(written, 20);
+        assert_eq!(allowance.admit(now + Duration::from_secs(1), 50), Some(980));
     }
 
     #[test]

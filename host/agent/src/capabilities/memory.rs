@@ -1,25 +1,76 @@
-//! The memory limit of one container, over all its memories.
+//! The memory of one container, over all its memories and tables, which also
+//! counts against that of its tenant and of the agent.
+//!
+//! A growth that any of the three does not allow fails in the container, which
+//! then usually ends with a trap of its own. What was refused is remembered, so
+//! that whoever hears of the trap knows why.
 
+use std::sync::Arc;
+
+use hulynet_settings::units::show_bytes;
 use wasmtime::ResourceLimiter;
 
-/// Counts the bytes of all memories of one store. Growing beyond the limit
-/// fails in the container, which then usually ends with a trap of its own.
+use super::{Share, Usage};
+
+/// Bytes of one element of a table.
+const ELEMENT: usize = size_of::<usize>();
+/// Core instances of one container. A component of one module has three; those
+/// of other languages are linked of more.
+const INSTANCES: usize = 64;
+/// Tables of one container.
+const TABLES: usize = 64;
+/// Memories of one container.
+const MEMORIES: usize = 8;
+
+/// Counts the bytes of one store.
 #[derive(Debug)]
 pub(crate) struct MemoryLimit {
     used: usize,
     limit: usize,
-    refused: bool,
+    share: Share,
+    usage: Arc<Usage>,
+    refused: Option<String>,
 }
 
 impl MemoryLimit {
-    /// At most `limit` bytes.
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { used: 0, limit, refused: false }
+    /// At most `limit` bytes, and what its share has left.
+    pub(crate) fn new(limit: usize, share: Share, usage: Arc<Usage>) -> Self {
+        Self { used: 0, limit, share, usage, refused: None }
     }
 
-    /// The limit in bytes, if the container wanted more.
-    pub(crate) fn exceeded(&self) -> Option<usize> {
-        self.refused.then_some(self.limit)
+    /// Why a growth was refused last.
+    pub(crate) fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    fn take(&mut self, bytes: usize) -> bool {
+        let used = self.used.saturating_add(bytes);
+        let taken = if used > self.limit {
+            Err(format!(
+                "a container of its kind may have {}, which the agent's setting container-memory \
+                 raises",
+                show_bytes(self.limit as u64)
+            ))
+        } else {
+            self.share.grow(self.used, used)
+        };
+        match taken {
+            Ok(()) => {
+                self.used = used;
+                self.usage.has_memory(used);
+                true
+            }
+            Err(refused) => {
+                self.refused = Some(refused);
+                false
+            }
+        }
+    }
+}
+
+impl Drop for MemoryLimit {
+    fn drop(&mut self) {
+        self.share.free(self.used);
     }
 }
 
@@ -30,41 +81,74 @@ impl ResourceLimiter for MemoryLimit {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let used = self.used.saturating_add(desired.saturating_sub(current));
-        if used > self.limit {
-            self.refused = true;
-            return Ok(false);
-        }
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        self.used = used;
-        Ok(true)
+        Ok(self.take(desired.saturating_sub(current)))
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // The pool bounds the elements of every table.
-        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        Ok(self.take(desired.saturating_sub(current).saturating_mul(ELEMENT)))
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        TABLES
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hulynet_agent_kinds::ContainerLimits;
+    use hulynet_protocol::{ContainerId, Kind, Uuid};
+
     use super::*;
+    use crate::capabilities::{Pools, pools::UNCOUNTED};
+
+    fn limit(bytes: usize, pools: &Pools) -> MemoryLimit {
+        let id = ContainerId { kind: Kind::new("echo").unwrap(), uuid: Uuid::new("a").unwrap() };
+        let usage = Arc::new(Usage::new(id, &ContainerLimits::default()));
+        MemoryLimit::new(bytes, pools.share(None).unwrap(), usage)
+    }
 
     #[test]
-    fn the_limit_counts_all_memories_together() {
-        let mut limit = MemoryLimit::new(100);
+    fn the_limit_counts_all_memories_and_tables_together() {
+        let mut limit = limit(100, &Pools::new(100));
         assert!(limit.memory_growing(0, 60, None).unwrap());
-        assert_eq!(limit.exceeded(), None);
         assert!(!limit.memory_growing(0, 60, None).unwrap());
-        assert!(limit.memory_growing(0, 40, None).unwrap());
-        assert!(!limit.memory_growing(40, 41, None).unwrap());
-        assert_eq!(limit.exceeded(), Some(100));
+        assert!(limit.memory_growing(0, 20, None).unwrap());
+        assert!(limit.table_growing(0, 2, None).unwrap());
+        assert!(!limit.table_growing(2, 3, None).unwrap());
+        assert_eq!(limit.usage.memory(), 96);
+        let refused = limit.refused().unwrap();
+        assert!(refused.starts_with("a container of its kind may have 100B"), "{refused}");
+    }
+
+    #[test]
+    fn what_a_container_had_is_free_when_it_is_gone() {
+        let pools = Pools::new(100);
+        let mut first = limit(usize::MAX, &pools);
+        assert!(first.memory_growing(0, UNCOUNTED + 100, None).unwrap());
+        let mut second = limit(usize::MAX, &pools);
+        assert!(!second.memory_growing(0, UNCOUNTED + 1, None).unwrap());
+        let refused = second.refused().unwrap();
+        assert_eq!(refused, "all containers of the agent may have 100B together");
+        drop(first);
+        assert!(second.memory_growing(0, UNCOUNTED + 100, None).unwrap());
     }
 }

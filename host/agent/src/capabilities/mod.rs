@@ -2,6 +2,7 @@
 //! that imports anything else is refused when it is loaded.
 
 mod caller;
+mod clock;
 mod connections;
 mod containers;
 mod context;
@@ -12,7 +13,12 @@ mod labels;
 mod log;
 mod memory;
 mod output;
+mod paths;
+mod pools;
+mod rate;
 mod stream;
+mod tenancy;
+mod usage;
 mod wanted;
 
 use wasmtime::{
@@ -29,7 +35,9 @@ pub(crate) use context::{Context, Services};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use documents::WorkspaceHandle;
 pub(crate) use errors::{from_guest, to_guest};
+pub(crate) use pools::{Pools, Share};
 pub(crate) use stream::read_chunks;
+pub(crate) use usage::{Thing, Usage};
 
 use crate::bindings::huly::network;
 
@@ -39,6 +47,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     network::types::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
     network::log::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
+    network::clock::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
     network::identity::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
     network::connections::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
     network::containers::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;

@@ -1,8 +1,9 @@
 //! Streams between containers and the network.
 //!
 //! The receiver's pace holds the sender back: the host takes an item from a
-//! container only when there is room for it, and takes one from the network
-//! only when the container reads.
+//! container only when there is room for it, in its stream and among all that
+//! nobody has read yet, and takes one from the network only when the container
+//! reads.
 
 use std::{
     pin::Pin,
@@ -15,13 +16,16 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, channel::mpsc, stream};
-use hulynet_protocol::{ErrorKind, NetworkError, limits};
+use hulynet_protocol::{ErrorKind, NetworkError, Retry};
 use wasmtime::{
     AsContextMut, StoreContextMut,
     component::{Destination, Source, StreamConsumer, StreamProducer, StreamReader, StreamResult},
 };
 
-use super::{Context, from_guest};
+use super::{
+    Context, from_guest,
+    usage::{Open, Thing, Usage},
+};
 use crate::{bindings::huly::network::types::Error, network::Chunks};
 
 /// Chunks that wait between a container and the bus.
@@ -30,7 +34,17 @@ const CHUNKS: usize = 16;
 type Item = Result<Vec<u8>, Error>;
 
 /// Gives the items of a stream to a container.
-pub(crate) struct Producer<T>(pub(crate) Pin<Box<dyn Stream<Item = T> + Send>>);
+pub(crate) struct Producer<T> {
+    items: Pin<Box<dyn Stream<Item = T> + Send>>,
+    _open: Open,
+}
+
+impl<T> Producer<T> {
+    /// `open` is held until the stream ends.
+    pub(crate) fn new(items: impl Stream<Item = T> + Send + 'static, open: Open) -> Self {
+        Self { items: Box::pin(items), _open: open }
+    }
+}
 
 impl<T: Send + Sync + 'static> StreamProducer<Context> for Producer<T> {
     type Item = T;
@@ -46,7 +60,7 @@ impl<T: Send + Sync + 'static> StreamProducer<Context> for Producer<T> {
         if destination.remaining(store) == Some(0) {
             return Poll::Ready(Ok(StreamResult::Completed));
         }
-        match self.0.poll_next_unpin(cx) {
+        match self.items.poll_next_unpin(cx) {
             Poll::Ready(Some(item)) => {
                 destination.set_buffer(Some(item));
                 Poll::Ready(Ok(StreamResult::Completed))
@@ -62,17 +76,39 @@ impl<T: Send + Sync + 'static> StreamProducer<Context> for Producer<T> {
 ///
 /// `ended` is set when the container ended before its answer did: the stream
 /// then ends with an error instead of looking complete.
+///
+/// # Errors
+/// Inside, `Busy` when the container has too many streams open.
 pub(crate) fn read_chunks(
-    store: impl AsContextMut<Data = Context>,
-    reader: StreamReader<Item>,
+    mut store: impl AsContextMut<Data = Context>,
+    mut reader: StreamReader<Item>,
     ended: Arc<AtomicBool>,
-) -> wasmtime::Result<Chunks> {
+) -> wasmtime::Result<Result<Chunks, NetworkError>> {
+    let store = store.as_context_mut();
+    let context = store.data();
+    let limit = context.limits().reply_bytes;
+    let open = match context.usage.open(Thing::Stream) {
+        Ok(open) => open,
+        Err(error) => {
+            reader.close(store)?;
+            return Ok(Err(NetworkError { retry: Retry::MaybeProcessed, ..error }));
+        }
+    };
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let complete = Arc::new(AtomicBool::new(false));
-    reader.pipe(store, Consumer { sender, ended, complete: complete.clone() })?;
+    let consumer = Consumer {
+        sender,
+        limit,
+        usage: context.usage.clone(),
+        ended,
+        complete: complete.clone(),
+        _open: open,
+    };
+    reader.pipe(store, consumer)?;
+    let receiver = receiver.map(|Unread { chunk, .. }| chunk);
     let end = stream::once(async move { complete.load(Ordering::Acquire) })
         .filter_map(|complete| async move { (!complete).then(broken).map(Err) });
-    Ok(Box::pin(receiver.chain(end)))
+    Ok(Ok(Box::pin(receiver.chain(end))))
 }
 
 fn broken() -> NetworkError {
@@ -82,10 +118,19 @@ fn broken() -> NetworkError {
     )
 }
 
+/// A chunk that nobody has read yet.
+struct Unread {
+    chunk: Result<Bytes, NetworkError>,
+    _open: Open,
+}
+
 struct Consumer {
-    sender: mpsc::Sender<Result<Bytes, NetworkError>>,
+    sender: mpsc::Sender<Unread>,
+    limit: usize,
+    usage: Arc<Usage>,
     ended: Arc<AtomicBool>,
     complete: Arc<AtomicBool>,
+    _open: Open,
 }
 
 impl StreamConsumer<Context> for Consumer {
@@ -98,9 +143,13 @@ impl StreamConsumer<Context> for Consumer {
         mut source: Source<'_, Item>,
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
-        match self.sender.poll_ready(cx) {
-            Poll::Ready(Ok(())) => {}
+        let room = match self.sender.poll_ready(cx) {
+            Poll::Ready(Ok(())) => self.usage.poll_room(cx.waker()),
             Poll::Ready(Err(_)) => return Poll::Ready(Ok(StreamResult::Dropped)),
+            Poll::Pending => Poll::Pending,
+        };
+        match room {
+            Poll::Ready(()) => {}
             Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
             Poll::Pending => return Poll::Pending,
         }
@@ -110,9 +159,11 @@ impl StreamConsumer<Context> for Consumer {
         let mut item = None;
         source.read(store, &mut item)?;
         let Some(item) = item else { return Poll::Ready(Ok(StreamResult::Completed)) };
-        let chunk = check(item);
+        let chunk = check(item, self.limit);
         let last = chunk.is_err();
-        let gone = self.sender.start_send(chunk).is_err();
+        let bytes = chunk.as_ref().map_or(0, Bytes::len);
+        let open = self.usage.open_anyway(Thing::UnreadByte, bytes);
+        let gone = self.sender.start_send(Unread { chunk, _open: open }).is_err();
         let result = if last || gone { StreamResult::Dropped } else { StreamResult::Completed };
         Poll::Ready(Ok(result))
     }
@@ -125,16 +176,12 @@ impl Drop for Consumer {
     }
 }
 
-fn check(item: Item) -> Result<Bytes, NetworkError> {
+fn check(item: Item, limit: usize) -> Result<Bytes, NetworkError> {
     let chunk = Bytes::from(item.map_err(from_guest)?);
-    if chunk.len() > limits::PAYLOAD_BYTES {
+    if chunk.len() > limit {
         return Err(NetworkError::refused(
             ErrorKind::TooLarge,
-            format!(
-                "a chunk of {} bytes; at most {} are allowed",
-                chunk.len(),
-                limits::PAYLOAD_BYTES
-            ),
+            format!("a chunk of {} bytes; at most {limit} are allowed", chunk.len()),
         ));
     }
     Ok(chunk)

@@ -1,9 +1,5 @@
-//! Which container another one asks for, checked.
-//!
-//! A container that is started with an account acts for it, so nobody may
-//! start one for somebody else, neither by a label nor by a condition that
-//! would give the label to a new container, unless that is granted. And it
-//! asks only for kinds that its own was granted.
+//! Which container another one asks for, checked: it asks only for kinds that
+//! its own was granted. Whose containers it reaches is checked by `tenancy`.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +14,8 @@ use crate::bindings::huly::network::containers;
 /// What the container `asking` asks for.
 ///
 /// # Errors
-/// `InvalidArguments` for what no container can be, `PermissionDenied` for the
-/// account of somebody else and for a kind that is not granted.
+/// `InvalidArguments` for what no container can be, `PermissionDenied` for a
+/// kind that is not granted.
 pub(super) fn wanted(
     asking: &Activation,
     terms: &Terms,
@@ -39,9 +35,6 @@ pub(super) fn wanted(
         near: labels::from_guest(options.near)?,
         avoid: labels::from_guest(options.avoid)?,
     };
-    if !terms.has(Capability::OtherTenants) {
-        check_account(asking, &wanted)?;
-    }
     Ok((kind, wanted))
 }
 
@@ -58,28 +51,6 @@ fn selector(requirements: Vec<containers::Requirement>) -> Result<Selector, Netw
     let selector = Selector(requirements.into_iter().map(requirement).collect());
     selector.check().map_err(invalid)?;
     Ok(selector)
-}
-
-/// See the module's documentation.
-fn check_account(asking: &Activation, wanted: &GetOptions) -> Result<(), NetworkError> {
-    let selected = wanted.select.0.iter().filter(|requirement| requirement.key == labels::ACCOUNT);
-    let selected = selected.filter_map(|requirement| match &requirement.condition {
-        Condition::In(accounts) => Some(accounts),
-        Condition::NotIn(_) | Condition::Present | Condition::Absent => None,
-    });
-    let own = asking.labels.get(labels::ACCOUNT);
-    let mut named = selected.flatten().chain(wanted.labels.get(labels::ACCOUNT));
-    match named.find(|account| own != Some(account)) {
-        Some(account) => Err(NetworkError::refused(
-            ErrorKind::PermissionDenied,
-            format!(
-                "the container {} may not ask for one with the label account={account}; it may only \
-                 name its own account",
-                asking.id
-            ),
-        )),
-        None => Ok(()),
-    }
 }
 
 fn not_granted(asking: &Activation, kind: &Kind) -> NetworkError {
@@ -177,21 +148,6 @@ mod tests {
         assert_eq!(wanted.extra, [1]);
         assert_eq!(wanted.near["region"], "europe");
         assert_eq!(wanted.avoid["disk"], "slow");
-    }
-
-    #[test]
-    fn another_account_is_refused_in_labels_and_in_conditions() {
-        let labels =
-            |account| containers::GetOptions { labels: pairs(&[("account", account)]), ..any() };
-        assert!(wanted(&asking(), &terms(), "echo", labels("anna")).is_ok());
-        let error = wanted(&asking(), &terms(), "echo", labels("eve")).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::PermissionDenied);
-        assert!(selecting(one_of("account", &["anna"])).is_ok());
-        for accounts in [&["eve"][..], &["anna", "eve"]] {
-            let error = selecting(one_of("account", accounts)).unwrap_err();
-            assert_eq!(error.kind, ErrorKind::PermissionDenied);
-            assert!(error.message.contains("account=eve"), "{error}");
-        }
     }
 
     #[test]

@@ -1,16 +1,21 @@
 //! One call into a container.
 
 use std::{
+    pin::pin,
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
 
-use hulynet_protocol::{Caller, ConnectionId, ErrorKind, NetworkError, limits};
+use hulynet_protocol::{Caller, ConnectionId, ErrorKind, NetworkError};
 use tokio::sync::oneshot;
-use wasmtime::component::Accessor;
+use tokio_util::sync::CancellationToken;
+use wasmtime::{
+    AsContextMut,
+    component::{Accessor, Resource, TypedFunc},
+};
 
 use super::{
-    handle::{Incoming, Order},
+    handle::{Incoming, Order, Weight},
     reply::Reply,
 };
 use crate::{
@@ -18,7 +23,7 @@ use crate::{
         exports::huly::network::guest::{
             Connection, Guest, Incoming as GuestIncoming, Termination,
         },
-        huly::network::types::Body,
+        huly::network::types::{Body, Error},
     },
     capabilities::{CallerHandle, Connections, Context, from_guest, read_chunks},
     network::Answer,
@@ -38,12 +43,17 @@ pub(super) enum Done {
 
 type Access = Accessor<Context>;
 
+/// The export that answers requests. It is called through its own handle,
+/// because only that tells which call is which.
+pub(super) type Answers = TypedFunc<(GuestIncoming,), (Result<Body, Error>,)>;
+
 /// A request. A failure in here is the container's end.
 pub(super) async fn request(
     accessor: &Access,
-    guest: &Guest,
+    answers: Answers,
     incoming: Incoming,
-    reply: Reply,
+    _weight: Weight,
+    mut reply: Reply,
     ended: Arc<AtomicBool>,
 ) -> wasmtime::Result<Done> {
     let left = incoming.deadline.saturating_duration_since(Instant::now());
@@ -55,7 +65,9 @@ pub(super) async fn request(
         )));
         return Ok(Done::Served);
     }
-    let caller = push_caller(accessor, incoming.caller)?;
+    let given_up = CancellationToken::new();
+    let path = incoming.caller.path.clone();
+    let caller = push_caller(accessor, incoming.caller, given_up.clone())?;
     let incoming = GuestIncoming {
         operation: incoming.operation,
         payload: incoming.payload.into(),
@@ -64,21 +76,39 @@ pub(super) async fn request(
         idempotency: incoming.idempotency,
         trace: format!("{:032x}", incoming.trace),
     };
-    let answer = match guest.call_request(accessor, incoming).await? {
-        Ok(Body::Payload(payload)) if payload.len() > limits::PAYLOAD_BYTES => {
-            Err(NetworkError::maybe_processed(
-                ErrorKind::TooLarge,
-                format!(
-                    "the answer has {} bytes; at most {} are allowed, larger ones must be streamed",
-                    payload.len(),
-                    limits::PAYLOAD_BYTES
-                ),
-            ))
+    let call = accessor.with(|mut access| -> wasmtime::Result<_> {
+        let call = answers.start_call_concurrent(access.as_context_mut(), (incoming,))?;
+        if !path.is_empty() {
+            access.get().paths.began(call.task(), path);
         }
+        Ok(call)
+    })?;
+    let task = call.task();
+    let mut answering = pin!(answers.finish_call_concurrent(accessor, call));
+    let answered = tokio::select! {
+        biased;
+        answered = &mut answering => answered,
+        () = reply.gone() => {
+            given_up.cancel();
+            answering.await
+        }
+    };
+    let (limit, (answered,)) = accessor.with(|mut access| -> wasmtime::Result<_> {
+        access.get().paths.ended(task);
+        Ok((access.get().limits().reply_bytes, answered?))
+    })?;
+    let answer = match answered {
+        Ok(Body::Payload(payload)) if payload.len() > limit => Err(NetworkError::maybe_processed(
+            ErrorKind::TooLarge,
+            format!(
+                "the answer has {} bytes; at most {limit} are allowed, larger ones must be \
+                     streamed",
+                payload.len(),
+            ),
+        )),
         Ok(Body::Payload(payload)) => Ok(Answer::Payload(payload.into())),
         Ok(Body::Chunks(reader)) => {
-            let chunks = accessor.with(|access| read_chunks(access, reader, ended))?;
-            Ok(Answer::Chunks(chunks))
+            accessor.with(|access| read_chunks(access, reader, ended))?.map(Answer::Chunks)
         }
         Err(error) => Err(from_guest(error)),
     };
@@ -106,7 +136,8 @@ pub(super) async fn connect(
         )));
         return Ok(Done::Served);
     }
-    let caller = push_caller(accessor, caller)?;
+    // Whoever accepts a client does not work for it: there is nothing to give up.
+    let caller = push_caller(accessor, caller, CancellationToken::new())?;
     let connection = Connection { id: connection.as_str().to_owned(), caller };
     let accepted = guest.call_connect(accessor, connection).await?;
     // Without a caller the connection ends by itself.
@@ -152,6 +183,8 @@ pub(super) async fn terminate(
 fn push_caller(
     accessor: &Access,
     caller: Caller,
-) -> wasmtime::Result<wasmtime::component::Resource<CallerHandle>> {
-    Ok(accessor.with(|mut access| access.get().table.push(CallerHandle(caller)))?)
+    given_up: CancellationToken,
+) -> wasmtime::Result<Resource<CallerHandle>> {
+    let handle = CallerHandle { caller, given_up };
+    Ok(accessor.with(|mut access| access.get().table.push(handle))?)
 }

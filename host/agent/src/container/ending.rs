@@ -24,25 +24,16 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// What a failure inside of the store means.
-    pub(crate) fn trapped(error: &wasmtime::Error) -> Self {
-        Self::Trapped { cause: error.root_cause().to_string(), details: format!("{error:?}") }
-    }
-
-    /// The same, told by a container that was refused memory: its code seldom
-    /// says why it gave up.
-    pub(crate) fn starved(self, limit: usize) -> Self {
-        match self {
-            Self::Trapped { cause, details } => Self::Trapped {
-                cause: format!(
-                    "{cause}; it wanted more memory than its limit of {} KiB, which the agent's \
-                     setting container-memory raises",
-                    limit / 1024
-                ),
-                details,
-            },
-            other => other,
+    /// What a failure inside of the store means. A container that was refused
+    /// memory usually fails for that reason, and says another one.
+    pub(crate) fn trapped(error: &wasmtime::Error, memory: Option<&str>) -> Self {
+        let (mut cause, mut details) = (error.root_cause().to_string(), format!("{error:?}"));
+        if let Some(refused) = memory {
+            for text in [&mut cause, &mut details] {
+                text.push_str(&format!("; it had been refused more memory: {refused}"));
+            }
         }
+        Self::Trapped { cause, details }
     }
 
     /// In a few words.

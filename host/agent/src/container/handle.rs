@@ -2,16 +2,17 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicBool},
-    time::{Duration, Instant},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 use bytes::Bytes;
 use futures::FutureExt;
-use hulynet_agent_kinds::Termination;
-use hulynet_protocol::{
-    Activation, Caller, ConnectionId, ContainerId, ErrorKind, NetworkError, limits,
-};
+use hulynet_agent_kinds::{ContainerLimits, Termination};
+use hulynet_protocol::{Activation, Caller, ConnectionId, ContainerId, ErrorKind, NetworkError};
 use tokio::sync::{
     Notify,
     mpsc::{self, Permit},
@@ -20,13 +21,13 @@ use tokio::sync::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ending, Executor,
-    reply::{Asker, Reply},
+    Ending, Executor, admission,
+    reply::{Asker, Gone, Reply},
     runtime,
 };
 use crate::{
     bindings::ContainerPre,
-    capabilities::{Connections, Context, Services, Sink},
+    capabilities::{Connections, Context, Services, Share, Sink, Usage},
     network::Answer,
 };
 
@@ -40,6 +41,7 @@ pub(crate) struct Start {
     pub(crate) code: ContainerPre<Context>,
     pub(crate) services: Arc<Services>,
     pub(crate) executor: Executor,
+    pub(crate) share: Share,
 }
 
 /// A request on its way to a container.
@@ -57,6 +59,7 @@ pub(crate) struct Incoming {
 pub(super) enum Message {
     Request {
         incoming: Incoming,
+        weight: Weight,
         reply: Reply,
     },
     Connect {
@@ -65,6 +68,26 @@ pub(super) enum Message {
         deadline: Instant,
         reply: oneshot::Sender<Result<(), NetworkError>>,
     },
+}
+
+/// Bytes of a request that waits or is worked on, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Weight {
+    all: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Weight {
+    fn put(all: &Arc<AtomicUsize>, bytes: usize) -> Self {
+        all.fetch_add(bytes, Ordering::Relaxed);
+        Self { all: all.clone(), bytes }
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// An order to terminate; the answer is whether it ended.
@@ -91,7 +114,15 @@ pub(super) struct Shared {
     /// Who still waited for an answer when the store went, until the cause is
     /// known.
     orphans: Mutex<Vec<Box<dyn Asker>>>,
+    /// What it has open.
+    pub(super) usage: Arc<Usage>,
+    /// What it shares with other containers.
+    pub(super) share: Share,
+    /// Bytes of the requests that wait or are worked on.
+    pub(super) weight: Arc<AtomicUsize>,
     pub(super) kill: Notify,
+    /// Why it is killed, when it did not do what it was to.
+    pub(super) stuck: OnceLock<String>,
     /// Cancelled when the task is over.
     pub(super) gone: CancellationToken,
 }
@@ -152,8 +183,7 @@ pub(crate) struct Container {
     started: watch::Receiver<Started>,
     shared: Arc<Shared>,
     executor: Executor,
-    terminate: Duration,
-    termination: Termination,
+    services: Arc<Services>,
 }
 
 impl Container {
@@ -164,28 +194,26 @@ impl Container {
         let (messages, inbox_messages) = mpsc::channel(limits.mailbox);
         let (orders, inbox_orders) = mpsc::channel(ORDERS);
         let (farewells, inbox_farewells) = mpsc::channel(limits.connections);
+        let usage = Arc::new(Usage::new(start.activation.id.clone(), limits));
+        let epoch = start.activation.epoch;
+        let connections = Connections::new(epoch, limits, usage.clone(), farewells);
         let shared = Arc::new(Shared {
             activation: start.activation.clone(),
-            connections: Arc::new(Connections::new(start.activation.epoch, farewells)),
+            connections: Arc::new(connections),
             ended: Arc::default(),
+            usage,
+            share: start.share.clone(),
+            weight: Arc::default(),
             cause: OnceLock::new(),
             orphans: Mutex::default(),
             kill: Notify::new(),
+            stuck: OnceLock::new(),
             gone: CancellationToken::new(),
         });
         let (start_told, started) = watch::channel(None);
-        let terminate = limits.terminate;
-        let termination = start.services.terms.termination;
-        let executor = start.executor.clone();
-        let container = Self {
-            messages,
-            orders,
-            started,
-            shared: shared.clone(),
-            executor,
-            terminate,
-            termination,
-        };
+        let (executor, services) = (start.executor.clone(), start.services.clone());
+        let container =
+            Self { messages, orders, started, shared: shared.clone(), executor, services };
         let inbox =
             Inbox { messages: inbox_messages, orders: inbox_orders, farewells: inbox_farewells };
         container.executor.spawn(async move {
@@ -226,7 +254,8 @@ impl Container {
     /// Why it is not accepted: those of [`Container::request`].
     pub(crate) fn send(&self, incoming: Incoming) -> Result<(), NetworkError> {
         let place = self.place(&incoming)?;
-        self.deliver(place, incoming, Box::new(Nobody(self.activation().id.clone())));
+        let (container, deadline) = (self.activation().id.clone(), incoming.deadline);
+        self.deliver(place, incoming, Box::new(Nobody { container, deadline }));
         Ok(())
     }
 
@@ -252,13 +281,18 @@ impl Container {
     }
 
     fn place(&self, incoming: &Incoming) -> Result<Permit<'_, Message>, NetworkError> {
-        check_operation(&incoming.operation)?;
+        admission::check(&self.activation().id, self.limits(), incoming)?;
+        let weight = self.shared.weight.load(Ordering::Relaxed);
+        if weight.saturating_add(incoming.payload.len()) > self.limits().mailbox_bytes {
+            return Err(self.full());
+        }
         self.room()
     }
 
     fn deliver(&self, place: Permit<'_, Message>, incoming: Incoming, asker: Box<dyn Asker>) {
         let reply = Reply::new(asker, self.shared.clone());
-        self.executor.wake(|| place.send(Message::Request { incoming, reply }));
+        let weight = Weight::put(&self.shared.weight, incoming.payload.len());
+        self.executor.wake(|| place.send(Message::Request { incoming, weight, reply }));
     }
 
     /// Connects a client: its events wait until [`Container::connections`] are
@@ -278,7 +312,14 @@ impl Container {
         let (reply, answer) = oneshot::channel();
         let message = Message::Connect { connection, caller, deadline, reply };
         self.room()?.send(message);
-        answer.await.unwrap_or_else(|_| Err(self.shared.lost()))
+        match answer.await {
+            Ok(connected) => connected,
+            Err(_) => {
+                // Calls end a moment before it is known why.
+                self.shared.gone.cancelled().await;
+                Err(self.shared.lost())
+            }
+        }
     }
 
     /// Its connections.
@@ -286,20 +327,28 @@ impl Container {
         &self.shared.connections
     }
 
-    /// Asks it to end, unless its kind is not asked; with `force` it ends in any
-    /// case. Answers whether it ended.
+    /// Asks it to end, unless its kind is not asked; with `force`, and when it
+    /// does not answer in time, it ends in any case. Answers whether it ended.
     pub(crate) async fn terminate(&self, force: bool) -> bool {
-        if self.termination == Termination::AtOnce {
+        if self.services.terms.termination == Termination::AtOnce {
             self.kill();
             self.shared.gone.cancelled().await;
             return true;
         }
         let (reply, answer) = oneshot::channel();
+        let limit = self.limits().terminate;
         let agreed = match self.orders.try_send(Order { force, reply }) {
-            // The answer is dropped when the container ends before it.
-            Ok(()) => {
-                tokio::time::timeout(self.terminate, answer).await.is_ok_and(|a| a.unwrap_or(true))
-            }
+            Ok(()) => match tokio::time::timeout(limit, answer).await {
+                // The answer is dropped when the container ends before it.
+                Ok(answer) => answer.unwrap_or(true),
+                Err(_) => {
+                    let cause =
+                        || format!("it was asked to terminate and did not answer within {limit:?}");
+                    self.shared.stuck.get_or_init(cause);
+                    self.kill();
+                    true
+                }
+            },
             Err(mpsc::error::TrySendError::Closed(_)) => true,
             Err(mpsc::error::TrySendError::Full(_)) => false,
         };
@@ -317,16 +366,40 @@ impl Container {
         self.shared.kill.notify_one();
     }
 
+    /// What it has open.
+    pub(super) fn usage(&self) -> &Usage {
+        &self.shared.usage
+    }
+
+    /// What it shares with other containers.
+    pub(super) fn share(&self) -> &Share {
+        &self.shared.share
+    }
+
+    /// Requests that wait, and their bytes with those that are worked on.
+    pub(super) fn mailbox(&self) -> (usize, usize) {
+        let waiting = self.messages.max_capacity() - self.messages.capacity();
+        (waiting, self.shared.weight.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn limits(&self) -> &ContainerLimits {
+        &self.services.limits
+    }
+
+    fn full(&self) -> NetworkError {
+        NetworkError::not_processed(
+            ErrorKind::Busy,
+            format!(
+                "the mailbox of the container {} is full; try again later",
+                self.activation().id
+            ),
+        )
+    }
+
     /// A place in the mailbox.
     fn room(&self) -> Result<Permit<'_, Message>, NetworkError> {
         self.messages.try_reserve().map_err(|error| match error {
-            mpsc::error::TrySendError::Full(()) => NetworkError::not_processed(
-                ErrorKind::Busy,
-                format!(
-                    "the mailbox of the container {} is full; try again later",
-                    self.activation().id
-                ),
-            ),
+            mpsc::error::TrySendError::Full(()) => self.full(),
             mpsc::error::TrySendError::Closed(()) => NetworkError::not_processed(
                 ErrorKind::ContainerEnded,
                 format!("the container {} ended: {}", self.activation().id, self.shared.cause()),
@@ -340,24 +413,35 @@ impl Asker for oneshot::Sender<Result<Answer, NetworkError>> {
         self.is_closed()
     }
 
+    fn gone(&mut self) -> Gone<'_> {
+        Box::pin(self.closed())
+    }
+
     fn answer(self: Box<Self>, answer: Result<Answer, NetworkError>) {
         // Who gave up needs no answer.
         drop(self.send(answer));
     }
 }
 
-/// Asked, and does not wait.
-struct Nobody(ContainerId);
+/// Asked, and does not wait; the request is to be carried out all the same,
+/// until its deadline.
+struct Nobody {
+    container: ContainerId,
+    deadline: Instant,
+}
 
 impl Asker for Nobody {
     fn is_gone(&self) -> bool {
-        // The request is to be carried out all the same.
         false
+    }
+
+    fn gone(&mut self) -> Gone<'_> {
+        Box::pin(tokio::time::sleep_until(self.deadline.into()))
     }
 
     fn answer(self: Box<Self>, answer: Result<Answer, NetworkError>) {
         if let Err(error) = answer {
-            tracing::debug!(container = %self.0, "a request without an answer failed: {error}");
+            tracing::debug!(container = %self.container, "a request without an answer failed: {error}");
         }
     }
 }
@@ -373,14 +457,4 @@ fn lost_by_the_host(shared: &Shared) -> Ending {
     shared.connections.close();
     ending.log(&shared.activation);
     ending
-}
-
-fn check_operation(operation: &str) -> Result<(), NetworkError> {
-    if operation.len() > limits::OPERATION_BYTES {
-        return Err(NetworkError::refused(
-            ErrorKind::InvalidArguments,
-            format!("the operation's name is over {} bytes", limits::OPERATION_BYTES),
-        ));
-    }
-    Ok(())
 }

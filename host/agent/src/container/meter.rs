@@ -2,13 +2,13 @@
 //!
 //! A container that computes gives way to others at every epoch. One that
 //! computes on and on is stopped: after the kind's limit, and earlier when
-//! nobody waits for it any more, but never before [`GRACE`], because a late
-//! request also needs a moment to notice and to clean up.
+//! nobody waits for it any more, but never before [`GRACE`]: otherwise a caller
+//! could end a container that others use, by asking with a short deadline.
 
 use std::time::{Duration, Instant};
 
 /// Computing this long is always allowed.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(250);
 
 /// Watches one container.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(meter.tick(now + 4 * SECOND), Some(4 * SECOND));
         meter.pause(Some(now));
         assert_eq!(meter.tick(now + 5 * SECOND), None);
-        assert_eq!(meter.tick(now + 6 * SECOND), None);
-        assert_eq!(meter.tick(now + 7 * SECOND), Some(2 * SECOND));
+        assert_eq!(meter.tick(now + 5 * SECOND + GRACE), None);
+        assert_eq!(meter.tick(now + 6 * SECOND), Some(SECOND));
     }
 }

@@ -1,16 +1,20 @@
 //! How a container runs: one store in one task with a bounded mailbox.
 
+mod admission;
 mod call;
 mod ending;
 mod executor;
 mod handle;
+mod inspect;
 mod meter;
 mod reply;
 mod runtime;
+mod turn;
 mod vitals;
 
 pub(crate) use ending::Ending;
 pub(crate) use executor::{Executor, Pace};
 pub(crate) use handle::{Container, Incoming, Start};
 pub(crate) use meter::Meter;
-pub(crate) use reply::Asker;
+pub(crate) use reply::{Asker, Gone};
+pub(crate) use turn::Threads;

@@ -1,16 +1,22 @@
 //! The way back to whoever asked a container.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use hulynet_protocol::NetworkError;
 
 use super::handle::Shared;
 use crate::network::Answer;
 
+/// Ends when nobody waits any more.
+pub(crate) type Gone<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// Who waits for the answer to a request.
 pub(crate) trait Asker: Send {
     /// Nobody waits any more.
     fn is_gone(&self) -> bool;
+
+    /// Ends when nobody waits any more.
+    fn gone(&mut self) -> Gone<'_>;
 
     /// Takes the answer; never waits.
     fn answer(self: Box<Self>, answer: Result<Answer, NetworkError>);
@@ -30,6 +36,13 @@ impl Reply {
 
     pub(super) fn is_gone(&self) -> bool {
         self.asker.as_ref().is_none_or(|asker| asker.is_gone())
+    }
+
+    /// Ends when nobody waits any more.
+    pub(super) async fn gone(&mut self) {
+        if let Some(asker) = &mut self.asker {
+            asker.gone().await;
+        }
     }
 
     pub(super) fn send(mut self, answer: Result<Answer, NetworkError>) {

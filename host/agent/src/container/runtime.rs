@@ -22,17 +22,23 @@ use wasmtime::{AsContextMut, Store, UpdateDeadline, component::Accessor};
 
 use super::{
     Ending,
-    call::{self, Done},
+    call::{self, Answers, Done},
     handle::{Inbox, Message, Shared, Start, Started},
+    turn::Turn,
     vitals::{Verdict, Vitals},
 };
 use crate::{
-    bindings::exports::huly::network::guest::Guest,
+    bindings::{Container as Kind, ContainerIndices, exports::huly::network::guest::Guest},
     capabilities::{Context, from_guest},
+    plugins::GUEST,
 };
 
 /// How often a client that had no room for events is tried again.
 const FLUSH: Duration = Duration::from_millis(5);
+
+/// Bytes that a container may hand to the host in one call: the largest is a
+/// commit to documents. What is more ends it.
+const HANDED_OVER: usize = 48 * 1024 * 1024;
 
 /// How long a container that is full of calls is given to finish one of them
 /// after the last of their callers has given up.
@@ -68,19 +74,17 @@ pub(super) async fn run(
         ping: Notify::new(),
         changed: Notify::new(),
     };
-    let mut store = make_store(&start, &shared);
+    let turn = Turn::new(&start.services.threads);
+    let mut store = make_store(&start, &shared, turn.clone());
     let ending = {
-        let serving = pin!(serve(&mut store, &start, &shared, &mut inbox, &pulse, started));
+        let serving = serve(&mut store, &start, &shared, &mut inbox, &pulse, started);
+        let serving = pin!(turn.within(serving));
         let supervising = pin!(supervise(&shared, &pulse));
         tokio::select! {
             biased;
             ending = supervising => ending,
             ending = serving => ending,
         }
-    };
-    let ending = match store.data().memory.exceeded() {
-        Some(limit) => ending.starved(limit),
-        None => ending,
     };
     let ending = if pulse.vitals().started() { ending } else { not_started(&start, ending) };
     shared.ended.store(true, Ordering::Release);
@@ -95,17 +99,22 @@ pub(super) async fn run(
     ending
 }
 
-fn make_store(start: &Start, shared: &Shared) -> Store<Context> {
-    let context =
-        Context::new(start.activation.clone(), start.services.clone(), shared.connections.clone());
+fn make_store(start: &Start, shared: &Shared, turn: Turn) -> Store<Context> {
+    let context = Context::new(
+        start.activation.clone(),
+        start.services.clone(),
+        shared.connections.clone(),
+        shared.usage.clone(),
+        start.share.clone(),
+    );
     let mut store = Store::new(start.code.engine(), context);
     store.limiter(|context| &mut context.memory);
+    store.set_hostcall_fuel(HANDED_OVER);
+    store.set_max_component_handles(start.services.limits.resources);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|mut store| {
+    store.epoch_deadline_callback(move |mut store| {
         match store.data_mut().meter.tick(Instant::now()) {
-            // The runtime's own way to yield also lets it look at its sockets
-            // and timers; waking at once would keep it busy with this task.
-            None => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
+            None => Ok(UpdateDeadline::YieldCustom(1, turn.next())),
             Some(computed) => {
                 Err(wasmtime::Error::msg(format!("it computed for {computed:.1?} without a pause")))
             }
@@ -165,7 +174,10 @@ async fn supervise(shared: &Shared, pulse: &Pulse) -> Ending {
         }
     });
     tokio::select! {
-        () = shared.kill.notified() => Ending::Forced,
+        () = shared.kill.notified() => match shared.stuck.get() {
+            Some(cause) => Ending::Unhealthy(cause.clone()),
+            None => Ending::Forced,
+        },
         ending = watching => ending,
         () = flushing => Ending::Forced,
     }
@@ -180,9 +192,9 @@ async fn serve(
     pulse: &Pulse,
     started: &watch::Sender<Started>,
 ) -> Ending {
-    let container = match start.code.instantiate_async(&mut *store).await {
-        Ok(container) => container,
-        Err(error) => return Ending::trapped(&error),
+    let (container, answers) = match instantiate(store, start).await {
+        Ok(instantiated) => instantiated,
+        Err(error) => return Ending::trapped(&error, store.data().memory.refused()),
     };
     let guest = container.huly_network_guest();
     let extra = start.extra.clone();
@@ -200,6 +212,7 @@ async fn serve(
             Loop {
                 accessor,
                 guest,
+                answers,
                 shared,
                 pulse,
                 limit,
@@ -212,8 +225,24 @@ async fn serve(
         .await;
     match ended {
         Ok(Ok(ending)) => ending,
-        Ok(Err(error)) | Err(error) => Ending::trapped(&error),
+        Ok(Err(error)) | Err(error) => Ending::trapped(&error, store.data().memory.refused()),
     }
+}
+
+/// Makes the component's instance and looks up what is called.
+async fn instantiate(
+    store: &mut Store<Context>,
+    start: &Start,
+) -> wasmtime::Result<(Kind, Answers)> {
+    let code = start.code.instance_pre();
+    let instance = code.instantiate_async(&mut *store).await?;
+    let container = ContainerIndices::new(code)?.load(&mut *store, &instance)?;
+    let answers = instance
+        .get_export_index(&mut *store, None, GUEST)
+        .and_then(|guest| instance.get_export_index(&mut *store, Some(&guest), "request"))
+        .and_then(|request| instance.get_func(&mut *store, request))
+        .ok_or_else(|| wasmtime::Error::msg("it does not export how requests are answered"))?;
+    Ok((container, answers.typed(&*store)?))
 }
 
 /// Polls what enters the container. Whenever this is polled, the container has
@@ -236,6 +265,7 @@ async fn entering<T>(
 struct Loop<'a> {
     accessor: &'a Accessor<Context>,
     guest: &'a Guest,
+    answers: Answers,
     shared: &'a Shared,
     pulse: &'a Pulse,
     limit: usize,
@@ -288,10 +318,11 @@ impl Loop<'_> {
     fn take(&mut self, message: Message) {
         let (accessor, guest) = (self.accessor, self.guest);
         self.calls.push(match message {
-            Message::Request { incoming, reply } => {
+            Message::Request { incoming, weight, reply } => {
                 self.awaited = self.awaited.max(Some(incoming.deadline));
                 let ended = self.shared.ended.clone();
-                call::request(accessor, guest, incoming, reply, ended).boxed()
+                let answers = self.answers;
+                call::request(accessor, answers, incoming, weight, reply, ended).boxed()
             }
             Message::Connect { connection, caller, deadline, reply } => {
                 self.awaited = self.awaited.max(Some(deadline));

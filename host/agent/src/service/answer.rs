@@ -18,7 +18,7 @@ use super::{
     sink::{Outlet, Route},
 };
 use crate::{
-    container::{Asker, Incoming},
+    container::{Asker, Gone, Incoming},
     network::{Answer, Chunks},
 };
 
@@ -35,6 +35,11 @@ pub(super) async fn answer(core: Arc<Core>, route: Route, request: Request) {
                 container.connections().remove(&connection);
             }
             responder.reply(Ok((Reply::Done, Bytes::new())));
+        }
+        (Call::Limits(target), _) => {
+            let located = core.table().locate(Instant::now(), &target);
+            let limits = located.map(|located| located.container.limits_in_use());
+            responder.reply(limits.map(|limits| (Reply::Limits(limits), Bytes::new())));
         }
         (Call::Start(order), Route::Coordinator(_)) => {
             let started = core.start(order).await;
@@ -103,6 +108,10 @@ struct Waiting {
 impl Asker for Waiting {
     fn is_gone(&self) -> bool {
         self.responder.is_cancelled()
+    }
+
+    fn gone(&mut self) -> Gone<'_> {
+        Box::pin(self.responder.cancelled())
     }
 
     fn answer(self: Box<Self>, answer: Result<Answer, NetworkError>) {

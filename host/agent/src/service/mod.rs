@@ -26,8 +26,9 @@ use tokio::{
 
 use self::{core::Core, link::Link};
 use crate::{
-    capabilities::{self, Services},
+    capabilities::{self, Pools, Services},
     config::AgentConfig,
+    container::Threads,
     engine,
     error::AgentError,
     network::Network,
@@ -72,6 +73,8 @@ impl Agent {
             network,
             documents,
             limits: config.limits.clone(),
+            threads: Threads::of_runtime(),
+            memory: Arc::new(Pools::new(config.memory.unwrap_or_else(most_memory))),
             terms: Terms::default(),
         };
         let endpoint = Endpoint { agent: config.id.clone(), address: Some(address) };
@@ -154,6 +157,14 @@ impl Drop for Agent {
             task.abort();
         }
     }
+}
+
+/// Three quarters of the machine's memory; no limit where that is unknown.
+fn most_memory() -> usize {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|total| total.trim().strip_suffix("kB")?.trim().parse().ok());
+    kib.map_or(usize::MAX, |kib: usize| kib.saturating_mul(1024) / 4 * 3)
 }
 
 /// Answers clients that ask directly.

@@ -18,7 +18,7 @@ mod others;
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hulynet_agent::{Agent, AgentConfig};
+use hulynet_agent::{Agent, AgentConfig, Network};
 use hulynet_bus::{Body, Bus, Peer, PeerConfig, PeerEvent, Response};
 use hulynet_protocol::{
     AccountId, Call, Caller, ClientId, ConnectionId, ContainerCall, ContainerId, Epoch, Kind,
@@ -29,7 +29,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 pub use coordinator::{Coordinator, ELSEWHERE, LEASE_MS, Told};
-pub use kinds::kind;
+pub use kinds::{attacks, kind};
 
 /// Everything in a test ends within this.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,6 +60,15 @@ impl World {
     /// The same with a lease of so many milliseconds, for a test that leaves
     /// the machine no time.
     pub async fn leased(lease_ms: u32, settings: impl FnOnce(&mut AgentConfig)) -> Self {
+        Self::among(Arc::new(others::Others), lease_ms, settings).await
+    }
+
+    /// The same among these other containers.
+    pub async fn among(
+        others: Arc<dyn Network>,
+        lease_ms: u32,
+        settings: impl FnOnce(&mut AgentConfig),
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let plugins = directory.path().join("plugins");
         fs::create_dir(&plugins).unwrap();
@@ -74,7 +83,6 @@ impl World {
         config.poll = Duration::from_millis(50);
         settings(&mut config);
         let documents = Arc::new(SqliteDocuments::open(&directory.path().join("data")).unwrap());
-        let others = Arc::new(others::Others);
         let agent = Agent::start(config, bus.clone(), others, documents.clone()).await.unwrap();
         coordinator.registration().await;
         let peer_config = PeerConfig::new(ClientId::random(), Role::Client);

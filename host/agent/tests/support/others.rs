@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::stream;
 use hulynet_agent::{Answer, Events, Network, Outgoing, Reference};
-use hulynet_protocol::{Caller, ContainerId, GetOptions, Kind, NetworkError, Uuid};
+use hulynet_protocol::{Caller, ContainerId, GetOptions, Kind, Labels, NetworkError, Uuid};
 
 pub struct Others;
 
@@ -33,6 +33,12 @@ impl Reference for Other {
         self.0.clone()
     }
 
+    /// Those that its name says: `KEY=VALUE`.
+    fn labels(&self) -> Result<Labels, NetworkError> {
+        let pair = self.0.uuid.as_str().split_once('=');
+        Ok(pair.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    }
+
     async fn request(&self, request: Outgoing) -> Result<Answer, NetworkError> {
         let Outgoing { operation, payload, caller, timeout } = request;
         let text = format!(
@@ -40,7 +46,7 @@ impl Reference for Other {
             self.0,
             String::from_utf8_lossy(&payload),
             caller.account.as_ref().map(|account| account.as_str()),
-            caller.container.map(|id| id.to_string()),
+            caller.container().map(ToString::to_string),
         );
         match operation.as_str() {
             "stream" => {

@@ -9,8 +9,8 @@ use hulynet_agent::{Answer, Chunks, Events, Network, Outgoing, Reference};
 use hulynet_bus::Bus;
 use hulynet_client::{Client, ConnectionEvent, Request, WatchEvent};
 use hulynet_protocol::{
-    AgentId, AgentRecord, Caller, Change, ContainerId, ErrorKind, GetOptions, Kind, NetworkError,
-    NetworkEvent,
+    AgentId, AgentRecord, Caller, Change, ContainerId, ErrorKind, GetOptions, Kind, Labels,
+    NetworkError, NetworkEvent,
 };
 use tokio::sync::OnceCell;
 
@@ -106,6 +106,10 @@ struct Held(hulynet_client::Reference);
 impl Reference for Held {
     fn id(&self) -> ContainerId {
         self.0.id().clone()
+    }
+
+    fn labels(&self) -> Result<Labels, NetworkError> {
+        Ok(self.0.record()?.labels)
     }
 
     async fn request(&self, outgoing: Outgoing) -> Result<Answer, NetworkError> {

@@ -374,6 +374,7 @@ impl Registry {
             }
             Call::Start(_)
             | Call::Container(_)
+            | Call::Limits(_)
             | Call::Connect { .. }
             | Call::Disconnect { .. }
             | Call::Disconnected { .. }

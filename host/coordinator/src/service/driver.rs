@@ -183,6 +183,7 @@ impl Driver {
         let Request { peer, call, payload, responder } = request;
         match call {
             Call::Container(call) => self.proxy(call, payload, responder),
+            Call::Limits(target) => self.limits(target, responder),
             Call::Connect { target, connection, caller } => {
                 self.connect(peer, target, connection, caller, responder);
             }

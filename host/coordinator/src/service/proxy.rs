@@ -40,6 +40,21 @@ impl Driver {
         }
     }
 
+    /// What only the container's agent knows.
+    pub(crate) fn limits(&mut self, mut target: Target, responder: Responder) {
+        match self.route(&target) {
+            Ok(route) => {
+                target.epoch = Some(route.epoch);
+                let call = Call::Limits(target);
+                let relayed = relay(self.server.clone(), route.peer, call, Bytes::new(), responder);
+                self.tasks.spawn(async {
+                    relayed.await;
+                });
+            }
+            Err(error) => responder.reply(Err(error)),
+        }
+    }
+
     /// The connection is known before the agent is asked, because its events
     /// may overtake its answer.
     pub(crate) fn connect(

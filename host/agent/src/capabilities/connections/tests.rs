@@ -1,3 +1,5 @@
+use hulynet_protocol::{ContainerId, Kind, Uuid};
+
 use super::*;
 
 /// A client that reads as long as it has room.
@@ -32,8 +34,14 @@ fn id(text: &str) -> ConnectionId {
 }
 
 fn connections() -> (Connections, mpsc::Receiver<ConnectionId>) {
+    with(&ContainerLimits::default())
+}
+
+fn with(limits: &ContainerLimits) -> (Connections, mpsc::Receiver<ConnectionId>) {
+    let container = ContainerId { kind: Kind::new("echo").unwrap(), uuid: Uuid::new("a").unwrap() };
+    let usage = Arc::new(Usage::new(container, limits));
     let (farewells, ended) = mpsc::channel(2);
-    (Connections::new(Epoch::default(), farewells), ended)
+    (Connections::new(Epoch::default(), limits, usage, farewells), ended)
 }
 
 #[test]
@@ -107,4 +115,42 @@ fn an_event_over_the_limit_is_refused() {
     let (connections, _ended) = connections();
     let payload = Bytes::from(vec![0; limits::PAYLOAD_BYTES + 1]);
     assert_eq!(connections.broadcast(payload).unwrap_err().kind, ErrorKind::TooLarge);
+}
+
+#[test]
+fn events_over_the_rate_or_the_size_are_refused_and_nothing_is_sent() {
+    let limits = ContainerLimits { events: 1, event_bytes: 4, ..ContainerLimits::default() };
+    let (connections, _ended) = with(&limits);
+    let reader = client(usize::MAX);
+    connections.add(id("a"), reader.clone()).unwrap();
+    connections.open(&id("a"));
+    let large = connections.broadcast(Bytes::from_static(b"large")).unwrap_err();
+    assert_eq!(large.message, "an event of 5 bytes; at most 4 are allowed");
+    let refused = (0..100).filter_map(|_| connections.send("a", Bytes::new()).err()).last();
+    let refused = refused.unwrap();
+    assert_eq!(refused.kind, ErrorKind::Busy);
+    assert!(refused.message.contains("more than 1 events a second"), "{refused}");
+    assert!((10..100).contains(&reader.events.lock().unwrap().len()));
+}
+
+#[test]
+fn events_that_wait_weigh_once_however_many_wait_for_them_and_only_as_long() {
+    let limits = ContainerLimits { unread_bytes: 10, ..ContainerLimits::default() };
+    let (connections, _ended) = with(&limits);
+    let (reader, sleeper) = (client(0), client(0));
+    for (name, sink) in [("reader", &reader), ("sleeper", &sleeper)] {
+        connections.add(id(name), sink.clone()).unwrap();
+        connections.open(&id(name));
+    }
+    connections.broadcast(Bytes::from_static(b"12345678")).unwrap();
+    assert_eq!(connections.usage.used(Thing::UnreadByte), 8);
+    let error = connections.send("reader", Bytes::from_static(b"123")).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Busy);
+    assert!(error.message.contains("has up to 10 bytes that nobody has read yet"), "{error}");
+    *reader.room.lock().unwrap() = 9;
+    connections.flush();
+    assert_eq!(connections.usage.used(Thing::UnreadByte), 8, "the sleeper has it still");
+    assert!(connections.remove(&id("sleeper")));
+    assert_eq!(connections.usage.used(Thing::UnreadByte), 0);
+    connections.send("reader", Bytes::from_static(b"123")).unwrap();
 }

@@ -1,0 +1,193 @@
+//! A kind that attacks its host with the means of the SDK: what it calls, holds
+//! and never finishes. Tests of the agent run it beside a healthy container.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use hulynet_sdk::prelude::*;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// What it was told at its start to do later.
+struct Hostile {
+    refuses_to_end: bool,
+    /// Items of endless streams.
+    streamed: Arc<AtomicU64>,
+}
+
+#[kind]
+impl Hostile {
+    /// `wait` never starts; `stay` never ends.
+    #[start]
+    async fn start(extra: Raw) -> Self {
+        if extra.0 == b"wait" {
+            std::future::pending::<()>().await;
+        }
+        Self { refuses_to_end: extra.0 == b"stay", streamed: Arc::default() }
+    }
+
+    #[terminate]
+    async fn terminate(&self, _force: bool) -> Termination {
+        if self.refuses_to_end {
+            std::future::pending::<()>().await;
+        }
+        Termination::Ended
+    }
+
+    /// Holds the thread for ever.
+    fn sleep(&self) {
+        loop {
+            std::thread::sleep(Duration::from_secs(1_000_000));
+        }
+    }
+
+    /// Sets timers without end. Answers how many it got, and the refusal.
+    async fn timers(&self) -> (u32, String) {
+        let mut set = FuturesUnordered::new();
+        loop {
+            set.push(hulynet_sdk::time::sleep(Duration::from_secs(1_000)));
+            if let Some(Some(Err(error))) = set.next().now_or_never() {
+                return (u32::try_from(set.len()).unwrap_or(u32::MAX), error.message);
+            }
+        }
+    }
+
+    /// Waits so many milliseconds without holding anybody up.
+    async fn nap(&self, milliseconds: u64) -> Result<()> {
+        hulynet_sdk::time::sleep(Duration::from_millis(milliseconds)).await
+    }
+
+    /// Never answers, but lets others in.
+    async fn wait(&self) {
+        std::future::pending().await
+    }
+
+    /// Never answers, and lets nobody in.
+    async fn hold(&mut self) {
+        std::future::pending().await
+    }
+
+    /// Asks the same of a container, `width` times each. Answers how
+    /// many requests were refused, and the last refusal.
+    async fn fork(&self, kind: String, uuid: String, width: u32) -> Result<(u32, String)> {
+        let reference = containers::get(&kind, GetOptions::uuid(&uuid)).await?;
+        let arguments = (&kind, &uuid, width);
+        let mut asked: FuturesUnordered<_> =
+            (0..width).map(|_| ask::<(u32, String)>(&reference, "fork", &arguments)).collect();
+        let mut refused = (0, String::new());
+        while let Some(answer) = asked.next().await {
+            match answer {
+                Ok((count, text)) => refused = (refused.0 + count, text),
+                Err(error) => refused = (refused.0 + 1, error.message),
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Streams without end.
+    fn endless(&self) -> Items<String> {
+        let streamed = self.streamed.clone();
+        Items::produce(async move |sender| {
+            loop {
+                sender.send("x".repeat(1024)).await?;
+                streamed.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    }
+
+    /// How many items it streamed.
+    fn streamed(&self) -> u64 {
+        self.streamed.load(Ordering::Relaxed)
+    }
+
+    /// Asks another container for an endless stream and never reads it.
+    async fn hoard(&self, uuid: String) -> Result<()> {
+        let reference = containers::get("hostile", GetOptions::uuid(uuid)).await?;
+        let _unread = reference.request("endless", Vec::new()).await?;
+        std::future::pending().await
+    }
+
+    /// Takes references without end and forgets to release them. Answers how
+    /// many it got and what the last refusal said.
+    async fn leak(&self) -> (u32, String) {
+        let mut held = 0;
+        loop {
+            match containers::get("echo", GetOptions::uuid(format!("leak-{held}"))).await {
+                Ok(reference) => std::mem::forget(reference),
+                Err(error) => return (held, error.message),
+            }
+            held += 1;
+        }
+    }
+
+    /// Prints a text on stdout and one on stderr.
+    fn say(&self, out: String, err: String) {
+        println!("{out}");
+        eprintln!("{err}");
+    }
+
+    /// A random number.
+    fn random(&self) -> u64 {
+        RandomState::new().hash_one(0)
+    }
+
+    /// Prints without end, without ever ending the line.
+    fn print(&self) {
+        loop {
+            print!("x");
+        }
+    }
+
+    /// Calls back through another container, and answers what that answers.
+    async fn around(&self, uuid: String, way: Vec<String>) -> Result<String> {
+        pass(&uuid, way, "around").await
+    }
+
+    /// The same, letting nobody else in meanwhile.
+    async fn around_alone(&mut self, uuid: String, way: Vec<String>) -> Result<String> {
+        pass(&uuid, way, "around_alone").await
+    }
+
+    /// Tries what no container may do, and answers what it got.
+    fn pry(&self) -> Vec<String> {
+        let mut got = Vec::new();
+        let mut note = |what: &str, got_it: bool| {
+            if got_it {
+                got.push(what.to_owned());
+            }
+        };
+        note("files", std::fs::read_dir("/").is_ok() || std::fs::read_dir(".").is_ok());
+        note("a file", std::fs::write("hostile", b"x").is_ok());
+        note("environment", std::env::vars_os().next().is_some());
+        note("arguments", std::env::args_os().next().is_some());
+        note("listening", std::net::TcpListener::bind("127.0.0.1:0").is_ok());
+        note("connecting", std::net::TcpStream::connect("127.0.0.1:22").is_ok());
+        note("sending", std::net::UdpSocket::bind("127.0.0.1:0").is_ok());
+        got
+    }
+}
+
+/// Hands the way on to the next container on it; the last one is `uuid` again.
+async fn pass(uuid: &str, mut way: Vec<String>, operation: &str) -> Result<String> {
+    if way.is_empty() {
+        return Ok(format!("{uuid} was reached"));
+    }
+    let next = way.remove(0);
+    let reference = containers::get("hostile", GetOptions::uuid(&next)).await?;
+    ask(&reference, operation, &(next, way)).await
+}
+
+async fn ask<T: DeserializeOwned + 'static>(
+    reference: &Reference,
+    operation: &str,
+    arguments: &impl Serialize,
+) -> Result<T> {
+    let payload = serde_json::to_vec(arguments).map_err(Error::invalid_arguments)?;
+    reference.request(operation, payload).await?.value().await
+}
