@@ -367,7 +367,7 @@ fn value_name(setting: &Setting) -> &'static str {
         "singletons" => "KIND/UUID,…",
         "placement" => "round-robin|least-loaded",
         "dir" | "plugins" | "cache" | "data" => "DIR",
-        "container-memory" => "SIZE",
+        "container-memory" | "agent-memory" => "SIZE",
         "containers" => "N",
         "grants" => "FILE",
         "trusted-keys" => "KEY,…",

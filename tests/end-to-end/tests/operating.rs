@@ -49,9 +49,20 @@ fn explain_tells_where_why_since_when_and_who_holds_it() {
     assert_eq!((&told["holder_count"], told["holders"].as_array().unwrap().len()), (&json!(1), 1));
     assert!(told["since_ms"].is_u64() && told["last_failure"].is_null(), "{told}");
 
+    let memory = &told["limits"]["memory"];
+    assert_eq!(memory["allowed"], json!(256 << 20));
+    assert!(memory["used"].as_u64().unwrap() >= 65_536, "{memory}");
+
     let text = network.run(&["explain", "a"]).text().to_owned();
-    for line in ["echo/a is running in the epoch", "where: on the agent", "why there", "held by 1"]
-    {
+    for line in [
+        "echo/a is running in the epoch",
+        "where: on the agent",
+        "why there",
+        "held by 1",
+        "limit: mailbox: 0 of 1024",
+        "limit: log-bytes: 64KiB a second",
+        "limit: agent-memory: 0B of",
+    ] {
         assert!(text.contains(line), "{line:?} is not in {text}");
     }
     let kind = network.run(&["explain", "other/a"]);

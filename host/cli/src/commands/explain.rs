@@ -1,15 +1,32 @@
 //! `explain`.
 
-use hulynet_protocol::{ClientId, Explanation, Phase};
+use std::time::Duration;
+
+use hulynet_protocol::{ClientId, Explanation, LimitRecord, LimitUnit, Phase};
 use serde_json::{Value, json};
 
 use super::reach::with_client;
-use crate::{config::Settings, failure::Failure, output, target::Named, units::Typed};
+use crate::{
+    config::Settings,
+    failure::Failure,
+    output,
+    target::Named,
+    units::{ByteSize, Typed},
+};
 
 /// `hulynet explain`.
 pub(crate) async fn explain(settings: &Settings, named: &Named) -> Result<(), Failure> {
-    let told = with_client(settings, async |client| Ok(client.explain(named.uuid.clone()).await?));
-    let explanation = told.await?;
+    let told = with_client(settings, async |client| {
+        let explanation = client.explain(named.uuid.clone()).await?;
+        // Only a container that runs uses anything. One that ended meanwhile,
+        // and an agent that does not know, leave the rest as it is.
+        let limits = match explanation.phase {
+            Phase::Running => client.limits(explanation.id.clone()).await,
+            _ => Ok(Vec::new()),
+        };
+        Ok((explanation, limits))
+    });
+    let (explanation, limits) = told.await?;
     if let Some(kind) = &named.kind
         && *kind != explanation.id.kind
     {
@@ -19,9 +36,15 @@ pub(crate) async fn explain(settings: &Settings, named: &Named) -> Result<(), Fa
         )));
     }
     if settings.json {
-        return Ok(output::line(&as_json(&explanation).to_string())?);
+        return Ok(output::line(
+            &as_json(&explanation, limits.as_deref().unwrap_or_default()).to_string(),
+        )?);
     }
-    for line in lines(&explanation) {
+    let limits = match limits {
+        Ok(limits) => limits.iter().map(limit).collect(),
+        Err(error) => vec![format!("limits: they are not told: {error}")],
+    };
+    for line in lines(&explanation).into_iter().chain(limits) {
         output::line(&line)?;
     }
     Ok(())
@@ -90,6 +113,22 @@ fn seconds(ms: u64) -> String {
     format!("{}.{}s", ms / 1000, ms % 1000 / 100)
 }
 
+/// One limit as people read it.
+fn limit(limit: &LimitRecord) -> String {
+    let show = |value: u64| match limit.unit {
+        LimitUnit::Count => value.to_string(),
+        LimitUnit::PerSecond => format!("{value} a second"),
+        LimitUnit::Bytes => ByteSize(value).show(),
+        LimitUnit::BytesPerSecond => format!("{} a second", ByteSize(value).show()),
+        LimitUnit::Milliseconds => Duration::from_millis(value).show(),
+    };
+    let allowed = show(limit.allowed);
+    match limit.used {
+        Some(used) => format!("limit: {}: {} of {allowed}", limit.name, show(used)),
+        None => format!("limit: {}: {allowed}", limit.name),
+    }
+}
+
 fn names(clients: &[ClientId], count: u64) -> String {
     let named: Vec<_> = clients.iter().map(ClientId::as_str).collect();
     let more = if count > named.len() as u64 { ", …" } else { "" };
@@ -100,7 +139,7 @@ fn texts(clients: &[ClientId]) -> Vec<&str> {
     clients.iter().map(ClientId::as_str).collect()
 }
 
-fn as_json(explanation: &Explanation) -> Value {
+fn as_json(explanation: &Explanation, limits: &[LimitRecord]) -> Value {
     json!({
         "kind": explanation.id.kind.as_str(),
         "uuid": explanation.id.uuid.as_str(),
@@ -119,6 +158,10 @@ fn as_json(explanation: &Explanation) -> Value {
         "failures": explanation.failures,
         "last_failure": explanation.last_failure.as_ref().map(output::failure_json),
         "labels": explanation.labels,
+        "limits": limits
+            .iter()
+            .map(|limit| (limit.name.clone(), json!({ "allowed": limit.allowed, "used": limit.used })))
+            .collect::<serde_json::Map<_, _>>(),
     })
 }
 
@@ -171,9 +214,24 @@ mod tests {
                 "last failure: 1.5s ago on the agent y: it trapped",
             ]
         );
-        assert_eq!(as_json(&explanation)["last_failure"]["message"], "it trapped");
         (explanation.holder_count, explanation.next_ms) = (0, Some(4821));
         let pending = "pending: unless somebody gets it, it is asked to end in 4.8s";
         assert!(lines(&explanation).contains(&pending.to_owned()));
+        let memory = LimitRecord {
+            name: "memory".to_owned(),
+            allowed: 256 << 20,
+            used: Some(3 << 20),
+            unit: LimitUnit::Bytes,
+        };
+        assert_eq!(limit(&memory), "limit: memory: 3MiB of 256MiB");
+        let events = LimitRecord {
+            name: "events".to_owned(),
+            allowed: 10,
+            used: None,
+            unit: LimitUnit::PerSecond,
+        };
+        assert_eq!(limit(&events), "limit: events: 10 a second");
+        assert_eq!(as_json(&explanation, &[memory])["limits"]["memory"]["used"], 3 << 20);
+        assert_eq!(as_json(&explanation, &[])["last_failure"]["message"], "it trapped");
     }
 }

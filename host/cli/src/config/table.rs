@@ -153,6 +153,8 @@ settings! {
         "The directory of the workspaces' documents; agents on one machine may share it";
     "container-memory" container_memory: ByteSize = "256MiB", Kinds,
         "The most memory that one container may use, where the grants say nothing about its kind";
+    "agent-memory" agent_memory: Option<ByteSize> = "", Agent,
+        "The most memory that all containers of the agent may use together, without the first 2MiB of each; without it three quarters of what the machine has";
     "grants" grants: Option<PathBuf> = "", Kinds,
         "The file that says what kinds and tenants are granted; without it DIR/grants.toml, and when that is not there all kinds get their tenant's containers, and documents";
     "trusted-keys" trusted_keys: TrustedKeys = "", Kinds,
