@@ -1,0 +1,68 @@
+//! Containers that ask one another in a circle, and callers that give up.
+
+use std::time::Duration;
+
+use hulynet_protocol::{ErrorKind, Retry};
+
+use crate::stage::Stage;
+
+/// From `a` to `b` and back to `a`.
+const AROUND: &str = r#"["a", ["b", "a"]]"#;
+
+async fn pair(stage: &Stage) {
+    for uuid in ["a", "b"] {
+        stage.start_with("hostile", uuid, "").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_circle_is_served_by_containers_that_work_on_several_requests() {
+    let stage = Stage::new(|_| {}).await;
+    pair(&stage).await;
+    let answer = stage.beside(stage.ask("hostile", "a", "around", AROUND)).await.unwrap();
+    assert_eq!(answer, "\"a was reached\"");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_circle_through_a_method_that_works_alone_is_refused_at_once() {
+    let stage = Stage::new(|_| {}).await;
+    pair(&stage).await;
+    let asked = stage.beside(stage.ask("hostile", "a", "around_alone", AROUND));
+    let error = asked.await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::Final), "{error}");
+    assert!(error.message.contains("hostile/a → hostile/b → hostile/a"), "{error}");
+    let answer = stage.ask("hostile", "a", "around_alone", r#"["a", []]"#).await.unwrap();
+    assert_eq!(answer, "\"a was reached\"", "nothing is left locked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_circle_through_a_container_that_takes_one_request_is_refused_at_once() {
+    let stage = Stage::new(|config| config.limits.concurrent = 1).await;
+    pair(&stage).await;
+    let error = stage.beside(stage.ask("hostile", "a", "around", AROUND)).await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::Final), "{error}");
+    assert!(error.message.contains("works on one request at a time"), "{error}");
+    assert!(error.message.contains("hostile/a → hostile/b → hostile/a"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_are_nested_too_deep_are_refused() {
+    let stage = Stage::new(|config| config.limits.depth = 3).await;
+    pair(&stage).await;
+    let deep = r#"["a", ["b", "a", "b", "a"]]"#;
+    let error = stage.beside(stage.ask("hostile", "a", "around", deep)).await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::Final), "{error}");
+    assert!(error.message.contains("at most 3 may"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_method_whose_caller_gives_up_is_dropped_and_lets_go_of_what_it_holds() {
+    let stage = Stage::new(|_| {}).await;
+    stage.start("hostile").await.unwrap();
+    let soon = Duration::from_millis(100);
+    let held = stage.beside(stage.ask_within(soon, "hostile", "hostile", "hold", ""));
+    assert_eq!(held.await.unwrap_err().kind, ErrorKind::DeadlineExceeded);
+    // It had the container for itself.
+    let got = stage.ask("hostile", "hostile", "pry", "").await.unwrap();
+    assert_eq!(got, "[]");
+}

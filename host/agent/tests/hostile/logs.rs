@@ -1,0 +1,99 @@
+//! What the operator reads about containers, and their callers do not.
+
+use std::{
+    io::{self, Write},
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use hulynet_protocol::ErrorKind;
+
+use crate::{stage::Stage, support::PATIENCE};
+
+/// The log of this whole program; tests look for names of their own.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn listen() {
+    static LISTENING: OnceLock<()> = OnceLock::new();
+    LISTENING.get_or_init(|| {
+        tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init();
+    });
+}
+
+/// The log so far.
+fn log() -> String {
+    String::from_utf8(LOG.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap()
+}
+
+/// The log up to where this stands, once it does.
+async fn logged(text: &str) -> String {
+    let found = async {
+        loop {
+            if let Some((before, _)) = log().split_once(text) {
+                return before.to_owned();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.expect("it is logged in time")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operator_is_told_where_in_its_code_a_container_failed_and_the_caller_is_not() {
+    listen();
+    let stage = Stage::new(|_| {}).await;
+    let attack = "trap-in-request";
+    stage.start_with(attack, "failing", "").await.unwrap();
+    let error = stage.beside(stage.ask(attack, "failing", "attack", "")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::ContainerEnded);
+    assert!(error.message.contains("trap-in-request/failing"), "{error}");
+    assert!(error.message.contains("`unreachable` instruction executed"), "{error}");
+    assert!(!error.message.contains("backtrace"), "{error}");
+    let before = logged("container=trap-in-request/failing").await;
+    let (_, ending) = before.rsplit_once("the container ended: it failed").unwrap();
+    assert!(ending.contains("wasm backtrace"), "{ending}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_container_prints_is_in_the_log_line_by_line_with_its_name() {
+    listen();
+    let stage = Stage::new(|_| {}).await;
+    stage.start_with("hostile", "printing", "").await.unwrap();
+    let words = r#"["first\nsecond", "ERROR container=echo/healthy a forged\rline"]"#;
+    stage.beside(stage.ask("hostile", "printing", "say", words)).await.unwrap();
+    for text in ["first", "second", "ERROR container=echo/healthy a forged␤line"] {
+        logged(&format!("container: {text} container=hostile/printing")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_over_the_rate_are_dropped_and_their_number_is_told() {
+    listen();
+    let stage = Stage::new(|config| config.limits.log_lines = 1).await;
+    stage.start_with("hostile", "talking", "").await.unwrap();
+    let many = format!("[{:?}, \"\"]", "line\n".repeat(1_000));
+    stage.beside(stage.ask("hostile", "talking", "say", &many)).await.unwrap();
+    let told = "log lines over the rate were dropped container=hostile/talking dropped=";
+    let again = async {
+        while !log().contains(told) {
+            stage.ask("hostile", "talking", "say", r#"["again", ""]"#).await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.unwrap();
+    let log = log();
+    let (_, dropped) = log.split_once(told).unwrap();
+    let dropped: u32 = dropped.lines().next().unwrap().trim().parse().unwrap();
+    assert!(dropped > 900, "{dropped}");
+}

@@ -1,0 +1,21 @@
+//! Kinds that attack their host, each beside a healthy container, whose answers
+//! and latency are checked meanwhile.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "tests fail by panicking; a test has no public interface"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod circles;
+mod lies;
+mod logs;
+mod stage;
+mod takes;
+mod traps;

@@ -1,0 +1,219 @@
+//! Hostile kinds on an agent, beside a healthy container.
+
+use std::{
+    fs,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream;
+use hulynet_agent::{AgentConfig, Answer, Events, Network, Outgoing, Reference};
+use hulynet_bus::{Body, ChunkReceiver, Peer};
+use hulynet_protocol::{
+    Call, Caller, ContainerCall, ContainerId, ErrorKind, GetOptions, Kind, Labels, NetworkError,
+    Reply, StartContainer, Target, Uuid,
+};
+
+use crate::support::{PATIENCE, World, attacks, container_call, epoch, kind};
+
+/// The slowest answer of the healthy container that is accepted. It is
+/// generous because tests share the machine with other programs.
+const SLOWEST: Duration = Duration::from_secs(2);
+
+/// Longer than any test: leases are tested elsewhere.
+const LEASE_MS: u32 = 600_000;
+
+/// An agent that serves all attacks, the kind `hostile` and the healthy `echo`.
+pub struct Stage {
+    pub world: World,
+}
+
+impl Stage {
+    pub async fn new(settings: impl FnOnce(&mut AgentConfig)) -> Self {
+        let network = Arc::new(Loopback::default());
+        let world = World::among(network.clone(), LEASE_MS, |config| {
+            for attack in fs::read_dir(attacks()).unwrap() {
+                let file = attack.unwrap().path();
+                fs::copy(&file, config.plugins.join(file.file_name().unwrap())).unwrap();
+            }
+            fs::copy(kind("hostile"), config.plugins.join("hostile.wasm")).unwrap();
+            config.containers = Some(128);
+            settings(config);
+        })
+        .await;
+        assert!(network.0.set(world.client.clone()).is_ok());
+        world.start("healthy").await;
+        Self { world }
+    }
+
+    /// Starts a container; its name is that of its kind.
+    pub async fn start(&self, kind: &str) -> Result<(), NetworkError> {
+        self.start_with(kind, kind, "").await
+    }
+
+    pub async fn start_with(
+        &self,
+        kind: &str,
+        uuid: &str,
+        extra: &str,
+    ) -> Result<(), NetworkError> {
+        self.order(kind, uuid, Labels::new(), extra).await
+    }
+
+    /// Starts a container that works for a tenant.
+    pub async fn start_for(
+        &self,
+        tenant: &str,
+        kind: &str,
+        uuid: &str,
+    ) -> Result<(), NetworkError> {
+        let labels = Labels::from([("workspace".to_owned(), tenant.to_owned())]);
+        self.order(kind, uuid, labels, "").await
+    }
+
+    async fn order(
+        &self,
+        kind: &str,
+        uuid: &str,
+        labels: Labels,
+        extra: &str,
+    ) -> Result<(), NetworkError> {
+        let extra = extra.as_bytes().to_vec();
+        let order = StartContainer { id: id(kind, uuid), epoch: epoch(1), labels, extra };
+        self.world.coordinator.ask(Call::Start(order)).await.map(|response| {
+            assert_eq!(response.reply, Reply::Done);
+        })
+    }
+
+    /// Starts an attack and asks it something.
+    pub async fn attack(&self, attack: &str) -> Result<Bytes, NetworkError> {
+        self.start(attack).await?;
+        self.ask(attack, attack, "attack", "").await
+    }
+
+    /// Asks a container of any kind.
+    pub async fn ask(
+        &self,
+        kind: &str,
+        uuid: &str,
+        operation: &str,
+        arguments: &str,
+    ) -> Result<Bytes, NetworkError> {
+        self.ask_within(PATIENCE, kind, uuid, operation, arguments).await
+    }
+
+    pub async fn ask_within(
+        &self,
+        timeout: Duration,
+        kind: &str,
+        uuid: &str,
+        operation: &str,
+        arguments: &str,
+    ) -> Result<Bytes, NetworkError> {
+        let call = call(id(kind, uuid), operation);
+        let payload = Bytes::copy_from_slice(arguments.as_bytes());
+        match self.world.client.call(Call::Container(call), payload, timeout).await?.body {
+            Body::Payload(payload) => Ok(payload),
+            Body::Stream(_) => panic!("nobody expects a stream here"),
+        }
+    }
+
+    /// Asks `hostile/hostile` for a stream.
+    pub async fn stream(&self, operation: &str) -> Result<ChunkReceiver, NetworkError> {
+        let call = Call::Container(call(id("hostile", "hostile"), operation));
+        match self.world.client.call(call, Bytes::new(), PATIENCE).await?.body {
+            Body::Stream(chunks) => Ok(chunks),
+            Body::Payload(_) => panic!("a stream is expected here"),
+        }
+    }
+
+    /// Whether the healthy container answers, and right.
+    pub async fn is_healthy(&self) {
+        let begun = Instant::now();
+        assert_eq!(self.world.request("healthy", "echo", "on").await.unwrap(), "on");
+        let took = begun.elapsed();
+        assert!(took < SLOWEST, "the healthy container took {took:?}");
+    }
+
+    /// Attacks, while the healthy container is asked again and again.
+    pub async fn beside<T>(&self, attack: impl Future<Output = T>) -> T {
+        let healthy = async {
+            loop {
+                self.is_healthy().await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = attack => outcome,
+            () = healthy => unreachable!("it is asked for ever"),
+        };
+        self.is_healthy().await;
+        outcome
+    }
+}
+
+pub fn id(kind: &str, uuid: &str) -> ContainerId {
+    ContainerId { kind: Kind::new(kind).unwrap(), uuid: Uuid::new(uuid).unwrap() }
+}
+
+fn call(id: ContainerId, operation: &str) -> ContainerCall {
+    let target = Target { id, epoch: None };
+    ContainerCall { target, ..container_call("any", operation) }
+}
+
+/// The network as the agent's containers see it: other containers on the same
+/// agent, which run already.
+#[derive(Default)]
+struct Loopback(OnceLock<Peer>);
+
+struct Held {
+    id: ContainerId,
+    peer: Peer,
+}
+
+#[async_trait]
+impl Network for Loopback {
+    async fn get(
+        &self,
+        kind: Kind,
+        options: GetOptions,
+    ) -> Result<Arc<dyn Reference>, NetworkError> {
+        let uuid = options.uuid.unwrap_or_else(Uuid::random);
+        let peer = self.0.get().unwrap().clone();
+        Ok(Arc::new(Held { id: ContainerId { kind, uuid }, peer }))
+    }
+}
+
+#[async_trait]
+impl Reference for Held {
+    fn id(&self) -> ContainerId {
+        self.id.clone()
+    }
+
+    fn labels(&self) -> Result<Labels, NetworkError> {
+        Ok(Labels::new())
+    }
+
+    async fn request(&self, request: Outgoing) -> Result<Answer, NetworkError> {
+        let Outgoing { operation, payload, caller, timeout } = request;
+        let call = ContainerCall { caller, ..call(self.id.clone(), &operation) };
+        match self.peer.call(Call::Container(call), payload, timeout).await?.body {
+            Body::Payload(payload) => Ok(Answer::Payload(payload)),
+            Body::Stream(chunks) => {
+                Ok(Answer::Chunks(Box::pin(stream::unfold(chunks, async |mut chunks| {
+                    chunks.next().await.map(|chunk| (chunk, chunks))
+                }))))
+            }
+        }
+    }
+
+    async fn send(&self, _: Outgoing) -> Result<(), NetworkError> {
+        Err(NetworkError::refused(ErrorKind::Unavailable, "not on this stage"))
+    }
+
+    async fn connect(&self, _: Caller) -> Result<Events, NetworkError> {
+        Err(NetworkError::refused(ErrorKind::Unavailable, "not on this stage"))
+    }
+}

@@ -1,0 +1,236 @@
+//! Kinds that take as much as they get.
+
+use std::{sync::Arc, time::Duration};
+
+use hulynet_agent::Grants;
+use hulynet_protocol::{ErrorKind, Retry};
+
+use crate::{stage::Stage, support::PATIENCE};
+
+const MIB: usize = 1024 * 1024;
+
+fn number(bytes: &[u8]) -> usize {
+    u32::from_le_bytes(bytes.try_into().unwrap()).try_into().unwrap()
+}
+
+/// A count and the text of a refusal.
+fn counted(answer: &[u8]) -> (u32, String) {
+    serde_json::from_slice(answer).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_memory_bomb_gets_what_is_allowed_and_no_more() {
+    let stage = Stage::new(|config| config.limits.memory = 16 * MIB).await;
+    let pages = number(&stage.beside(stage.attack("memory")).await.unwrap());
+    // It begins with one page and asks for a mebibyte at a time.
+    assert_eq!(pages * 65_536, 15 * MIB + 65_536);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_containers_together_get_what_the_agent_has_and_no_more() {
+    let stage = Stage::new(|config| config.memory = Some(8 * MIB)).await;
+    let first = number(&stage.beside(stage.attack("memory")).await.unwrap());
+    stage.start_with("memory", "another", "").await.unwrap();
+    let another = stage.beside(stage.ask("memory", "another", "attack", "")).await.unwrap();
+    let bytes = (first + number(&another)) * 65_536;
+    // Of each of them the first two mebibytes do not count.
+    assert!((8 * MIB..12 * MIB).contains(&bytes), "{bytes}");
+    assert!(number(&another) * 65_536 <= 3 * MIB, "the second one came too late");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenants_containers_together_get_what_it_has_and_no_more() {
+    let grants = "[default]\ncontainers = [\"*\"]\ndocuments = true\n\
+                  [tenant.acme.limits]\nmemory = \"3 MiB\"\n\
+                  [tenant.acme.total]\nmemory = \"4 MiB\"\ncontainers = 2\n";
+    let grants = Grants::parse("grants.toml", grants).unwrap();
+    let stage = Stage::new(|config| config.grants = Arc::new(grants)).await;
+    let mut taken = 0;
+    for uuid in ["first", "second"] {
+        stage.start_for("acme", "memory", uuid).await.unwrap();
+        let pages = number(&stage.beside(stage.ask("memory", uuid, "attack", "")).await.unwrap());
+        assert!(pages * 65_536 <= 3 * MIB, "{uuid} has {pages} pages");
+        taken += pages * 65_536;
+    }
+    assert!((3 * MIB..=4 * MIB).contains(&taken), "{taken}");
+    let error = stage.start_for("acme", "memory", "third").await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
+    assert!(error.message.contains("the tenant \"acme\" has 2 containers"), "{error}");
+    stage.start_for("other", "memory", "third").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_bomb_gets_as_many_elements_as_a_table_may_have() {
+    let stage = Stage::new(|_| {}).await;
+    let elements = number(&stage.beside(stage.attack("table")).await.unwrap());
+    assert!((1_000..=20_000).contains(&elements), "{elements}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_fails_for_want_of_memory_says_so() {
+    let stage = Stage::new(|config| config.limits.memory = 16 * MIB).await;
+    stage.start_with("echo", "greedy", "").await.unwrap();
+    let error = stage.beside(stage.ask("echo", "greedy", "grow", "")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::ContainerEnded);
+    assert!(error.message.contains("a container of its kind may have 16MiB"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_log_lines_or_events_is_stopped_like_any_computation() {
+    let stage = Stage::new(|config| config.limits.compute = Duration::from_millis(300)).await;
+    for attack in ["log-flood", "event-flood"] {
+        let error = stage.beside(stage.attack(attack)).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::ContainerEnded, "{attack}: {error}");
+        assert!(error.message.contains("without a pause"), "{attack}: {error}");
+    }
+    stage.start("hostile").await.unwrap();
+    let error = stage.beside(stage.ask("hostile", "hostile", "print", "")).await.unwrap_err();
+    assert!(error.message.contains("without a pause"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_that_computes_is_stopped_at_the_deadline() {
+    let stage = Stage::new(|_| {}).await;
+    stage.start("loop").await.unwrap();
+    let begun = std::time::Instant::now();
+    let deadline = Duration::from_millis(400);
+    let asked = stage.beside(stage.ask_within(deadline, "loop", "loop", "attack", ""));
+    let error = asked.await.unwrap_err();
+    assert!(
+        matches!(error.kind, ErrorKind::DeadlineExceeded | ErrorKind::ContainerEnded),
+        "{error}"
+    );
+    while stage.ask("loop", "loop", "attack", "").await.unwrap_err().kind
+        != ErrorKind::UnknownContainer
+    {
+        assert!(begun.elapsed() < PATIENCE / 2, "it computes still");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timers_streams_and_requests_are_counted() {
+    let stage = Stage::new(|config| {
+        config.limits.timers = 10;
+        config.limits.outgoing = 10;
+        config.limits.resources = 200;
+    })
+    .await;
+    stage.start("hostile").await.unwrap();
+    let timers = stage.beside(stage.ask("hostile", "hostile", "timers", "")).await.unwrap();
+    let (set, refusal) = counted(&timers);
+    assert_eq!(set, 10);
+    assert!(refusal.contains("hostile/hostile waits for 10 timers"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timer_holds_nobody_up() {
+    let stage = Stage::new(|_| {}).await;
+    stage.start("hostile").await.unwrap();
+    let (napped, ()) = tokio::join!(stage.ask("hostile", "hostile", "nap", "[300]"), async {
+        let got = stage.ask("hostile", "hostile", "pry", "").await.unwrap();
+        assert_eq!(got, "[]", "nothing is ambient");
+    });
+    assert_eq!(napped.unwrap(), "null");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fork_bomb_of_requests_ends_at_the_limits() {
+    let stage = Stage::new(|config| {
+        config.limits.outgoing = 16;
+        config.limits.depth = 4;
+    })
+    .await;
+    stage.start("hostile").await.unwrap();
+    let bomb = r#"["hostile", "hostile", 8]"#;
+    let answer = stage.beside(stage.ask("hostile", "hostile", "fork", bomb)).await.unwrap();
+    let (refused, refusal) = counted(&answer);
+    assert!(refused > 0);
+    assert!(
+        refusal.contains("waits for 16 answers") || refusal.contains("at most 4 may"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_leaks_references_ends_at_the_limit() {
+    let stage = Stage::new(|config| config.limits.resources = 200).await;
+    stage.start("hostile").await.unwrap();
+    let error = stage.beside(stage.ask("hostile", "hostile", "leak", "")).await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::MaybeProcessed));
+    assert!(error.message.contains("hostile/hostile"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_containers_without_end_gets_as_many_as_it_may_hold() {
+    let stage = Stage::new(|config| config.limits.references = 20).await;
+    stage.start("hostile").await.unwrap();
+    let answer = stage.beside(stage.ask("hostile", "hostile", "leak", "")).await.unwrap();
+    let (held, refusal) = counted(&answer);
+    assert_eq!(held, 20);
+    assert!(refusal.contains("hostile/hostile holds 20 containers"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_without_end_goes_at_the_readers_pace_and_ends_with_the_reader() {
+    let stage = Stage::new(|config| config.limits.streams = 2).await;
+    stage.start("hostile").await.unwrap();
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        open.push(stage.stream("endless").await.unwrap());
+    }
+    let error = stage.stream("endless").await.err().unwrap();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::MaybeProcessed));
+    assert!(error.message.contains("has 2 streams open"), "{error}");
+    stage
+        .beside(async {
+            for _ in 0..100 {
+                open[0].next().await.unwrap().unwrap();
+            }
+        })
+        .await;
+    open.clear();
+    // The container hears of it at its next chunk.
+    let again = async { while stage.stream("endless").await.is_err() {} };
+    tokio::time::timeout(PATIENCE, again).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_never_reads_a_stream_stops_it_and_holds_nobody_up() {
+    let stage = Stage::new(|config| config.limits.unread_bytes = MIB).await;
+    for uuid in ["reader", "source"] {
+        stage.start_with("hostile", uuid, "").await.unwrap();
+    }
+    let streamed = async || {
+        let answer = stage.ask("hostile", "source", "streamed", "").await.unwrap();
+        serde_json::from_slice::<u64>(&answer).unwrap()
+    };
+    let standstill = async {
+        let mut before = 0;
+        loop {
+            for _ in 0..20 {
+                stage.is_healthy().await;
+            }
+            match streamed().await {
+                0 => {}
+                now if now == before => break now,
+                now => before = now,
+            }
+        }
+    };
+    let items = tokio::select! {
+        answer = stage.ask("hostile", "reader", "hoard", r#"["source"]"#) => panic!("{answer:?}"),
+        items = standstill => items,
+    };
+    assert!(items < 4096, "it streamed {items} KiB to nobody");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_numbers_are_each_containers_own() {
+    let stage = Stage::new(|_| {}).await;
+    let mut numbers = std::collections::BTreeSet::new();
+    for uuid in ["a", "b", "c"] {
+        stage.start_with("hostile", uuid, "").await.unwrap();
+        numbers.insert(stage.ask("hostile", uuid, "random", "").await.unwrap());
+    }
+    assert_eq!(numbers.len(), 3);
+}

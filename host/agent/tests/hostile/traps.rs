@@ -1,0 +1,168 @@
+//! Kinds that fail or never finish, in each of their exports.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hulynet_agent::AgentConfig;
+use hulynet_protocol::{Call, Caller, ConnectionId, ErrorKind, NetworkError, Reply, Retry, Target};
+
+use crate::{
+    stage::{Stage, id},
+    support::{PATIENCE, Told},
+};
+
+/// Limits that a test can wait for.
+fn short(config: &mut AgentConfig) {
+    config.limits.compute = Duration::from_millis(200);
+    config.limits.start = Duration::from_millis(400);
+}
+
+/// The container ended, and the caller knows which kind and why, but not where
+/// in its code.
+fn ended(error: &NetworkError, attack: &str, cause: &str) {
+    assert_eq!(error.kind, ErrorKind::ContainerEnded, "{error}");
+    assert_eq!(error.retry, Retry::MaybeProcessed, "{error}");
+    assert!(error.message.contains(&format!("{}/", attack)), "{error}");
+    assert!(error.message.contains(cause), "{error}");
+    assert!(!error.message.contains("wasm backtrace"), "{error}");
+}
+
+async fn connect(stage: &Stage, attack: &str) -> Result<(), NetworkError> {
+    let target = Target { id: id(attack, attack), epoch: None };
+    let connection = ConnectionId::new("c").unwrap();
+    let call = Call::Connect { target, connection, caller: Caller::default() };
+    stage.world.client.call(call, Bytes::new(), PATIENCE).await.map(drop)
+}
+
+async fn terminate(stage: &Stage, attack: &str, force: bool) -> Reply {
+    let target = Target { id: id(attack, attack), epoch: None };
+    stage.world.coordinator.ask(Call::Terminate { target, force }).await.unwrap().reply
+}
+
+/// The coordinator is told that it ended, and its name is free again.
+async fn gone(stage: &mut Stage, attack: &str) {
+    match stage.world.coordinator.told().await {
+        Told::Ended(ended, _) => assert_eq!(ended, id(attack, attack)),
+        other => panic!("expected an ending, was told {other:?}"),
+    }
+    let error = stage.ask(attack, attack, "attack", "").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::UnknownContainer, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_traps_or_never_ends_is_a_failed_start() {
+    let stage = Stage::new(short).await;
+    for (attack, cause) in [
+        ("trap-in-start", "unreachable"),
+        ("stuck-start", "without a pause"),
+        ("trap-in-realloc", "unreachable"),
+    ] {
+        let started = stage.beside(stage.start_with(attack, attack, "x")).await;
+        let error = started.unwrap_err();
+        assert_eq!((error.kind, error.retry), (ErrorKind::StartFailed, Retry::NotProcessed));
+        assert!(error.message.contains(cause), "{error}");
+        assert!(!error.message.contains("wasm backtrace"), "{error}");
+    }
+    let error = stage.beside(stage.start_with("hostile", "h", "wait")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::StartFailed);
+    assert!(error.message.contains("did not start within 400ms"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_traps_or_never_ends_ends_its_container_only() {
+    let mut stage = Stage::new(short).await;
+    for (attack, cause) in
+        [("trap-in-request", "unreachable"), ("loop", "without a pause"), ("recursion", "stack")]
+    {
+        let error = stage.beside(stage.attack(attack)).await.unwrap_err();
+        ended(&error, attack, cause);
+        gone(&mut stage, attack).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trap_while_clients_come_and_go_ends_its_container_only() {
+    let mut stage = Stage::new(short).await;
+    stage.start("trap-in-connect").await.unwrap();
+    let error = stage.beside(connect(&stage, "trap-in-connect")).await.unwrap_err();
+    ended(&error, "trap-in-connect", "unreachable");
+    gone(&mut stage, "trap-in-connect").await;
+
+    stage.start("trap-in-disconnect").await.unwrap();
+    connect(&stage, "trap-in-disconnect").await.unwrap();
+    let leave = Call::Disconnect { connection: ConnectionId::new("c").unwrap() };
+    let left = stage.beside(stage.world.client.call(leave, Bytes::new(), PATIENCE)).await;
+    assert_eq!(left.unwrap().reply, Reply::Done);
+    gone(&mut stage, "trap-in-disconnect").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ping_that_traps_or_never_ends_ends_its_container_only() {
+    let mut stage = Stage::new(|config| {
+        short(config);
+        config.limits.silent = Duration::from_millis(50);
+    })
+    .await;
+    for attack in ["trap-in-ping", "stuck-ping"] {
+        stage.start(attack).await.unwrap();
+        gone(&mut stage, attack).await;
+        stage.is_healthy().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_traps_or_never_ends_when_it_is_to_terminate_is_gone() {
+    let mut stage = Stage::new(short).await;
+    for (attack, force) in
+        [("trap-in-terminate", false), ("stuck-terminate", false), ("stuck-terminate", true)]
+    {
+        stage.start(attack).await.unwrap();
+        let reply = stage.beside(terminate(&stage, attack, force)).await;
+        assert_eq!(reply, Reply::Terminated(true), "{attack:?}");
+        gone(&mut stage, attack).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_waits_for_ever_when_it_is_to_terminate_is_gone_in_time() {
+    let settings = |config: &mut AgentConfig| config.limits.terminate = Duration::from_millis(200);
+    let mut stage = Stage::new(settings).await;
+    for force in [false, true] {
+        stage.start_with("hostile", "hostile", "stay").await.unwrap();
+        let waiting = stage.ask("hostile", "hostile", "wait", "");
+        let (waited, reply) = stage
+            .beside(async { tokio::join!(waiting, terminate(&stage, "hostile", force)) })
+            .await;
+        assert_eq!(reply, Reply::Terminated(true));
+        let error = waited.unwrap_err();
+        ended(&error, "hostile", "was asked to terminate and did not answer within 200ms");
+        gone(&mut stage, "hostile").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_sleeps_for_ever_does_not_answer_its_ping_and_ends() {
+    let stage = Stage::new(|config| {
+        config.limits.silent = Duration::from_millis(100);
+        config.limits.ping = Duration::from_millis(200);
+    })
+    .await;
+    stage.start("hostile").await.unwrap();
+    let error = stage.beside(stage.ask("hostile", "hostile", "sleep", "")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::ContainerEnded);
+    assert!(error.message.contains("did not answer a ping within 200ms"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_never_answers_and_does_not_heed_its_callers_is_ended_when_it_is_full() {
+    let stage = Stage::new(|config| config.limits.concurrent = 2).await;
+    stage.start("stubborn").await.unwrap();
+    let soon = Duration::from_millis(50);
+    let given_up = (0..2).map(|_| stage.ask_within(soon, "stubborn", "stubborn", "wait", ""));
+    for answer in stage.beside(futures::future::join_all(given_up)).await {
+        assert_eq!(answer.unwrap_err().kind, ErrorKind::DeadlineExceeded);
+    }
+    let error = stage.beside(stage.ask("stubborn", "stubborn", "wait", "")).await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::NotProcessed));
+    assert!(error.message.contains("did not finish any of 2 calls"), "{error}");
+}
