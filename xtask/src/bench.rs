@@ -22,9 +22,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let directory = kinds::default_directory();
     let mut packages = vec!["hulynet-bench"];
-    // Only the bus goes through agents, and with them through the whole of
+    // Only these go through agents, and with them through the whole of
     // wasmtime, which takes many minutes to build optimised.
-    if options.name.as_deref().is_none_or(|name| name == "bus") {
+    if options.name.as_deref().is_none_or(|name| ["bus", "agent"].contains(&name)) {
         machine::prepare()?;
         kinds::build(&["echo".to_owned()], &directory)?;
         packages.push("hulynet-cli");

@@ -141,7 +141,7 @@ impl EchoClient {
 }
 
 /// Waits until the coordinator knows the agent, which listened before.
-async fn registered(coordinator: &str) -> anyhow::Result<()> {
+pub(crate) async fn registered(coordinator: &str) -> anyhow::Result<()> {
     let network = Network::builder().connect([coordinator]).await?;
     let until = Instant::now() + PATIENCE;
     while network.kinds().await?.is_empty() {
@@ -151,7 +151,8 @@ async fn registered(coordinator: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn ask(reference: &Reference, payload: &Bytes) -> anyhow::Result<()> {
+/// One round trip.
+pub(crate) async fn ask(reference: &Reference, payload: &Bytes) -> anyhow::Result<()> {
     check(&reference.request("echo", payload.clone()).await?, payload)
 }
 

@@ -5,6 +5,7 @@
 //! by the same clients on the same machine. Servers are processes of their
 //! own, as in real use.
 
+mod agent;
 mod broadcast;
 mod bus;
 mod coordinator;
@@ -76,7 +77,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Run { name, json, hulynet, kinds, seconds } => {
-            let all = [registry::NAME, coordinator::NAME, bus::NAME];
+            let all = [registry::NAME, coordinator::NAME, bus::NAME, agent::NAME];
             if let Some(name) = name.as_deref().filter(|name| !all.contains(name)) {
                 anyhow::bail!("there is no benchmark {name:?}; there are: {}", all.join(", "));
             }
@@ -91,6 +92,9 @@ fn run(command: Command) -> anyhow::Result<()> {
             }
             if chosen(bus::NAME) {
                 measures.extend(bus::run(&settings, &hulynet, &kinds)?);
+            }
+            if chosen(agent::NAME) {
+                measures.extend(agent::run(&settings, &hulynet, &kinds)?);
             }
             measure::print(&measures, json);
             Ok(())

@@ -20,6 +20,15 @@ pub(crate) struct Network {
 impl Network {
     /// Starts both and waits until they are ready.
     pub(crate) fn start(hulynet: &Path, kinds: &Path) -> anyhow::Result<Self> {
+        Self::with_threads(hulynet, kinds, None)
+    }
+
+    /// The same; the agent gets so many threads instead of one a core.
+    pub(crate) fn with_threads(
+        hulynet: &Path,
+        kinds: &Path,
+        threads: Option<usize>,
+    ) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut network = Self { processes: Vec::new(), coordinator: String::new(), directory };
         let ready = network.spawn(Command::new(hulynet).args([
@@ -43,7 +52,8 @@ impl Network {
                 .arg("--plugins")
                 .arg(kinds)
                 .arg("--dir")
-                .arg(directory),
+                .arg(directory)
+                .envs(threads.map(|threads| ("TOKIO_WORKER_THREADS", threads.to_string()))),
         )?;
         Ok(network)
     }
