@@ -274,11 +274,13 @@ async fn calls_whose_callers_gave_up_make_room_for_others() {
 
 #[tokio::test]
 async fn a_defect_of_the_host_ends_one_container_and_everybody_is_told() {
-    let mut world = World::new().await;
+    // Writing the backtrace of a panic can take longer than a short lease.
+    let mut world = World::leased(600_000, |_| {}).await;
     world.start("a").await;
     world.start("b").await;
     let error = world.request("a", "relay", "[\"defect\", \"x\"]").await.unwrap_err();
     assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::MaybeProcessed));
+    assert!(error.message.contains("a defect of the host"), "{error}");
     match world.coordinator.told().await {
         support::Told::Ended(ended, at) => assert_eq!((ended, at), (id("a"), epoch(1))),
         other => panic!("expected an ending, was told {other:?}"),

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, channel::mpsc, stream};
+use futures::{Stream, StreamExt, channel::mpsc, future, stream};
 use hulynet_protocol::{ErrorKind, NetworkError, Retry};
 use wasmtime::{
     AsContextMut, StoreContextMut,
@@ -75,7 +75,7 @@ impl<T: Send + Sync + 'static> StreamProducer<Context> for Producer<T> {
 /// Takes the chunks of an answer from a container.
 ///
 /// `ended` is set when the container ended before its answer did: the stream
-/// then ends with an error instead of looking complete.
+/// then ends with the error that `broke_off` gives, instead of looking complete.
 ///
 /// # Errors
 /// Inside, `Busy` when the container has too many streams open.
@@ -83,6 +83,7 @@ pub(crate) fn read_chunks(
     mut store: impl AsContextMut<Data = Context>,
     mut reader: StreamReader<Item>,
     ended: Arc<AtomicBool>,
+    broke_off: impl Future<Output = NetworkError> + Send + 'static,
 ) -> wasmtime::Result<Result<Chunks, NetworkError>> {
     let store = store.as_context_mut();
     let context = store.data();
@@ -106,16 +107,11 @@ pub(crate) fn read_chunks(
     };
     reader.pipe(store, consumer)?;
     let receiver = receiver.map(|Unread { chunk, .. }| chunk);
-    let end = stream::once(async move { complete.load(Ordering::Acquire) })
-        .filter_map(|complete| async move { (!complete).then(broken).map(Err) });
-    Ok(Ok(Box::pin(receiver.chain(end))))
-}
-
-fn broken() -> NetworkError {
-    NetworkError::maybe_processed(
-        ErrorKind::ContainerEnded,
-        "the container ended in the middle of its answer",
-    )
+    let end = stream::once(async move {
+        let complete = complete.load(Ordering::Acquire);
+        if complete { None } else { Some(Err(broke_off.await)) }
+    });
+    Ok(Ok(Box::pin(receiver.chain(end.filter_map(future::ready)))))
 }
 
 /// A chunk that nobody has read yet.

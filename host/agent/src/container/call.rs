@@ -1,10 +1,6 @@
 //! One call into a container.
 
-use std::{
-    pin::pin,
-    sync::{Arc, atomic::AtomicBool},
-    time::Instant,
-};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use hulynet_protocol::{Caller, ConnectionId, ErrorKind, NetworkError};
 use tokio::sync::oneshot;
@@ -15,7 +11,7 @@ use wasmtime::{
 };
 
 use super::{
-    handle::{Incoming, Order, Weight},
+    handle::{Incoming, Order, Shared, Weight},
     reply::Reply,
 };
 use crate::{
@@ -54,7 +50,7 @@ pub(super) async fn request(
     incoming: Incoming,
     _weight: Weight,
     mut reply: Reply,
-    ended: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 ) -> wasmtime::Result<Done> {
     let left = incoming.deadline.saturating_duration_since(Instant::now());
     let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
@@ -108,7 +104,10 @@ pub(super) async fn request(
         )),
         Ok(Body::Payload(payload)) => Ok(Answer::Payload(payload.into())),
         Ok(Body::Chunks(reader)) => {
-            accessor.with(|access| read_chunks(access, reader, ended))?.map(Answer::Chunks)
+            let (ended, broke_off) = (shared.ended.clone(), shared.broke_off());
+            accessor
+                .with(|access| read_chunks(access, reader, ended, broke_off))?
+                .map(Answer::Chunks)
         }
         Err(error) => Err(from_guest(error)),
     };

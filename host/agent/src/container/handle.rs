@@ -155,6 +155,13 @@ impl Shared {
         self.orphans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until the container is over, and tells those who have a part of an
+    /// answer why there is no more of it.
+    pub(super) async fn broke_off(self: Arc<Self>) -> NetworkError {
+        self.gone.cancelled().await;
+        self.lost()
+    }
+
     /// The answer to a request that the container had.
     fn lost(&self) -> NetworkError {
         NetworkError::maybe_processed(
@@ -214,17 +221,18 @@ impl Container {
         let (executor, services) = (start.executor.clone(), start.services.clone());
         let container =
             Self { messages, orders, started, shared: shared.clone(), executor, services };
-        let inbox =
+        let mut inbox =
             Inbox { messages: inbox_messages, orders: inbox_orders, farewells: inbox_farewells };
         container.executor.spawn(async move {
             let gone = shared.gone.clone().drop_guard();
-            let running = runtime::run(start, shared.clone(), inbox, &start_told);
+            let running = runtime::run(start, &shared, &mut inbox, &start_told);
             // Everything that it touches is dropped with it or behind a lock
             // that is held for moments.
             let ending = match AssertUnwindSafe(running).catch_unwind().await {
                 Ok(ending) => ending,
-                Err(_panic) => lost_by_the_host(&shared),
+                Err(_panic) => lost_by_the_host(),
             };
+            runtime::conclude(&ending, &shared, inbox, &start_told).await;
             ended(&ending);
             drop(gone);
         });
@@ -449,12 +457,6 @@ impl Asker for Nobody {
 /// A defect of the host ended the container: it must end like any other, so
 /// that its callers, its clients and the coordinator are told. The panic itself
 /// is on stderr.
-fn lost_by_the_host(shared: &Shared) -> Ending {
-    let cause = "a defect of the host ended it; the host's log has the details".to_owned();
-    let ending = Ending::Unhealthy(cause);
-    // Set before, when the panic came late.
-    shared.end(ending.cause());
-    shared.connections.close();
-    ending.log(&shared.activation);
-    ending
+fn lost_by_the_host() -> Ending {
+    Ending::Unhealthy("a defect of the host ended it; the host's log has the details".to_owned())
 }

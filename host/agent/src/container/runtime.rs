@@ -8,12 +8,15 @@
 
 use std::{
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use hulynet_protocol::{ErrorKind, NetworkError};
+use hulynet_protocol::{Activation, ErrorKind, NetworkError};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, sleep_until},
@@ -65,8 +68,8 @@ impl Pulse {
 /// Runs a container from its start to its end.
 pub(super) async fn run(
     start: Start,
-    shared: Arc<Shared>,
-    mut inbox: Inbox,
+    shared: &Arc<Shared>,
+    inbox: &mut Inbox,
     started: &watch::Sender<Started>,
 ) -> Ending {
     let pulse = Pulse {
@@ -75,28 +78,46 @@ pub(super) async fn run(
         changed: Notify::new(),
     };
     let turn = Turn::new(&start.services.threads);
-    let mut store = make_store(&start, &shared, turn.clone());
+    let mut store = make_store(&start, shared, turn.clone());
+    let _over = Over(&shared.ended);
     let ending = {
-        let serving = serve(&mut store, &start, &shared, &mut inbox, &pulse, started);
+        let serving = serve(&mut store, &start, shared, inbox, &pulse, started);
         let serving = pin!(turn.within(serving));
-        let supervising = pin!(supervise(&shared, &pulse));
+        let supervising = pin!(supervise(shared, &pulse));
         tokio::select! {
             biased;
             ending = supervising => ending,
             ending = serving => ending,
         }
     };
-    let ending = if pulse.vitals().started() { ending } else { not_started(&start, ending) };
-    shared.ended.store(true, Ordering::Release);
-    drop(store);
+    if pulse.vitals().started() { ending } else { not_started(&start, ending) }
+}
+
+/// Tells streams that the container is over, before the store drops them, also
+/// when a defect of the host unwinds it.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Tells everybody who waits for a container that ended. Its store is gone, and
+/// with it every call in progress.
+pub(super) async fn conclude(
+    ending: &Ending,
+    shared: &Shared,
+    inbox: Inbox,
+    started: &watch::Sender<Started>,
+) {
     shared.end(ending.cause());
-    if let Ending::StartFailed(error) = &ending {
+    if let Ending::StartFailed(error) = ending {
         started.send_replace(Some(Err(error.clone())));
     }
-    refuse_waiting(&mut inbox, &ending, &start);
+    refuse_waiting(inbox, ending, &shared.activation).await;
     shared.connections.close();
-    ending.log(&start.activation);
-    ending
+    ending.log(&shared.activation);
 }
 
 fn make_store(start: &Start, shared: &Shared, turn: Turn) -> Store<Context> {
@@ -137,11 +158,12 @@ fn not_started(start: &Start, ending: Ending) -> Ending {
     }
 }
 
-fn refuse_waiting(inbox: &mut Inbox, ending: &Ending, start: &Start) {
+async fn refuse_waiting(mut inbox: Inbox, ending: &Ending, activation: &Activation) {
     inbox.messages.close();
     inbox.orders.close();
-    while let Ok(message) = inbox.messages.try_recv() {
-        let error = ending.unseen(&start.activation);
+    // Whoever has a place in the mailbox already is about to fill it.
+    while let Some(message) = inbox.messages.recv().await {
+        let error = ending.unseen(activation);
         match message {
             Message::Request { reply, .. } => reply.send(Err(error)),
             // Who gave up needs no answer.
@@ -187,7 +209,7 @@ async fn supervise(shared: &Shared, pulse: &Pulse) -> Ending {
 async fn serve(
     store: &mut Store<Context>,
     start: &Start,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     inbox: &mut Inbox,
     pulse: &Pulse,
     started: &watch::Sender<Started>,
@@ -266,7 +288,7 @@ struct Loop<'a> {
     accessor: &'a Accessor<Context>,
     guest: &'a Guest,
     answers: Answers,
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     pulse: &'a Pulse,
     limit: usize,
     calls: FuturesUnordered<BoxFuture<'a, wasmtime::Result<Done>>>,
@@ -320,9 +342,8 @@ impl Loop<'_> {
         self.calls.push(match message {
             Message::Request { incoming, weight, reply } => {
                 self.awaited = self.awaited.max(Some(incoming.deadline));
-                let ended = self.shared.ended.clone();
-                let answers = self.answers;
-                call::request(accessor, answers, incoming, weight, reply, ended).boxed()
+                let (answers, shared) = (self.answers, self.shared.clone());
+                call::request(accessor, answers, incoming, weight, reply, shared).boxed()
             }
             Message::Connect { connection, caller, deadline, reply } => {
                 self.awaited = self.awaited.max(Some(deadline));

@@ -166,3 +166,24 @@ async fn one_that_never_answers_and_does_not_heed_its_callers_is_ended_when_it_i
     assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::NotProcessed));
     assert!(error.message.contains("did not finish any of 2 calls"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_reads_a_stream_is_told_why_it_broke_off() {
+    let stage = Stage::new(|_| {}).await;
+    stage.start("hostile").await.unwrap();
+    let mut chunks = stage.stream("endless").await.unwrap();
+    chunks.next().await.unwrap().unwrap();
+    let reading = async {
+        loop {
+            match chunks.next().await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break error,
+                None => panic!("it looks complete"),
+            }
+        }
+    };
+    let (error, reply) =
+        stage.beside(async { tokio::join!(reading, terminate(&stage, "hostile", true)) }).await;
+    assert_eq!(reply, Reply::Terminated(true));
+    ended(&error, "hostile", "it was terminated");
+}
