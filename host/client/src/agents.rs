@@ -72,13 +72,13 @@ impl Agent {
 
     /// Makes a call once, on the connection of now: the coordinator may know a
     /// better place than an agent that was lost.
-    pub(crate) async fn call(
-        self,
+    pub(crate) fn call(
+        &self,
         call: Call,
         payload: Bytes,
         timeout: Duration,
-    ) -> Result<Response, NetworkError> {
-        self.peer.call_joined(call, payload, timeout).await
+    ) -> impl Future<Output = Result<Response, NetworkError>> + Send + use<'_> {
+        self.peer.call_joined(call, payload, timeout)
     }
 
     /// Makes a call once that is for this agent alone: it waits for a

@@ -233,7 +233,8 @@ impl Keeper {
         call: Call,
         deadline: Instant,
     ) -> Result<Response, NetworkError> {
-        let sent = send_once(&self.shared, self.agent(path)?, call, Bytes::new(), deadline);
+        let agent = self.agent(path)?;
+        let sent = send_once(&self.shared, agent.as_ref(), call, Bytes::new(), deadline);
         self.shared.unless_closed(sent).await
     }
 

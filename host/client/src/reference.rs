@@ -1,8 +1,9 @@
 //! A held container.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
+use futures::future::Either;
 use hulynet_bus::Response;
 use hulynet_protocol::{
     Call, Caller, ContainerCall, ContainerId, ContainerRecord, Epoch, ErrorKind, NetworkError,
@@ -168,7 +169,8 @@ impl Reference {
         request.check()?;
         let shared = self.shared();
         let deadline = Instant::now() + request.timeout.unwrap_or(shared.settings.request_timeout);
-        let repeated = self.repeat(request, send, deadline);
+        // Pinned here: whatever took it over would make room for it again.
+        let repeated = pin!(self.repeat(request, send, deadline));
         let (response, keep) = shared.unless_closed(repeated).await?;
         Ok((response, deadline, keep))
     }
@@ -192,12 +194,14 @@ impl Reference {
         loop {
             let (epoch, agent) = self.find(deadline).await?;
             call.target.epoch = Some(epoch);
-            let keep = agent.as_ref().map(Agent::keep);
             let payload = request.payload.clone();
-            let sent = send_once(shared, agent, Call::Container(call.clone()), payload, deadline);
+            let container_call = Call::Container(call.clone());
+            let sent = send_once(shared, agent.as_ref(), container_call, payload, deadline);
             match sent.await {
-                Ok(response) => return Ok((response, keep)),
-                Err(error) => recover(shared, &mut attempts, &self.id, epoch, error).await?,
+                Ok(response) => return Ok((response, agent.as_ref().map(Agent::keep))),
+                Err(error) => {
+                    Box::pin(recover(shared, &mut attempts, &self.id, epoch, error)).await?;
+                }
             }
         }
     }
@@ -213,9 +217,13 @@ impl Reference {
         if let Some(found) = joined {
             return Ok(found);
         }
-        let record = self.record()?;
-        let route = shared.agents.route(shared, &record.endpoint, deadline).await?;
-        Ok((record.epoch, route.agent))
+        // Boxed, because what is rare must not take room in every request.
+        Box::pin(async {
+            let record = self.record()?;
+            let route = shared.agents.route(shared, &record.endpoint, deadline).await?;
+            Ok((record.epoch, route.agent))
+        })
+        .await
     }
 }
 
@@ -227,18 +235,20 @@ pub(crate) fn known(shared: &Shared, id: &ContainerId) -> Result<ContainerRecord
 }
 
 /// Sends a call once: straight to the agent if there is one.
-pub(crate) async fn send_once(
+pub(crate) fn send_once(
     shared: &Shared,
-    agent: Option<Agent>,
+    agent: Option<&Agent>,
     call: Call,
     payload: Bytes,
     deadline: Instant,
-) -> Result<Response, NetworkError> {
+) -> impl Future<Output = Result<Response, NetworkError>> + Send {
     match agent {
         Some(agent) => {
-            agent.call(call, payload, deadline.saturating_duration_since(Instant::now())).await
+            let left = deadline.saturating_duration_since(Instant::now());
+            Either::Left(agent.call(call, payload, left))
         }
-        None => shared.coordinator.call(call, payload, deadline).await,
+        // Boxed, as above.
+        None => Either::Right(Box::pin(shared.coordinator.call(call, payload, deadline))),
     }
 }
 
@@ -270,5 +280,20 @@ pub(crate) async fn recover(
             // The reason for asking says more than that there was no time.
             Ok(Err(_)) | Err(_) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_request_in_progress_is_small() {
+        let bytes = size(|(held, request): (&'static Reference, Request)| held.perform(request));
+        assert!(bytes <= 2048, "{bytes} bytes are moved whenever a request begins");
     }
 }

@@ -153,8 +153,8 @@ impl Peer {
         Arc::clone(&self.0.shared)
     }
 
-    /// Asks the server; waits for a connection within the timeout. Dropping
-    /// the future cancels. The timeout is for the beginning of an answer; a
+    /// Asks the server, at once; waits for a connection within the timeout.
+    /// Dropping the future cancels. The timeout is for the beginning of an answer; a
     /// stream goes on after it. Requests that the server refuses because it
     /// forgot us are sent again after another hello.
     ///
@@ -163,13 +163,13 @@ impl Peer {
     /// address when there was no connection in time; `Unavailable`, maybe
     /// processed, when the session was lost after sending;
     /// `DeadlineExceeded`; `Busy` and `TooLarge` before sending.
-    pub async fn call(
+    pub fn call(
         &self,
         call: Call,
         payload: Bytes,
         timeout: Duration,
-    ) -> Result<Response, NetworkError> {
-        self.ask(ANY, call, payload, timeout).await
+    ) -> impl Future<Output = Result<Response, NetworkError>> + Send + use<'_> {
+        self.end(self.begin(ANY, call, payload, timeout), timeout)
     }
 
     /// Like [`Self::call`], but fails at once without a connection, for callers
@@ -177,35 +177,49 @@ impl Peer {
     ///
     /// # Errors
     /// As [`Self::call`].
-    pub async fn call_joined(
+    pub fn call_joined(
         &self,
         call: Call,
         payload: Bytes,
         timeout: Duration,
-    ) -> Result<Response, NetworkError> {
-        let shared = &self.0.shared;
-        let connection = match &*shared.lock() {
-            Status::Joined(connection) => *connection,
-            Status::Apart(why) => return Err(unreachable(&shared.address, why)),
-        };
-        self.ask(connection, call, payload, timeout).await
+    ) -> impl Future<Output = Result<Response, NetworkError>> + Send + use<'_> {
+        let begun =
+            self.connection().and_then(|connection| self.begin(connection, call, payload, timeout));
+        self.end(begun, timeout)
     }
 
-    async fn ask(
+    /// The connection that calls are sent on.
+    fn connection(&self) -> Result<u64, NetworkError> {
+        match &*self.0.shared.lock() {
+            Status::Joined(connection) => Ok(*connection),
+            Status::Apart(why) => Err(unreachable(&self.0.shared.address, why)),
+        }
+    }
+
+    /// Sends a request. Not a part of the future that waits for its answer,
+    /// which would carry it along.
+    fn begin(
         &self,
         connection: u64,
         call: Call,
         payload: Bytes,
         timeout: Duration,
-    ) -> Result<Response, NetworkError> {
+    ) -> Result<(Cost<'_>, Ask), NetworkError> {
         let Handle { shared, lane, .. } = &*self.0;
         let draft = Draft::new(call, payload, timeout)?;
         let cost = Cost::new(&shared.account, draft.cost());
         let to = To { to: connection, session: ANY };
         let ask = Ask::begin(lane, &shared.account, &shared.calls, to, draft)?;
-        let answer = ask.end(timeout).await;
-        drop(cost);
-        answer
+        Ok((cost, ask))
+    }
+
+    async fn end(
+        &self,
+        begun: Result<(Cost<'_>, Ask), NetworkError>,
+        timeout: Duration,
+    ) -> Result<Response, NetworkError> {
+        let (_cost, ask) = begun?;
+        ask.end(timeout).await
     }
 
     /// Sends an event; never waits. Accepted means on its way: it is lost with

@@ -171,20 +171,31 @@ impl Server {
         self.0.counters.read()
     }
 
-    /// Asks a peer that said hello; ends with the answer, its loss, or the
+    /// Asks a peer that said hello, at once; ends with the answer, its loss, or the
     /// timeout. Dropping the future cancels. The timeout is for the beginning
     /// of an answer; a stream goes on after it.
     ///
     /// # Errors
     /// What the peer answers; `Unavailable` when it is unknown or reconnecting
     /// now, and, maybe processed, when its session ended meanwhile; `DeadlineExceeded`; `Busy` and `TooLarge` before sending.
-    pub async fn call(
+    pub fn call(
         &self,
         peer: &ClientId,
         call: Call,
         payload: Bytes,
         timeout: Duration,
-    ) -> Result<Response, NetworkError> {
+    ) -> impl Future<Output = Result<Response, NetworkError>> + Send + use<> {
+        let begun = self.begin(peer, call, payload, timeout);
+        async move { begun?.end(timeout).await }
+    }
+
+    fn begin(
+        &self,
+        peer: &ClientId,
+        call: Call,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Ask, NetworkError> {
         let contact = self.0.directory.get(peer)?;
         let Contact { session, link, calls } = &*contact;
         let draft = Draft::new(call, payload, timeout)?;
@@ -193,9 +204,8 @@ impl Server {
         // first and put on it later would stay there for ever.
         link.account.add(cost);
         let to = To { to: link.number, session: *session };
-        let ask = Ask::begin(&self.0.lane, &link.account, calls, to, draft)
-            .inspect_err(|_| link.account.sub(cost))?;
-        ask.end(timeout).await
+        Ask::begin(&self.0.lane, &link.account, calls, to, draft)
+            .inspect_err(|_| link.account.sub(cost))
     }
 
     /// Sends an event; never waits.
