@@ -13,6 +13,7 @@ use std::{
 };
 
 use async_task::Runnable;
+use cpu_time::ThreadTime;
 use tokio::runtime::Handle;
 
 /// A kind is quick while its containers compute no longer than this on
@@ -34,9 +35,22 @@ const UNPROVEN: Duration = Duration::from_micros(400);
 const BAR: Duration = Duration::from_millis(100);
 const LONGEST_BAR: Duration = Duration::from_secs(30);
 
-/// As many quick turns forgive one offence: a busy machine can stop a quick
-/// container, too.
+/// As many quick turns forgive one offence.
 const FORGIVEN_AFTER: u32 = 10_000;
+
+/// How many turns are timed by the processor's clock after one that seemed
+/// slow: on a busy machine it may only have been interrupted. That clock costs
+/// a system call, so it is not used for every turn.
+const SUSPECT: u32 = 1_000;
+
+/// How long a turn took.
+#[derive(Clone, Copy, Debug)]
+enum Took {
+    /// By the processor's clock.
+    Exactly(Duration),
+    /// From its beginning to its end, whatever else the processor did.
+    AtMost(Duration),
+}
 
 /// How long the containers of a kind compute. Pure.
 #[derive(Debug)]
@@ -44,21 +58,39 @@ struct Record {
     average: Duration,
     offences: u32,
     quick: u32,
+    /// Turns that are still timed by the processor's clock.
+    suspect: u32,
     barred_until: Option<Instant>,
 }
 
 impl Record {
     const fn new() -> Self {
-        Self { average: UNPROVEN, offences: 0, quick: 0, barred_until: None }
+        Self { average: UNPROVEN, offences: 0, quick: 0, suspect: 0, barred_until: None }
     }
 
     fn is_quick(&self, now: Instant) -> bool {
         self.average <= QUICK && self.barred_until.is_none_or(|until| until <= now)
     }
 
-    /// A container computed from `began` to `now`.
-    fn computed(&mut self, began: Instant, now: Instant) {
-        let took = now.saturating_duration_since(began);
+    /// Whether turns are to be timed by the processor's clock.
+    fn is_suspect(&self) -> bool {
+        self.suspect > 0
+    }
+
+    /// A container computed until `now`; by the processor's clock, or as it
+    /// seems.
+    fn computed(&mut self, now: Instant, took: Took) {
+        let took = match took {
+            Took::Exactly(took) => {
+                self.suspect = self.suspect.saturating_sub(1);
+                took
+            }
+            Took::AtMost(took) if took >= SLOW => {
+                self.suspect = SUSPECT;
+                return;
+            }
+            Took::AtMost(took) => took,
+        };
         self.average = (self.average * 7 + took) / 8;
         if took < SLOW {
             self.quick += 1;
@@ -68,6 +100,7 @@ impl Record {
             }
             return;
         }
+        self.suspect = SUSPECT;
         let bar = BAR.saturating_mul(1_u32.checked_shl(self.offences).unwrap_or(u32::MAX));
         self.barred_until = Some(now + bar.min(LONGEST_BAR));
         self.offences = self.offences.saturating_add(1).min(u32::BITS);
@@ -92,10 +125,16 @@ impl Pace {
     }
 
     fn run(&self, task: Runnable) {
+        let exact = self.record().is_suspect().then(ThreadTime::now);
         let began = Instant::now();
         // Whether it woke itself meanwhile makes no difference here.
         task.run();
-        self.record().computed(began, Instant::now());
+        let now = Instant::now();
+        let took = match exact {
+            Some(began) => Took::Exactly(began.elapsed()),
+            None => Took::AtMost(now.saturating_duration_since(began)),
+        };
+        self.record().computed(now, took);
     }
 }
 
@@ -177,14 +216,12 @@ mod tests {
 
     use super::*;
 
-    fn at(start: Instant, micros: u64) -> Instant {
-        start + Duration::from_micros(micros)
-    }
+    const FAST: Took = Took::AtMost(Duration::from_micros(5));
 
     fn proven(start: Instant) -> Record {
         let mut record = Record::new();
         for _ in 0..100 {
-            record.computed(start, at(start, 5));
+            record.computed(start, FAST);
         }
         record
     }
@@ -194,7 +231,7 @@ mod tests {
         let start = Instant::now();
         let mut record = Record::new();
         assert!(!record.is_quick(start));
-        record.computed(start, at(start, 5));
+        record.computed(start, FAST);
         assert!(!record.is_quick(start));
         assert!(proven(start).is_quick(start));
     }
@@ -204,13 +241,14 @@ mod tests {
         let start = Instant::now();
         let mut record = proven(start);
         let offend = |record: &mut Record, now: Instant| {
-            record.computed(now, now + SLOW);
+            record.computed(now, Took::AtMost(SLOW));
+            record.computed(now, Took::Exactly(SLOW));
             for _ in 0..100 {
-                record.computed(now, at(now, 5));
+                record.computed(now, FAST);
             }
         };
         offend(&mut record, start);
-        let after = start + SLOW;
+        let after = start;
         assert!(!record.is_quick(after + BAR - Duration::from_micros(1)));
         assert!(record.is_quick(after + BAR));
         offend(&mut record, start);
@@ -221,6 +259,18 @@ mod tests {
         }
         assert!(!record.is_quick(after + LONGEST_BAR - Duration::from_micros(1)));
         assert!(record.is_quick(after + LONGEST_BAR));
+    }
+
+    #[test]
+    fn a_kind_that_was_interrupted_is_not_barred_and_watched_for_a_while() {
+        let start = Instant::now();
+        let mut record = proven(start);
+        record.computed(start, Took::AtMost(SLOW * 100));
+        assert!(record.is_quick(start) && record.is_suspect());
+        for _ in 0..SUSPECT {
+            record.computed(start, Took::Exactly(Duration::from_micros(5)));
+        }
+        assert!(record.is_quick(start) && !record.is_suspect());
     }
 
     /// Answers on which thread it computed.
@@ -255,7 +305,7 @@ mod tests {
                     let quick = (0..1_000).any(|_| ask().blocking_recv().unwrap() == here);
                     assert!(quick, "it never computed here");
                     let now = Instant::now();
-                    pace.record().computed(now, now + LONGEST_BAR);
+                    pace.record().computed(now, Took::Exactly(LONGEST_BAR));
                     assert_ne!(ask().blocking_recv().unwrap(), here);
                 })
                 .join()

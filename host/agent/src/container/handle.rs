@@ -184,7 +184,9 @@ pub(super) type Started = Option<Result<(), NetworkError>>;
 
 /// A running container. Cheap to clone; it lives on without its handles.
 #[derive(Clone)]
-pub(crate) struct Container {
+pub(crate) struct Container(Arc<Handle>);
+
+struct Handle {
     messages: mpsc::Sender<Message>,
     orders: mpsc::Sender<Order>,
     started: watch::Receiver<Started>,
@@ -219,11 +221,11 @@ impl Container {
         });
         let (start_told, started) = watch::channel(None);
         let (executor, services) = (start.executor.clone(), start.services.clone());
-        let container =
-            Self { messages, orders, started, shared: shared.clone(), executor, services };
+        let handle =
+            Handle { messages, orders, started, shared: shared.clone(), executor, services };
         let mut inbox =
             Inbox { messages: inbox_messages, orders: inbox_orders, farewells: inbox_farewells };
-        container.executor.spawn(async move {
+        handle.executor.spawn(async move {
             let gone = shared.gone.clone().drop_guard();
             let running = runtime::run(start, &shared, &mut inbox, &start_told);
             // Everything that it touches is dropped with it or behind a lock
@@ -236,12 +238,12 @@ impl Container {
             ended(&ending);
             drop(gone);
         });
-        container
+        Self(Arc::new(handle))
     }
 
     /// This activation.
     pub(crate) fn activation(&self) -> &Activation {
-        &self.shared.activation
+        &self.0.shared.activation
     }
 
     /// Ends when it has started.
@@ -249,10 +251,10 @@ impl Container {
     /// # Errors
     /// Why it did not.
     pub(crate) async fn started(&self) -> Result<(), NetworkError> {
-        match self.started.clone().wait_for(Option::is_some).await.map(|told| told.clone()) {
+        match self.0.started.clone().wait_for(Option::is_some).await.map(|told| told.clone()) {
             Ok(Some(started)) => started,
             // Its task was lost; the runtime is shutting down.
-            Ok(None) | Err(_) => Err(self.shared.lost()),
+            Ok(None) | Err(_) => Err(self.0.shared.lost()),
         }
     }
 
@@ -285,12 +287,12 @@ impl Container {
         let (asker, answer) = oneshot::channel();
         self.request(incoming, Box::new(asker));
         // Whoever has the asker answers.
-        answer.await.unwrap_or_else(|_dropped| Err(self.shared.lost()))
+        answer.await.unwrap_or_else(|_dropped| Err(self.0.shared.lost()))
     }
 
     fn place(&self, incoming: &Incoming) -> Result<Permit<'_, Message>, NetworkError> {
         admission::check(&self.activation().id, self.limits(), incoming)?;
-        let weight = self.shared.weight.load(Ordering::Relaxed);
+        let weight = self.0.shared.weight.load(Ordering::Relaxed);
         if weight.saturating_add(incoming.payload.len()) > self.limits().mailbox_bytes {
             return Err(self.full());
         }
@@ -298,9 +300,9 @@ impl Container {
     }
 
     fn deliver(&self, place: Permit<'_, Message>, incoming: Incoming, asker: Box<dyn Asker>) {
-        let reply = Reply::new(asker, self.shared.clone());
-        let weight = Weight::put(&self.shared.weight, incoming.payload.len());
-        self.executor.wake(|| place.send(Message::Request { incoming, weight, reply }));
+        let reply = Reply::new(asker, self.0.shared.clone());
+        let weight = Weight::put(&self.0.shared.weight, incoming.payload.len());
+        self.0.executor.wake(|| place.send(Message::Request { incoming, weight, reply }));
     }
 
     /// Connects a client: its events wait until [`Container::connections`] are
@@ -324,35 +326,35 @@ impl Container {
             Ok(connected) => connected,
             Err(_) => {
                 // Calls end a moment before it is known why.
-                self.shared.gone.cancelled().await;
-                Err(self.shared.lost())
+                self.0.shared.gone.cancelled().await;
+                Err(self.0.shared.lost())
             }
         }
     }
 
     /// Its connections.
     pub(crate) fn connections(&self) -> &Connections {
-        &self.shared.connections
+        &self.0.shared.connections
     }
 
     /// Asks it to end, unless its kind is not asked; with `force`, and when it
     /// does not answer in time, it ends in any case. Answers whether it ended.
     pub(crate) async fn terminate(&self, force: bool) -> bool {
-        if self.services.terms.termination == Termination::AtOnce {
+        if self.0.services.terms.termination == Termination::AtOnce {
             self.kill();
-            self.shared.gone.cancelled().await;
+            self.0.shared.gone.cancelled().await;
             return true;
         }
         let (reply, answer) = oneshot::channel();
         let limit = self.limits().terminate;
-        let agreed = match self.orders.try_send(Order { force, reply }) {
+        let agreed = match self.0.orders.try_send(Order { force, reply }) {
             Ok(()) => match tokio::time::timeout(limit, answer).await {
                 // The answer is dropped when the container ends before it.
                 Ok(answer) => answer.unwrap_or(true),
                 Err(_) => {
                     let cause =
                         || format!("it was asked to terminate and did not answer within {limit:?}");
-                    self.shared.stuck.get_or_init(cause);
+                    self.0.shared.stuck.get_or_init(cause);
                     self.kill();
                     true
                 }
@@ -364,34 +366,34 @@ impl Container {
             self.kill();
         }
         if agreed || force {
-            self.shared.gone.cancelled().await;
+            self.0.shared.gone.cancelled().await;
         }
         agreed || force
     }
 
     /// Ends it at once, without asking.
     pub(crate) fn kill(&self) {
-        self.shared.kill.notify_one();
+        self.0.shared.kill.notify_one();
     }
 
     /// What it has open.
     pub(super) fn usage(&self) -> &Usage {
-        &self.shared.usage
+        &self.0.shared.usage
     }
 
     /// What it shares with other containers.
     pub(super) fn share(&self) -> &Share {
-        &self.shared.share
+        &self.0.shared.share
     }
 
     /// Requests that wait, and their bytes with those that are worked on.
     pub(super) fn mailbox(&self) -> (usize, usize) {
-        let waiting = self.messages.max_capacity() - self.messages.capacity();
-        (waiting, self.shared.weight.load(Ordering::Relaxed))
+        let waiting = self.0.messages.max_capacity() - self.0.messages.capacity();
+        (waiting, self.0.shared.weight.load(Ordering::Relaxed))
     }
 
     pub(super) fn limits(&self) -> &ContainerLimits {
-        &self.services.limits
+        &self.0.services.limits
     }
 
     fn full(&self) -> NetworkError {
@@ -406,11 +408,11 @@ impl Container {
 
     /// A place in the mailbox.
     fn room(&self) -> Result<Permit<'_, Message>, NetworkError> {
-        self.messages.try_reserve().map_err(|error| match error {
+        self.0.messages.try_reserve().map_err(|error| match error {
             mpsc::error::TrySendError::Full(()) => self.full(),
             mpsc::error::TrySendError::Closed(()) => NetworkError::not_processed(
                 ErrorKind::ContainerEnded,
-                format!("the container {} ended: {}", self.activation().id, self.shared.cause()),
+                format!("the container {} ended: {}", self.activation().id, self.0.shared.cause()),
             ),
         })
     }

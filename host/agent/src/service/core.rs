@@ -132,8 +132,8 @@ impl Core {
         self.kinds.reports()
     }
 
-    /// Answers a request: hands it to its container, or does it in a task of
-    /// its own.
+    /// Answers a request, on the thread of the bus: hands it to its container,
+    /// or does it in a task of its own there. Such tasks hardly compute.
     pub(super) fn answer(
         self: &Arc<Self>,
         route: impl FnOnce(&ClientId) -> Route,
@@ -143,7 +143,10 @@ impl Core {
             Call::Container(call) => {
                 answer::forward(self, call, request.payload, request.responder);
             }
-            _ => self.track(answer::answer(self.clone(), route(&request.peer), request)),
+            _ => {
+                let route = route(&request.peer);
+                self.requests.spawn(answer::answer(self.clone(), route, request));
+            }
         }
     }
 
@@ -152,7 +155,8 @@ impl Core {
         self.requests.token()
     }
 
-    /// Runs a task that the end of the agent waits for.
+    /// Runs a task that the end of the agent waits for where containers
+    /// compute.
     pub(super) fn track(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.requests.spawn_on(task, &self.runtime);
     }
@@ -190,7 +194,10 @@ impl Core {
                     if let Some(number) = begun {
                         self.kinds.started(&activation.id.kind, number);
                     }
-                    self.requests.spawn(original::listen_again(self.clone(), activation.id));
+                    let listeners = self.listeners().of(&activation.id.uuid);
+                    if !listeners.is_empty() {
+                        self.track(original::listen_again(self.clone(), activation.id, listeners));
+                    }
                     return Ok(());
                 }
                 Decision::Replace(older) => older.terminate(true).await,

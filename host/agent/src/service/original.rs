@@ -5,6 +5,7 @@
 //! here has them connected again.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -86,8 +87,11 @@ fn disconnect(core: &Core, peer: &ClientId, uuid: &Uuid, responder: OriginalResp
 }
 
 /// Connects everybody who listens to a container that was started.
-pub(super) async fn listen_again(core: Arc<Core>, id: ContainerId) {
-    let listeners = core.listeners().of(&id.uuid);
+pub(super) async fn listen_again(
+    core: Arc<Core>,
+    id: ContainerId,
+    listeners: BTreeMap<ClientId, ConnectionId>,
+) {
     for (peer, connection) in listeners {
         if let Some(container) = listen(&core, &peer, &id, &connection).await {
             container.connections().open(&connection);
