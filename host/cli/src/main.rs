@@ -28,6 +28,13 @@ use std::{env, io, process::ExitCode};
 use cli::{Command, CommandLine, Files};
 use config::{Layers, Settings};
 use failure::Failure;
+use mimalloc::MiMalloc;
+
+/// Requests are allocated on one thread and freed on another all the time: with
+/// this one the same machine answers a tenth to a fifth more of them than with
+/// the system's allocator (`cargo xtask bench bus`).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let line = match command_line() {
