@@ -13,6 +13,7 @@
 //! | `container` | how one runs |
 //! | `capabilities` | what containers may import |
 //! | `service` | moves bytes and time between them |
+//! | `world` | the two worlds of the contract |
 //!
 //! Which containers there are, who may talk to them and until when is decided
 //! by the crate `hulynet-agent-table`; what a kind may ask for, what it is
@@ -27,6 +28,7 @@ mod error;
 mod network;
 mod plugins;
 mod service;
+mod world;
 
 pub use config::AgentConfig;
 pub use error::AgentError;
@@ -36,3 +38,4 @@ pub use hulynet_agent_kinds::{
 pub use network::{Answer, Chunks, Events, Network, Outgoing, Reference};
 pub use plugins::{Inspection, KindPolicy, inspect, sign, verify};
 pub use service::Agent;
+pub use world::World;

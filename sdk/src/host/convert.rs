@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 
 use super::bindings::exports::huly::network::guest;
-use super::bindings::huly::network::{containers, documents, identity, log, types};
+use super::bindings::huly::network::{common, document_values as documents, identity, log, types};
 use crate::kind::Request;
 use crate::{
     Answer, Chunks, ContainerId, Context, Epoch, Error, ErrorKind, Labels, Retry, Termination,
@@ -31,7 +31,7 @@ macro_rules! same {
 }
 
 same!(
-    types::ErrorKind = ErrorKind {
+    common::ErrorKind = ErrorKind {
         UnknownKind,
         UnknownContainer,
         UnknownOperation,
@@ -50,25 +50,25 @@ same!(
         Internal,
     }
 );
-same!(types::Retry = Retry { NotProcessed, MaybeProcessed, Final });
+same!(common::Retry = Retry { NotProcessed, MaybeProcessed, Final });
 same!(Termination => guest::Termination { Ended, NotYet });
 same!(crate::log::Level => log::Level { Trace, Debug, Info, Warn, Error });
 same!(documents::Role = crate::documents::Role { Member, Owner });
 
-impl From<types::Error> for Error {
-    fn from(error: types::Error) -> Self {
+impl From<common::Error> for Error {
+    fn from(error: common::Error) -> Self {
         Self { kind: error.kind.into(), retry: error.retry.into(), message: error.message }
     }
 }
 
-impl From<Error> for types::Error {
+impl From<Error> for common::Error {
     fn from(error: Error) -> Self {
         Self { kind: error.kind.into(), retry: error.retry.into(), message: error.message }
     }
 }
 
-impl From<types::ContainerId> for ContainerId {
-    fn from(id: types::ContainerId) -> Self {
+impl From<common::ContainerId> for ContainerId {
+    fn from(id: common::ContainerId) -> Self {
         Self { kind: id.kind, uuid: id.uuid }
     }
 }
@@ -84,10 +84,10 @@ impl From<identity::Identity> for crate::identity::Identity {
     }
 }
 
-impl From<crate::containers::GetOptions> for containers::GetOptions {
+impl From<crate::containers::GetOptions> for common::GetOptions {
     fn from(options: crate::containers::GetOptions) -> Self {
         let requirement = |(key, condition): (String, crate::containers::Condition)| {
-            containers::Requirement { key, condition: condition.into() }
+            common::Requirement { key, condition: condition.into() }
         };
         Self {
             uuid: options.uuid,
@@ -100,7 +100,7 @@ impl From<crate::containers::GetOptions> for containers::GetOptions {
     }
 }
 
-impl From<crate::containers::Condition> for containers::Condition {
+impl From<crate::containers::Condition> for common::Condition {
     fn from(condition: crate::containers::Condition) -> Self {
         match condition {
             crate::containers::Condition::OneOf(values) => Self::OneOf(values),

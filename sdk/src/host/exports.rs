@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::bindings::exports::huly::network::guest;
-use super::bindings::huly::network::types;
+use super::bindings::huly::network::{common, types};
 use crate::kind::{Container, Kind};
 
 /// Where the component keeps its one container.
@@ -16,15 +16,15 @@ pub trait Exported {
 }
 
 impl<E: Exported> guest::Guest for E {
-    async fn start(extra: Vec<u8>) -> Result<(), types::Error> {
+    async fn start(extra: Vec<u8>) -> Result<(), common::Error> {
         Ok(E::container().start(extra).await?)
     }
 
-    async fn request(request: guest::Incoming) -> Result<types::Body, types::Error> {
+    async fn request(request: guest::Incoming) -> Result<types::Body, common::Error> {
         Ok(E::container().request(request.into()).await?.into())
     }
 
-    async fn connect(connection: guest::Connection) -> Result<(), types::Error> {
+    async fn connect(connection: guest::Connection) -> Result<(), common::Error> {
         Ok(E::container().connect(connection.into()).await?)
     }
 
@@ -32,7 +32,7 @@ impl<E: Exported> guest::Guest for E {
         E::container().disconnect(connection).await;
     }
 
-    async fn ping() -> Result<(), types::Error> {
+    async fn ping() -> Result<(), common::Error> {
         Ok(E::container().ping().await?)
     }
 

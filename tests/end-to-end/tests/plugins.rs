@@ -156,12 +156,18 @@ fn inspect_judges_a_file_as_an_agent_would() {
     let path = directory.path();
     install("echo", path);
     let good = offline(path, &["inspect", "echo.wasm"]);
-    for line in ["echo would be served", "asks for: containers = [\"*\"]", "imports: huly:network/"]
-    {
+    for line in [
+        "echo would be served",
+        "world: container\n",
+        "requests: concurrent",
+        "asks for: containers = [\"*\"]",
+        "imports: huly:network/",
+    ] {
         assert!(good.text().contains(line), "{line:?}: {good:?}");
     }
     let told = offline(path, &["inspect", "echo.wasm", "--json"]).json();
     assert_eq!((&told["served"], &told["refusals"]), (&json!(true), &json!([])));
+    assert_eq!((&told["world"], &told["concurrency"]), (&json!("container"), &json!("concurrent")));
     assert_eq!(told["bytes"], fs::metadata(kinds().join("echo.wasm")).unwrap().len());
 
     fs::write(path.join("echo.toml"), "version = \"1\"\n[ask]\n").unwrap();

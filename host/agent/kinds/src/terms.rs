@@ -33,8 +33,8 @@ impl Imports {
 fn capability_of(import: &str) -> Option<Capability> {
     let interface = import.split('@').next().unwrap_or(import);
     match interface {
-        "huly:network/containers" => Some(Capability::Containers),
-        "huly:network/documents" => Some(Capability::Documents),
+        "huly:network/containers" | "huly:network/containers-sync" => Some(Capability::Containers),
+        "huly:network/documents" | "huly:network/documents-sync" => Some(Capability::Documents),
         _ => None,
     }
 }
@@ -172,6 +172,12 @@ impl Terms {
         }
         let (tenant, termination) = (Capabilities::default(), manifest.termination);
         Ok(Self { asked, granted, tenant, limits, termination, environment, secrets })
+    }
+
+    /// Whether its containers take several requests at a time.
+    #[must_use]
+    pub fn concurrency(&self) -> Concurrency {
+        if self.limits.concurrent == 1 { Concurrency::Exclusive } else { Concurrency::Concurrent }
     }
 
     /// The terms of a container that works for this tenant.

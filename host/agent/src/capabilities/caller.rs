@@ -6,7 +6,10 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Accessor, HasSelf, Resource};
 
 use super::Context;
-use crate::bindings::huly::network::types::{ContainerId, Host, HostCaller, HostCallerWithStore};
+use crate::bindings::huly::network::{
+    common::{self, ContainerId},
+    types::{Host, HostCaller, HostCallerWithStore},
+};
 
 /// The caller of a request that a container serves.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -16,6 +19,8 @@ pub struct CallerHandle {
     /// Cancelled when nobody waits for the answer any more.
     pub(crate) given_up: CancellationToken,
 }
+
+impl common::Host for Context {}
 
 impl Host for Context {}
 

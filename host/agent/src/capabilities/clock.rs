@@ -8,7 +8,7 @@ use wasmtime::component::{Accessor, HasSelf};
 use super::{Context, Thing, to_guest};
 use crate::bindings::huly::network::{
     clock::{Host, HostWithStore},
-    types::Error,
+    common::Error,
 };
 
 impl Host for Context {}

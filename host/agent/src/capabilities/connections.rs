@@ -25,7 +25,7 @@ use super::{
     to_guest,
     usage::{Open, Thing, Usage},
 };
-use crate::bindings::huly::network::{connections::Host, types::Error};
+use crate::bindings::huly::network::{common::Error, connections::Host};
 
 /// Events that wait for one client.
 const QUEUE_EVENTS: usize = 1024;

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use hulynet_agent_kinds::Capability;
-use hulynet_protocol::{Caller, ErrorKind, NetworkError, limits};
+use hulynet_protocol::{Caller, ErrorKind, GetOptions, Kind, NetworkError, limits};
 use wasmtime::component::{Accessor, HasSelf, Lift, Lower, Resource, StreamReader};
 
 use super::{
@@ -20,13 +20,16 @@ use super::{
 };
 use crate::{
     bindings::huly::network::{
+        common::{ContainerId, Error},
         containers::{
             GetOptions as GuestOptions, Host, HostReference, HostReferenceWithStore, HostWithStore,
         },
-        types::{Body, ContainerId, Error},
+        types::Body,
     },
-    network::{Answer, Outgoing, Reference},
+    network::{Answer, Network, Outgoing, Reference},
 };
+
+mod sync;
 
 /// A container that this one holds; released when it is dropped.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -46,50 +49,65 @@ impl HostWithStore<Context> for HasSelf<Context> {
         kind: String,
         options: GuestOptions,
     ) -> wasmtime::Result<Result<Resource<ReferenceHandle>, Error>> {
-        let prepared = accessor.with(|mut access| {
-            let context = access.get();
-            let services = &context.services;
-            let tenant = Tenant::new(context.activation.clone(), services.documents.clone());
-            let tenant = (!services.terms.has(Capability::OtherTenants)).then_some(tenant);
-            wanted(&context.activation, &services.terms, &kind, options)
-                .map(|wanted| (services.network.clone(), tenant, wanted))
-        });
-        let (network, tenant, (kind, options)) = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => return Ok(Err(to_guest(error))),
-        };
-        let counted = accessor.with(|mut access| {
-            let usage = &access.get().usage;
-            usage.get(Instant::now())?;
-            Ok((usage.open(Thing::Request)?, usage.open(Thing::Reference)?))
-        });
-        let (_asked, held) = match counted {
-            Ok(counted) => counted,
-            Err(error) => return Ok(Err(to_guest(error))),
-        };
-        let found = async {
-            if let Some(tenant) = &tenant {
-                tenant.check_wanted(&options).await?;
-            }
-            let reference = network.get(kind, options).await?;
-            if let Some(tenant) = &tenant {
-                tenant.check(&reference.labels()?).await?;
-            }
-            Ok(reference)
-        };
+        let wanted = accessor.with(|mut access| Wanted::of(access.get(), &kind, options));
+        let found = async { wanted?.find().await };
         match found.await {
-            Ok(reference) => {
-                let handle = ReferenceHandle { reference, _held: held };
-                accessor.with(|mut access| Ok(Ok(access.get().table.push(handle)?)))
-            }
+            Ok(handle) => accessor.with(|mut access| Ok(Ok(access.get().table.push(handle)?))),
             Err(error) => Ok(Err(to_guest(error))),
         }
     }
 }
 
+/// A container that is looked for.
+struct Wanted {
+    network: Arc<dyn Network>,
+    /// Whose containers it may be; `None` is everybody's.
+    tenant: Option<Tenant>,
+    kind: Kind,
+    options: GetOptions,
+    _asked: Open,
+    held: Open,
+}
+
+impl Wanted {
+    /// Checks what a container asks for.
+    fn of(context: &Context, kind: &str, options: GuestOptions) -> Result<Self, NetworkError> {
+        let services = &context.services;
+        let (kind, options) = wanted(&context.activation, &services.terms, kind, options)?;
+        let tenant = Tenant::new(context.activation.clone(), services.documents.clone());
+        let tenant = (!services.terms.has(Capability::OtherTenants)).then_some(tenant);
+        context.usage.get(Instant::now())?;
+        Ok(Self {
+            network: services.network.clone(),
+            tenant,
+            kind,
+            options,
+            _asked: context.usage.open(Thing::Request)?,
+            held: context.usage.open(Thing::Reference)?,
+        })
+    }
+
+    /// Finds or starts it.
+    async fn find(self) -> Result<ReferenceHandle, NetworkError> {
+        if let Some(tenant) = &self.tenant {
+            tenant.check_wanted(&self.options).await?;
+        }
+        let reference = self.network.get(self.kind, self.options).await?;
+        if let Some(tenant) = &self.tenant {
+            tenant.check(&reference.labels()?).await?;
+        }
+        Ok(ReferenceHandle { reference, _held: self.held })
+    }
+}
+
+/// Which one a reference is of.
+fn id(context: &Context, reference: &Resource<ReferenceHandle>) -> wasmtime::Result<ContainerId> {
+    Ok(container_id(&context.table.get(reference)?.reference.id()))
+}
+
 impl HostReference for Context {
     fn id(&mut self, reference: Resource<ReferenceHandle>) -> wasmtime::Result<ContainerId> {
-        Ok(container_id(&self.table.get(&reference)?.reference.id()))
+        id(self, &reference)
     }
 
     fn drop(&mut self, reference: Resource<ReferenceHandle>) -> wasmtime::Result<()> {
@@ -108,8 +126,10 @@ impl HostReferenceWithStore<Context> for HasSelf<Context> {
         timeout_ms: Option<u32>,
     ) -> wasmtime::Result<Result<Body, Error>> {
         let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
-        let prepared =
-            prepare(accessor, &reference, operation, payload, on_behalf.as_ref(), timeout)?;
+        let caller = acting(accessor, on_behalf.as_ref())?;
+        let prepared = accessor.with(|mut access| {
+            prepare(access.get(), &reference, operation, payload, caller, timeout)
+        })?;
         let (reference, outgoing, _asked) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(to_guest(error))),
@@ -131,7 +151,10 @@ impl HostReferenceWithStore<Context> for HasSelf<Context> {
         payload: Vec<u8>,
         on_behalf: Option<Resource<CallerHandle>>,
     ) -> wasmtime::Result<Result<(), Error>> {
-        let prepared = prepare(accessor, &reference, operation, payload, on_behalf.as_ref(), None)?;
+        let caller = acting(accessor, on_behalf.as_ref())?;
+        let prepared = accessor.with(|mut access| {
+            prepare(access.get(), &reference, operation, payload, caller, None)
+        })?;
         let (reference, outgoing, _asked) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(to_guest(error))),
@@ -180,25 +203,21 @@ type Prepared = (Arc<dyn Reference>, Outgoing, (Open, Open));
 
 /// The reference and the checked request.
 fn prepare(
-    accessor: &Access,
+    context: &Context,
     reference: &Resource<ReferenceHandle>,
     operation: String,
     payload: Vec<u8>,
-    on_behalf: Option<&Resource<CallerHandle>>,
+    caller: Caller,
     timeout: Option<Duration>,
 ) -> wasmtime::Result<Result<Prepared, NetworkError>> {
-    let caller = acting(accessor, on_behalf)?;
-    accessor.with(|mut access| {
-        let context = access.get();
-        let reference = context.table.get(reference)?.reference.clone();
-        let timeout = timeout.unwrap_or_else(|| context.limits().request);
-        let usage = &context.usage;
-        Ok(outgoing(operation, payload.into(), caller, timeout).and_then(|outgoing| {
-            let asked = usage.open(Thing::Request)?;
-            let bytes = usage.open_many(Thing::RequestByte, outgoing.payload.len())?;
-            Ok((reference, outgoing, (asked, bytes)))
-        }))
-    })
+    let reference = context.table.get(reference)?.reference.clone();
+    let timeout = timeout.unwrap_or_else(|| context.limits().request);
+    let usage = &context.usage;
+    Ok(outgoing(operation, payload.into(), caller, timeout).and_then(|outgoing| {
+        let asked = usage.open(Thing::Request)?;
+        let bytes = usage.open_many(Thing::RequestByte, outgoing.payload.len())?;
+        Ok((reference, outgoing, (asked, bytes)))
+    }))
 }
 
 fn outgoing(

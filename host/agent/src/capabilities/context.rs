@@ -9,8 +9,8 @@ use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::{
-    CallerHandle, Connections, Pools, Share, Usage, labels, log::Gate, memory::MemoryLimit,
-    output::Output, paths::Paths,
+    CallerHandle, Connections, Pools, Serving, Share, Usage, labels, log::Gate,
+    memory::MemoryLimit, output::Output, paths::Paths,
 };
 use crate::{
     container::{Meter, Threads},
@@ -50,6 +50,8 @@ pub(crate) struct Context {
     pub(crate) usage: Arc<Usage>,
     /// The requests in progress that others wait for, and who waits.
     pub(crate) paths: Paths,
+    /// What it works on, when it does one thing at a time.
+    pub(crate) serving: Option<Serving>,
     wasi: WasiCtx,
 }
 
@@ -84,6 +86,7 @@ impl Context {
             memory,
             usage,
             paths: Paths::default(),
+            serving: None,
             wasi,
             services,
         }

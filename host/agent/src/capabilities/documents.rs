@@ -6,25 +6,25 @@
 
 use std::sync::Arc;
 
-use hulynet_protocol::{AccountId, ErrorKind, NetworkError, WorkspaceId};
-use hulynet_store::{Commit, Documents, Find, StoreError, Workspace};
+use hulynet_protocol::{NetworkError, WorkspaceId};
+use hulynet_store::{Commit, Workspace};
 use wasmtime::component::{Accessor, HasSelf, Resource};
 
-use super::{CallerHandle, Context, Thing, labels, to_guest, usage::Open};
+use super::{CallerHandle, Context, to_guest};
 use crate::bindings::huly::network::{
+    common::Error,
+    document_values::Duplicate,
     documents::{
-        Changes, CommitError, Duplicate, Entry, Found, Host, HostWithStore, HostWorkspace,
+        Changes, CommitError, Entry, Found, Host, HostWithStore, HostWorkspace,
         HostWorkspaceWithStore, Membership, Role,
     },
-    types::Error,
 };
 
 mod convert;
+mod sync;
+mod work;
 
-use convert::{commit_error, filter, invalid_name, options, store_error, text};
-
-/// Bytes of a commit that take about a turn to be parsed.
-const PARSED_AT_ONCE: usize = 128 * 1024;
+use work::{Asking, Committing, Opened, length};
 
 /// The documents of one workspace, for one container.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -37,6 +37,27 @@ type Access = Accessor<Context, HasSelf<Context>>;
 type Handle = Resource<WorkspaceHandle>;
 type OnBehalf = Option<Resource<CallerHandle>>;
 
+/// Who asks.
+fn asking(
+    accessor: &Access,
+    on_behalf: Option<&Resource<CallerHandle>>,
+) -> wasmtime::Result<Result<Asking, NetworkError>> {
+    accessor.with(|mut access| {
+        let context = access.get();
+        let account = context.account(on_behalf)?;
+        Ok(Asking::of(context, account))
+    })
+}
+
+/// The documents that a handle is of.
+fn opened(
+    accessor: &Access,
+    workspace: &Handle,
+    bytes: usize,
+) -> wasmtime::Result<Result<Opened, NetworkError>> {
+    accessor.with(|mut access| Opened::of(access.get(), workspace, bytes))
+}
+
 impl Host for Context {}
 
 impl HostWithStore<Context> for HasSelf<Context> {
@@ -46,13 +67,7 @@ impl HostWithStore<Context> for HasSelf<Context> {
         caller: OnBehalf,
     ) -> wasmtime::Result<Result<Handle, Error>> {
         let asking = asking(accessor, caller.as_ref())?;
-        let opened = async {
-            let Asking { documents, account, asked: _asked } = asking?;
-            let id = WorkspaceId::new(workspace).map_err(invalid_name)?;
-            let documents = documents.open(&id, &account).await.map_err(store_error)?;
-            Ok(WorkspaceHandle { id, documents })
-        };
-        match opened.await {
+        match async { asking?.open(workspace).await }.await {
             Ok(handle) => accessor.with(|mut access| Ok(Ok(access.get().table.push(handle)?))),
             Err(error) => Ok(Err(to_guest(error))),
         }
@@ -64,11 +79,7 @@ impl HostWithStore<Context> for HasSelf<Context> {
         caller: OnBehalf,
     ) -> wasmtime::Result<Result<(), Error>> {
         let asking = asking(accessor, caller.as_ref())?;
-        let created = async {
-            let Asking { documents, account, asked: _asked } = asking?;
-            let id = WorkspaceId::new(workspace).map_err(invalid_name)?;
-            documents.create_workspace(&id, &account).await.map_err(store_error)
-        };
+        let created = async { asking?.create_workspace(workspace).await };
         Ok(created.await.map_err(to_guest))
     }
 
@@ -80,16 +91,7 @@ impl HostWithStore<Context> for HasSelf<Context> {
         caller: OnBehalf,
     ) -> wasmtime::Result<Result<(), Error>> {
         let asking = asking(accessor, caller.as_ref())?;
-        let role = match role {
-            Role::Member => hulynet_store::Role::Member,
-            Role::Owner => hulynet_store::Role::Owner,
-        };
-        let added = async {
-            let Asking { documents, account, asked: _asked } = asking?;
-            let id = WorkspaceId::new(workspace).map_err(invalid_name)?;
-            let member = AccountId::new(member).map_err(invalid_name)?;
-            documents.add_member(&id, &account, &member, role).await.map_err(store_error)
-        };
+        let added = async { asking?.add_member(workspace, member, role).await };
         Ok(added.await.map_err(to_guest))
     }
 
@@ -98,11 +100,8 @@ impl HostWithStore<Context> for HasSelf<Context> {
         caller: OnBehalf,
     ) -> wasmtime::Result<Result<Vec<Membership>, Error>> {
         let asking = asking(accessor, caller.as_ref())?;
-        let listed = async {
-            let Asking { documents, account, asked: _asked } = asking?;
-            documents.workspaces(&account).await.map_err(store_error)
-        };
-        Ok(listed.await.map(convert::memberships).map_err(to_guest))
+        let listed = async { asking?.workspaces().await };
+        Ok(listed.await.map_err(to_guest))
     }
 }
 
@@ -121,12 +120,8 @@ impl HostWorkspaceWithStore<Context> for HasSelf<Context> {
         limits: String,
     ) -> wasmtime::Result<Result<Found, Error>> {
         let opened = opened(accessor, &workspace, query.len() + limits.len())?;
-        let found = async {
-            let (documents, _asked) = opened?;
-            let find = Find { filter: filter(&query)?, options: options(&limits)? };
-            documents.find(find).await.map_err(store_error)
-        };
-        Ok(found.await.map(convert::found).map_err(to_guest))
+        let found = async { opened?.find(query, limits).await };
+        Ok(found.await.map_err(to_guest))
     }
 
     async fn get(
@@ -135,20 +130,13 @@ impl HostWorkspaceWithStore<Context> for HasSelf<Context> {
         ids: Vec<String>,
     ) -> wasmtime::Result<Result<Vec<Option<String>>, Error>> {
         let opened = opened(accessor, &workspace, length(&ids))?;
-        let found = async {
-            let (documents, _asked) = opened?;
-            let found = documents.get(&ids).await.map_err(store_error)?;
-            Ok(found.into_iter().map(|document| document.map(text)).collect())
-        };
+        let found = async { opened?.get(ids).await };
         Ok(found.await.map_err(to_guest))
     }
 
     async fn head(accessor: &Access, workspace: Handle) -> wasmtime::Result<Result<u64, Error>> {
         let opened = opened(accessor, &workspace, 0)?;
-        let head = async {
-            let (documents, _asked) = opened?;
-            documents.head().await.map_err(store_error)
-        };
+        let head = async { opened?.head().await };
         Ok(head.await.map_err(to_guest))
     }
 
@@ -158,10 +146,7 @@ impl HostWorkspaceWithStore<Context> for HasSelf<Context> {
         transactions: Vec<String>,
     ) -> wasmtime::Result<Result<Vec<Option<u64>>, Error>> {
         let opened = opened(accessor, &workspace, length(&transactions))?;
-        let found = async {
-            let (documents, _asked) = opened?;
-            documents.lookup(&transactions).await.map_err(store_error)
-        };
+        let found = async { opened?.lookup(transactions).await };
         Ok(found.await.map_err(to_guest))
     }
 
@@ -172,15 +157,7 @@ impl HostWorkspaceWithStore<Context> for HasSelf<Context> {
         limit: u32,
     ) -> wasmtime::Result<Result<Vec<Entry>, Error>> {
         let opened = opened(accessor, &workspace, 0)?;
-        let entries = async {
-            let (documents, _asked) = opened?;
-            let entries = documents.log(after, limit).await.map_err(store_error)?;
-            let entry = |entry: hulynet_store::LogEntry| Entry {
-                sequence: entry.sequence,
-                transaction: text(entry.transaction),
-            };
-            Ok(entries.into_iter().map(entry).collect())
-        };
+        let entries = async { opened?.log(after, limit).await };
         Ok(entries.await.map_err(to_guest))
     }
 
@@ -189,100 +166,11 @@ impl HostWorkspaceWithStore<Context> for HasSelf<Context> {
         workspace: Handle,
         changes: Changes,
     ) -> wasmtime::Result<Result<u64, CommitError>> {
-        let bytes = length(changes.transactions.iter().chain(&changes.put));
-        let opened = opened(accessor, &workspace, bytes)?;
-        let (epoch, allowed) = accessor.with(|mut access| -> wasmtime::Result<_> {
-            let context = access.get();
-            let allowed = may_commit(context, &context.table.get(&workspace)?.id);
-            Ok((context.activation.epoch, allowed))
-        })?;
-        let prepared = async {
-            allowed?;
-            Ok((opened?, parsed(bytes, changes).await?))
-        };
-        let ((documents, _asked), commit) = match prepared.await {
-            Ok(prepared) => prepared,
-            Err(error) => return Ok(Err(CommitError::Failed(to_guest(error)))),
-        };
-        match documents.commit(epoch, commit).await {
-            // It was replaced and not told yet. Whatever else it answers may be
-            // old, so it ends here.
-            Err(error @ StoreError::StaleEpoch { .. }) => Err(wasmtime::Error::new(error)),
-            committed => Ok(committed.map(|committed| committed.head).map_err(commit_error)),
+        let committing =
+            accessor.with(|mut access| Committing::of(access.get(), &workspace, changes))?;
+        match committing {
+            Ok(committing) => committing.commit().await,
+            Err(error) => Ok(Err(CommitError::Failed(to_guest(error)))),
         }
     }
-}
-
-/// Parses a commit. A large one takes longer than a turn, so it is parsed
-/// beside the threads on which containers run.
-async fn parsed(bytes: usize, changes: Changes) -> Result<Commit, NetworkError> {
-    if bytes <= PARSED_AT_ONCE {
-        return convert::commit(changes);
-    }
-    let parsed = tokio::task::spawn_blocking(move || convert::commit(changes)).await;
-    parsed.unwrap_or_else(|lost| {
-        let text = format!("the commit could not be read: {lost}");
-        Err(NetworkError::not_processed(ErrorKind::Internal, text))
-    })
-}
-
-/// Who asks the store, and that one more answer is waited for.
-struct Asking {
-    documents: Arc<dyn Documents>,
-    account: AccountId,
-    asked: Open,
-}
-
-fn asking(
-    accessor: &Access,
-    on_behalf: Option<&Resource<CallerHandle>>,
-) -> wasmtime::Result<Result<Asking, NetworkError>> {
-    accessor.with(|mut access| {
-        let context = access.get();
-        let Some(account) = context.account(on_behalf)? else {
-            return Ok(Err(NetworkError::refused(
-                ErrorKind::PermissionDenied,
-                format!(
-                    "documents belong to accounts, and nobody's account is known: pass the caller, or \
-                     start {} with the label account=NAME",
-                    context.activation.id
-                ),
-            )));
-        };
-        let documents = context.services.documents.clone();
-        Ok(context.usage.open(Thing::Request).map(|asked| Asking { documents, account, asked }))
-    })
-}
-
-/// The documents of a workspace, and that one more answer is waited for, to so
-/// many bytes.
-type Opened = Result<(Arc<dyn Workspace>, (Open, Open)), NetworkError>;
-
-fn opened(accessor: &Access, workspace: &Handle, bytes: usize) -> wasmtime::Result<Opened> {
-    accessor.with(|mut access| {
-        let context = access.get();
-        let (documents, usage) = (&context.table.get(workspace)?.documents, &context.usage);
-        Ok(usage.open(Thing::Request).and_then(|asked| {
-            Ok((documents.clone(), (asked, usage.open_many(Thing::RequestByte, bytes)?)))
-        }))
-    })
-}
-
-fn length<'t>(texts: impl IntoIterator<Item = &'t String>) -> usize {
-    texts.into_iter().map(String::len).sum()
-}
-
-fn may_commit(context: &Context, workspace: &WorkspaceId) -> Result<(), NetworkError> {
-    let activation = &context.activation;
-    if activation.labels.get(labels::WORKSPACE).map(String::as_str) == Some(workspace.as_str()) {
-        return Ok(());
-    }
-    Err(NetworkError::refused(
-        ErrorKind::PermissionDenied,
-        format!(
-            "the container {} may not commit to the workspace {workspace}; only one that was started \
-             with the label workspace={workspace} may",
-            activation.id
-        ),
-    ))
 }

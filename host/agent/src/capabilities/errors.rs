@@ -2,27 +2,27 @@
 
 use hulynet_protocol::{ErrorKind, NetworkError, Retry};
 
-use crate::bindings::huly::network::types;
+use crate::bindings::huly::network::common;
 
 /// An error for a container.
-pub(crate) fn to_guest(error: NetworkError) -> types::Error {
-    types::Error {
+pub(crate) fn to_guest(error: NetworkError) -> common::Error {
+    common::Error {
         kind: kind_to_guest(error.kind),
         retry: match error.retry {
-            Retry::NotProcessed => types::Retry::NotProcessed,
-            Retry::MaybeProcessed => types::Retry::MaybeProcessed,
-            Retry::Final => types::Retry::Final,
+            Retry::NotProcessed => common::Retry::NotProcessed,
+            Retry::MaybeProcessed => common::Retry::MaybeProcessed,
+            Retry::Final => common::Retry::Final,
         },
         message: error.message,
     }
 }
 
 /// An error of a container; a message that is too long is cut.
-pub(crate) fn from_guest(error: types::Error) -> NetworkError {
+pub(crate) fn from_guest(error: common::Error) -> NetworkError {
     let retry = match error.retry {
-        types::Retry::NotProcessed => Retry::NotProcessed,
-        types::Retry::MaybeProcessed => Retry::MaybeProcessed,
-        types::Retry::Final => Retry::Final,
+        common::Retry::NotProcessed => Retry::NotProcessed,
+        common::Retry::MaybeProcessed => Retry::MaybeProcessed,
+        common::Retry::Final => Retry::Final,
     };
     NetworkError::new(kind_from_guest(error.kind), retry, error.message)
 }
@@ -30,12 +30,12 @@ pub(crate) fn from_guest(error: types::Error) -> NetworkError {
 /// Both directions of one list of names, so that they cannot differ.
 macro_rules! kinds {
     ($($name:ident),* $(,)?) => {
-        fn kind_to_guest(kind: ErrorKind) -> types::ErrorKind {
-            match kind { $(ErrorKind::$name => types::ErrorKind::$name,)* }
+        fn kind_to_guest(kind: ErrorKind) -> common::ErrorKind {
+            match kind { $(ErrorKind::$name => common::ErrorKind::$name,)* }
         }
 
-        fn kind_from_guest(kind: types::ErrorKind) -> ErrorKind {
-            match kind { $(types::ErrorKind::$name => ErrorKind::$name,)* }
+        fn kind_from_guest(kind: common::ErrorKind) -> ErrorKind {
+            match kind { $(common::ErrorKind::$name => ErrorKind::$name,)* }
         }
     };
 }

@@ -2,8 +2,8 @@
 
 use super::{Context, caller::container_id, labels};
 use crate::bindings::huly::network::{
+    common::Epoch,
     identity::{Host, Identity},
-    types::Epoch,
 };
 
 impl Host for Context {

@@ -16,6 +16,7 @@ mod output;
 mod paths;
 mod pools;
 mod rate;
+mod serving;
 mod stream;
 mod tenancy;
 mod usage;
@@ -28,6 +29,7 @@ use wasmtime::{
 
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use caller::CallerHandle;
+pub(crate) use caller::container_id;
 pub(crate) use connections::{Connections, Sink};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use containers::ReferenceHandle;
@@ -36,15 +38,17 @@ pub(crate) use context::{Context, Services};
 pub use documents::WorkspaceHandle;
 pub(crate) use errors::{from_guest, to_guest};
 pub(crate) use pools::{Pools, Share};
+pub(crate) use serving::Serving;
 pub(crate) use stream::read_chunks;
 pub(crate) use usage::{Thing, Usage};
 
-use crate::bindings::huly::network;
+use crate::bindings::{huly::network, sync::huly::network as serial};
 
 /// A linker with everything that a container may import.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    network::common::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
     network::types::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
     network::log::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
     network::clock::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
@@ -52,5 +56,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
     network::connections::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
     network::containers::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
     network::documents::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
+    serial::containers_sync::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
+    serial::documents_sync::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
     Ok(linker)
 }

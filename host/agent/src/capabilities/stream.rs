@@ -26,7 +26,7 @@ use super::{
     Context, from_guest,
     usage::{Open, Thing, Usage},
 };
-use crate::{bindings::huly::network::types::Error, network::Chunks};
+use crate::{bindings::huly::network::common::Error, network::Chunks};
 
 /// Chunks that wait between a container and the bus.
 const CHUNKS: usize = 16;

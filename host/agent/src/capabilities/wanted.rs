@@ -9,7 +9,7 @@ use hulynet_protocol::{
 };
 
 use super::labels;
-use crate::bindings::huly::network::containers;
+use crate::bindings::huly::network::common;
 
 /// What the container `asking` asks for.
 ///
@@ -20,7 +20,7 @@ pub(super) fn wanted(
     asking: &Activation,
     terms: &Terms,
     kind: &str,
-    options: containers::GetOptions,
+    options: common::GetOptions,
 ) -> Result<(Kind, GetOptions), NetworkError> {
     let kind = Kind::new(kind).map_err(invalid)?;
     if !terms.allow(Capability::Containers, kind.as_str()) {
@@ -38,13 +38,13 @@ pub(super) fn wanted(
     Ok((kind, wanted))
 }
 
-fn selector(requirements: Vec<containers::Requirement>) -> Result<Selector, NetworkError> {
-    let requirement = |containers::Requirement { key, condition }| {
+fn selector(requirements: Vec<common::Requirement>) -> Result<Selector, NetworkError> {
+    let requirement = |common::Requirement { key, condition }| {
         let condition = match condition {
-            containers::Condition::OneOf(values) => Condition::In(BTreeSet::from_iter(values)),
-            containers::Condition::NoneOf(values) => Condition::NotIn(BTreeSet::from_iter(values)),
-            containers::Condition::Present => Condition::Present,
-            containers::Condition::Absent => Condition::Absent,
+            common::Condition::OneOf(values) => Condition::In(BTreeSet::from_iter(values)),
+            common::Condition::NoneOf(values) => Condition::NotIn(BTreeSet::from_iter(values)),
+            common::Condition::Present => Condition::Present,
+            common::Condition::Absent => Condition::Absent,
         };
         Requirement { key, condition }
     };
@@ -102,8 +102,8 @@ mod tests {
         text.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn any() -> containers::GetOptions {
-        containers::GetOptions {
+    fn any() -> common::GetOptions {
+        common::GetOptions {
             uuid: None,
             labels: vec![],
             select: vec![],
@@ -113,26 +113,21 @@ mod tests {
         }
     }
 
-    fn one_of(key: &str, values: &[&str]) -> containers::Requirement {
+    fn one_of(key: &str, values: &[&str]) -> common::Requirement {
         let values = values.iter().map(|&value| value.to_owned()).collect();
-        containers::Requirement {
-            key: key.to_owned(),
-            condition: containers::Condition::OneOf(values),
-        }
+        common::Requirement { key: key.to_owned(), condition: common::Condition::OneOf(values) }
     }
 
-    fn selecting(requirement: containers::Requirement) -> Result<GetOptions, NetworkError> {
-        let options = containers::GetOptions { select: vec![requirement], ..any() };
+    fn selecting(requirement: common::Requirement) -> Result<GetOptions, NetworkError> {
+        let options = common::GetOptions { select: vec![requirement], ..any() };
         wanted(&asking(), &terms(), "echo", options).map(|(_, options)| options)
     }
 
     #[test]
     fn every_option_is_passed_on() {
-        let absent = containers::Requirement {
-            key: "spot".to_owned(),
-            condition: containers::Condition::Absent,
-        };
-        let options = containers::GetOptions {
+        let absent =
+            common::Requirement { key: "spot".to_owned(), condition: common::Condition::Absent };
+        let options = common::GetOptions {
             uuid: Some("b".to_owned()),
             labels: pairs(&[("tier", "web")]),
             select: vec![one_of("zone", &["2", "1"]), absent],

@@ -1,27 +1,19 @@
 //! One call into a container.
 
-use std::{pin::pin, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use hulynet_protocol::{Caller, ConnectionId, ErrorKind, NetworkError};
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
-use wasmtime::{
-    AsContextMut,
-    component::{Accessor, Resource, TypedFunc},
-};
+use wasmtime::component::Accessor;
 
 use super::{
+    exports::Exports,
     handle::{Incoming, Order, Shared, Weight},
     reply::Reply,
 };
 use crate::{
-    bindings::{
-        exports::huly::network::guest::{
-            Connection, Guest, Incoming as GuestIncoming, Termination,
-        },
-        huly::network::types::{Body, Error},
-    },
-    capabilities::{CallerHandle, Connections, Context, from_guest, read_chunks},
+    bindings::huly::network::types::Body,
+    capabilities::{Connections, Context, from_guest, read_chunks},
     network::Answer,
 };
 
@@ -39,14 +31,10 @@ pub(super) enum Done {
 
 type Access = Accessor<Context>;
 
-/// The export that answers requests. It is called through its own handle,
-/// because only that tells which call is which.
-pub(super) type Answers = TypedFunc<(GuestIncoming,), (Result<Body, Error>,)>;
-
 /// A request. A failure in here is the container's end.
 pub(super) async fn request(
     accessor: &Access,
-    answers: Answers,
+    exports: &Exports,
     incoming: Incoming,
     _weight: Weight,
     mut reply: Reply,
@@ -61,38 +49,8 @@ pub(super) async fn request(
         )));
         return Ok(Done::Served);
     }
-    let given_up = CancellationToken::new();
-    let path = incoming.caller.path.clone();
-    let caller = push_caller(accessor, incoming.caller, given_up.clone())?;
-    let incoming = GuestIncoming {
-        operation: incoming.operation,
-        payload: incoming.payload.into(),
-        caller,
-        deadline_ms,
-        idempotency: incoming.idempotency,
-        trace: format!("{:032x}", incoming.trace),
-    };
-    let call = accessor.with(|mut access| -> wasmtime::Result<_> {
-        let call = answers.start_call_concurrent(access.as_context_mut(), (incoming,))?;
-        if !path.is_empty() {
-            access.get().paths.began(call.task(), path);
-        }
-        Ok(call)
-    })?;
-    let task = call.task();
-    let mut answering = pin!(answers.finish_call_concurrent(accessor, call));
-    let answered = tokio::select! {
-        biased;
-        answered = &mut answering => answered,
-        () = reply.gone() => {
-            given_up.cancel();
-            answering.await
-        }
-    };
-    let (limit, (answered,)) = accessor.with(|mut access| -> wasmtime::Result<_> {
-        access.get().paths.ended(task);
-        Ok((access.get().limits().reply_bytes, answered?))
-    })?;
+    let answered = exports.request(accessor, incoming, deadline_ms, &mut reply).await?;
+    let limit = accessor.with(|mut access| access.get().limits().reply_bytes);
     let answer = match answered {
         Ok(Body::Payload(payload)) if payload.len() > limit => Err(NetworkError::maybe_processed(
             ErrorKind::TooLarge,
@@ -119,10 +77,11 @@ pub(super) async fn request(
 /// A client connects.
 pub(super) async fn connect(
     accessor: &Access,
-    guest: &Guest,
+    exports: &Exports,
     connections: &Connections,
     connection: ConnectionId,
     caller: Caller,
+    deadline: Instant,
     reply: oneshot::Sender<Result<(), NetworkError>>,
 ) -> wasmtime::Result<Done> {
     if reply.is_closed() || !connections.contains(&connection) {
@@ -135,10 +94,8 @@ pub(super) async fn connect(
         )));
         return Ok(Done::Served);
     }
-    // Whoever accepts a client does not work for it: there is nothing to give up.
-    let caller = push_caller(accessor, caller, CancellationToken::new())?;
-    let connection = Connection { id: connection.as_str().to_owned(), caller };
-    let accepted = guest.call_connect(accessor, connection).await?;
+    let id = connection.as_str().to_owned();
+    let accepted = exports.connect(accessor, id, caller, deadline).await?;
     // Without a caller the connection ends by itself.
     let _ = reply.send(accepted.map_err(from_guest));
     Ok(Done::Served)
@@ -147,16 +104,16 @@ pub(super) async fn connect(
 /// A client is gone.
 pub(super) async fn disconnect(
     accessor: &Access,
-    guest: &Guest,
+    exports: &Exports,
     connection: ConnectionId,
 ) -> wasmtime::Result<Done> {
-    guest.call_disconnect(accessor, connection.as_str().to_owned()).await?;
+    exports.disconnect(accessor, connection.as_str().to_owned()).await?;
     Ok(Done::Served)
 }
 
 /// The container was silent.
-pub(super) async fn ping(accessor: &Access, guest: &Guest) -> wasmtime::Result<Done> {
-    Ok(match guest.call_ping(accessor).await? {
+pub(super) async fn ping(accessor: &Access, exports: &Exports) -> wasmtime::Result<Done> {
+    Ok(match exports.ping(accessor).await? {
         Ok(()) => Done::Well,
         Err(error) => Done::Unwell(format!("it answered a ping with: {}", from_guest(error))),
     })
@@ -165,11 +122,10 @@ pub(super) async fn ping(accessor: &Access, guest: &Guest) -> wasmtime::Result<D
 /// The container should end.
 pub(super) async fn terminate(
     accessor: &Access,
-    guest: &Guest,
+    exports: &Exports,
     order: Order,
 ) -> wasmtime::Result<Done> {
-    let termination = guest.call_terminate(accessor, order.force).await?;
-    let ended = order.force || matches!(termination, Termination::Ended);
+    let ended = exports.terminate(accessor, order.force).await? || order.force;
     if ended {
         // The order is answered when the container is gone.
         return Ok(Done::Ended);
@@ -177,13 +133,4 @@ pub(super) async fn terminate(
     // Who ordered may have stopped waiting and asks again.
     let _ = order.reply.send(false);
     Ok(Done::Served)
-}
-
-fn push_caller(
-    accessor: &Access,
-    caller: Caller,
-    given_up: CancellationToken,
-) -> wasmtime::Result<Resource<CallerHandle>> {
-    let handle = CallerHandle { caller, given_up };
-    Ok(accessor.with(|mut access| access.get().table.push(handle))?)
 }

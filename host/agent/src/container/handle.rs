@@ -21,13 +21,12 @@ use tokio::sync::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ending, Executor, admission,
+    Ending, Executor, Linked, admission,
     reply::{Asker, Gone, Reply},
     runtime,
 };
 use crate::{
-    bindings::ContainerPre,
-    capabilities::{Connections, Context, Services, Share, Sink, Usage},
+    capabilities::{Connections, Services, Share, Sink, Usage},
     network::Answer,
 };
 
@@ -38,7 +37,7 @@ const ORDERS: usize = 16;
 pub(crate) struct Start {
     pub(crate) activation: Arc<Activation>,
     pub(crate) extra: Vec<u8>,
-    pub(crate) code: ContainerPre<Context>,
+    pub(crate) code: Linked,
     pub(crate) services: Arc<Services>,
     pub(crate) executor: Executor,
     pub(crate) share: Share,
@@ -120,6 +119,8 @@ pub(super) struct Shared {
     pub(super) share: Share,
     /// Bytes of the requests that wait or are worked on.
     pub(super) weight: Arc<AtomicUsize>,
+    /// It works on a call and hears nothing else until that is done.
+    pub(super) deaf: AtomicBool,
     pub(super) kill: Notify,
     /// Why it is killed, when it did not do what it was to.
     pub(super) stuck: OnceLock<String>,
@@ -215,6 +216,7 @@ impl Container {
             weight: Arc::default(),
             cause: OnceLock::new(),
             orphans: Mutex::default(),
+            deaf: AtomicBool::new(false),
             kill: Notify::new(),
             stuck: OnceLock::new(),
             gone: CancellationToken::new(),
@@ -338,7 +340,8 @@ impl Container {
     }
 
     /// Asks it to end, unless its kind is not asked; with `force`, and when it
-    /// does not answer in time, it ends in any case. Answers whether it ended.
+    /// does not answer in time, it ends in any case. Answers whether it ended:
+    /// one that cannot hear the question yet did not.
     pub(crate) async fn terminate(&self, force: bool) -> bool {
         if self.0.services.terms.termination == Termination::AtOnce {
             self.kill();
@@ -351,6 +354,7 @@ impl Container {
             Ok(()) => match tokio::time::timeout(limit, answer).await {
                 // The answer is dropped when the container ends before it.
                 Ok(answer) => answer.unwrap_or(true),
+                Err(_) if !force && self.0.shared.deaf.load(Ordering::Relaxed) => false,
                 Err(_) => {
                     let cause =
                         || format!("it was asked to terminate and did not answer within {limit:?}");

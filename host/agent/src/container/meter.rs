@@ -26,10 +26,16 @@ impl Meter {
         Self { limit, since: None, awaited_until: None }
     }
 
-    /// The container paused: it gave control back to the host.
+    /// The container paused: it gave control back to the host, which knows
+    /// until when somebody waits for it.
     pub(crate) fn pause(&mut self, awaited_until: Option<Instant>) {
         self.since = None;
         self.awaited_until = awaited_until;
+    }
+
+    /// The container waited for something: it computes anew.
+    pub(crate) fn pause_again(&mut self) {
+        self.since = None;
     }
 
     /// An epoch passed while the container computed. Answers how long it has

@@ -4,6 +4,7 @@ mod admission;
 mod call;
 mod ending;
 mod executor;
+mod exports;
 mod handle;
 mod inspect;
 mod meter;
@@ -14,6 +15,7 @@ mod vitals;
 
 pub(crate) use ending::Ending;
 pub(crate) use executor::{Executor, Pace};
+pub(crate) use exports::Linked;
 pub(crate) use handle::{Container, Incoming, Start};
 pub(crate) use meter::Meter;
 pub(crate) use reply::{Asker, Gone};

@@ -25,16 +25,13 @@ use wasmtime::{AsContextMut, Store, UpdateDeadline, component::Accessor};
 
 use super::{
     Ending,
-    call::{self, Answers, Done},
+    call::{self, Done},
+    exports::Exports,
     handle::{Inbox, Message, Shared, Start, Started},
     turn::Turn,
     vitals::{Verdict, Vitals},
 };
-use crate::{
-    bindings::{Container as Kind, ContainerIndices, exports::huly::network::guest::Guest},
-    capabilities::{Context, from_guest},
-    plugins::GUEST,
-};
+use crate::capabilities::{Context, from_guest};
 
 /// How often a client that had no room for events is tried again.
 const FLUSH: Duration = Duration::from_millis(5);
@@ -134,7 +131,11 @@ fn make_store(start: &Start, shared: &Shared, turn: Turn) -> Store<Context> {
     store.set_max_component_handles(start.services.limits.resources);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |mut store| {
-        match store.data_mut().meter.tick(Instant::now()) {
+        let meter = &mut store.data_mut().meter;
+        if turn.paused() {
+            meter.pause_again();
+        }
+        match meter.tick(Instant::now()) {
             None => Ok(UpdateDeadline::YieldCustom(1, turn.next())),
             Some(computed) => {
                 Err(wasmtime::Error::msg(format!("it computed for {computed:.1?} without a pause")))
@@ -214,15 +215,14 @@ async fn serve(
     pulse: &Pulse,
     started: &watch::Sender<Started>,
 ) -> Ending {
-    let (container, answers) = match instantiate(store, start).await {
-        Ok(instantiated) => instantiated,
+    let exports = match start.code.instantiate(store).await {
+        Ok(exports) => exports,
         Err(error) => return Ending::trapped(&error, store.data().memory.refused()),
     };
-    let guest = container.huly_network_guest();
     let extra = start.extra.clone();
     let ended = store
         .run_concurrent(async |accessor| {
-            let starting = guest.call_start(accessor, extra);
+            let starting = exports.start(accessor, extra);
             match entering(accessor, None, pin!(starting)).await? {
                 Ok(()) => {
                     pulse.well();
@@ -233,8 +233,7 @@ async fn serve(
             let limit = start.services.limits.concurrent;
             Loop {
                 accessor,
-                guest,
-                answers,
+                exports: &exports,
                 shared,
                 pulse,
                 limit,
@@ -249,22 +248,6 @@ async fn serve(
         Ok(Ok(ending)) => ending,
         Ok(Err(error)) | Err(error) => Ending::trapped(&error, store.data().memory.refused()),
     }
-}
-
-/// Makes the component's instance and looks up what is called.
-async fn instantiate(
-    store: &mut Store<Context>,
-    start: &Start,
-) -> wasmtime::Result<(Kind, Answers)> {
-    let code = start.code.instance_pre();
-    let instance = code.instantiate_async(&mut *store).await?;
-    let container = ContainerIndices::new(code)?.load(&mut *store, &instance)?;
-    let answers = instance
-        .get_export_index(&mut *store, None, GUEST)
-        .and_then(|guest| instance.get_export_index(&mut *store, Some(&guest), "request"))
-        .and_then(|request| instance.get_func(&mut *store, request))
-        .ok_or_else(|| wasmtime::Error::msg("it does not export how requests are answered"))?;
-    Ok((container, answers.typed(&*store)?))
 }
 
 /// Polls what enters the container. Whenever this is polled, the container has
@@ -286,8 +269,7 @@ async fn entering<T>(
 
 struct Loop<'a> {
     accessor: &'a Accessor<Context>,
-    guest: &'a Guest,
-    answers: Answers,
+    exports: &'a Exports,
     shared: &'a Arc<Shared>,
     pulse: &'a Pulse,
     limit: usize,
@@ -309,21 +291,24 @@ impl Loop<'_> {
 
     /// Takes what comes next; answers how the container ended, if it did.
     async fn next(&mut self, inbox: &mut Inbox) -> wasmtime::Result<Option<Ending>> {
-        let (accessor, guest) = (self.accessor, self.guest);
+        let (accessor, exports) = (self.accessor, self.exports);
         let room = self.calls.len() < self.limit;
+        let hears = room || !exports.are_serial();
         // A container that is full of calls that never end serves nobody, but
         // may still answer pings.
         let stuck = self.awaited.unwrap_or_else(Instant::now) + STUCK;
         tokio::select! {
             biased;
             Some(done) = self.calls.next() => return Ok(self.done(done?)),
-            Some(order) = inbox.orders.recv() => {
-                self.calls.push(call::terminate(accessor, guest, order).boxed());
+            Some(order) = inbox.orders.recv(), if hears => {
+                self.calls.push(call::terminate(accessor, exports, order).boxed());
             }
             Some(connection) = inbox.farewells.recv(), if room => {
-                self.calls.push(call::disconnect(accessor, guest, connection).boxed());
+                self.calls.push(call::disconnect(accessor, exports, connection).boxed());
             }
-            () = self.pulse.ping.notified() => self.calls.push(call::ping(accessor, guest).boxed()),
+            () = self.pulse.ping.notified(), if hears => {
+                self.calls.push(call::ping(accessor, exports).boxed());
+            }
             message = inbox.messages.recv(), if room => match message {
                 Some(message) => self.take(message),
                 // Nobody holds a handle any more, so nobody can ask.
@@ -338,24 +323,36 @@ impl Loop<'_> {
     }
 
     fn take(&mut self, message: Message) {
-        let (accessor, guest) = (self.accessor, self.guest);
-        self.calls.push(match message {
+        let (accessor, exports) = (self.accessor, self.exports);
+        let call = match message {
             Message::Request { incoming, weight, reply } => {
-                self.awaited = self.awaited.max(Some(incoming.deadline));
-                let (answers, shared) = (self.answers, self.shared.clone());
-                call::request(accessor, answers, incoming, weight, reply, shared).boxed()
+                self.awaited_until(incoming.deadline);
+                let shared = self.shared.clone();
+                call::request(accessor, exports, incoming, weight, reply, shared).boxed()
             }
             Message::Connect { connection, caller, deadline, reply } => {
-                self.awaited = self.awaited.max(Some(deadline));
+                self.awaited_until(deadline);
                 let connections = &self.shared.connections;
-                call::connect(accessor, guest, connections, connection, caller, reply).boxed()
+                call::connect(accessor, exports, connections, connection, caller, deadline, reply)
+                    .boxed()
             }
-        });
+        };
+        self.calls.push(call);
+    }
+
+    /// It begins something that somebody waits for.
+    fn awaited_until(&mut self, deadline: Instant) {
+        self.awaited = self.awaited.max(Some(deadline));
+        if self.exports.are_serial() {
+            self.pulse.vitals().busy(deadline);
+            self.shared.deaf.store(true, Ordering::Relaxed);
+        }
     }
 
     fn done(&mut self, done: Done) -> Option<Ending> {
         if self.calls.is_empty() {
             self.awaited = None;
+            self.shared.deaf.store(false, Ordering::Relaxed);
         }
         match done {
             Done::Served => self.pulse.vitals().sign(Instant::now()),

@@ -39,6 +39,10 @@ struct State {
     permit: Option<OwnedSemaphorePermit>,
     /// It got its turn, which begins when others were looked at.
     due: bool,
+    /// It waits for its turn.
+    waits: bool,
+    /// It waited for something else.
+    paused: bool,
 }
 
 impl Turn {
@@ -49,16 +53,16 @@ impl Turn {
 
     /// Gives way, and ends when it is this container's turn again.
     pub(crate) fn next(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        self.state().permit = None;
+        self.waits();
         let turn = self.clone();
         Box::pin(async move {
             // It is never closed.
             let permit = turn.threads.0.clone().acquire_owned().await.ok();
-            *turn.state() = State { permit, due: true };
+            turn.is_due(permit);
             // The runtime's own way to yield also lets it look at its sockets
             // and timers; waking at once would keep it busy with this task.
             tokio::task::yield_now().await;
-            turn.state().due = false;
+            turn.begins();
         })
     }
 
@@ -71,9 +75,31 @@ impl Turn {
             if !state.due {
                 state.permit = None;
             }
+            state.paused |= !state.waits;
             polled
         })
         .await
+    }
+
+    /// Whether it waited for something other than its turn since this was asked
+    /// last.
+    pub(crate) fn paused(&self) -> bool {
+        std::mem::take(&mut self.state().paused)
+    }
+
+    fn waits(&self) {
+        let mut state = self.state();
+        (state.permit, state.waits) = (None, true);
+    }
+
+    fn is_due(&self, permit: Option<OwnedSemaphorePermit>) {
+        let mut state = self.state();
+        (state.permit, state.due) = (permit, true);
+    }
+
+    fn begins(&self) {
+        let mut state = self.state();
+        (state.due, state.waits) = (false, false);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -154,6 +180,23 @@ mod tests {
         let most = asking.await.unwrap();
         // One turn to be heard and one to be answered, at most about.
         assert!(most <= 4, "a request waited for {most} turns");
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_turn_is_no_pause_and_waiting_for_something_else_is_one() {
+        let threads = Threads(Arc::new(Semaphore::new(1)));
+        let turn = Turn::new(&threads);
+        turn.within(async {
+            for _ in 0..3 {
+                turn.next().await;
+                assert!(!turn.paused());
+            }
+            tokio::task::yield_now().await;
+            turn.next().await;
+            assert!(turn.paused());
+            assert!(!turn.paused());
+        })
+        .await;
     }
 
     #[tokio::test]

@@ -54,6 +54,13 @@ impl Vitals {
         }
     }
 
+    /// It hears nothing before this moment, because somebody else waits for it.
+    pub(crate) fn busy(&mut self, until: Instant) {
+        if let Phase::Serving { sign } = &mut self.phase {
+            *sign = until.max(*sign);
+        }
+    }
+
     /// Decides.
     pub(crate) fn look(&mut self, now: Instant) -> Verdict {
         match self.phase {
@@ -107,6 +114,21 @@ mod tests {
         assert_eq!(vitals.look(now + 10 * SECOND), Verdict::Wait(now + 15 * SECOND));
         vitals.sign(now + 14 * SECOND);
         assert!(matches!(vitals.look(now + 15 * SECOND), Verdict::End(_)));
+    }
+
+    #[test]
+    fn one_that_hears_nothing_yet_is_pinged_when_it_should_hear_again() {
+        let now = Instant::now();
+        let mut vitals = vitals(now);
+        vitals.well(now);
+        vitals.busy(now + 60 * SECOND);
+        assert_eq!(vitals.look(now + 10 * SECOND), Verdict::Wait(now + 70 * SECOND));
+        assert_eq!(vitals.look(now + 70 * SECOND), Verdict::Ping);
+        assert!(matches!(vitals.look(now + 75 * SECOND), Verdict::End(_)));
+        vitals.well(now + 76 * SECOND);
+        vitals.busy(now + 100 * SECOND);
+        vitals.sign(now + 80 * SECOND);
+        assert_eq!(vitals.look(now + 90 * SECOND), Verdict::Ping, "it was done early");
     }
 
     #[test]

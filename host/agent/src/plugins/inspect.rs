@@ -18,7 +18,7 @@ use super::{
     kind_of,
     load::{Files, KindPolicy, Loader, Refusal},
 };
-use crate::{capabilities, engine, error::AgentError};
+use crate::{capabilities, engine, error::AgentError, world::World};
 
 /// The pool of an engine that runs nothing.
 const POOL: u32 = 16;
@@ -34,6 +34,8 @@ pub struct Inspection {
     pub hash: String,
     /// What it says about itself.
     pub manifest: Option<Manifest>,
+    /// Which world of `wit/` it is of.
+    pub world: Option<World>,
     /// What it imports, by name.
     pub imports: Vec<String>,
     /// The trusted key that signed it.
@@ -63,6 +65,7 @@ pub fn inspect(path: &Path, policy: KindPolicy) -> Result<Inspection, AgentError
         bytes: files.code.len(),
         hash: digest(&files.code),
         manifest: noted(files.manifest(&kind), &mut refusals).flatten(),
+        world: None,
         imports: Vec::new(),
         signer: noted(loader.vouch(&kind, &files), &mut refusals).flatten(),
         asked: Capabilities::default(),
@@ -70,13 +73,14 @@ pub fn inspect(path: &Path, policy: KindPolicy) -> Result<Inspection, AgentError
         refusals: Vec::new(),
         kind,
     };
-    if let Some(component) = noted(loader.component(&files), &mut refusals) {
+    if let Some((component, world)) = noted(loader.component(&files), &mut refusals) {
+        found.world = Some(world);
         found.imports = loader.imports(&component);
         let imports = Imports::of(found.imports.iter().map(String::as_str));
         found.asked = Terms::asked(found.manifest.as_ref(), &imports);
-        let terms = loader.terms(&found.kind, found.manifest.as_ref(), &component, path);
+        let terms = loader.terms(&found.kind, found.manifest.as_ref(), &component, world, path);
         found.terms = noted(terms, &mut refusals);
-        noted(loader.link(&component, path), &mut refusals);
+        noted(loader.link(&component, world, path), &mut refusals);
     }
     found.refusals = refusals;
     Ok(found)

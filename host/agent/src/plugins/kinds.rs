@@ -14,15 +14,14 @@ use hulynet_protocol::{ErrorKind, Kind, KindReport, KindState, NetworkError};
 use tokio::sync::Notify;
 
 use crate::{
-    bindings::ContainerPre,
-    capabilities::{Context, Services},
-    container::Pace,
+    capabilities::Services,
+    container::{Linked, Pace},
 };
 
 /// A version of a kind.
 pub(crate) struct Code {
     /// Ready to start containers from.
-    pub(crate) pre: ContainerPre<Context>,
+    pub(crate) linked: Linked,
     /// What its containers may do.
     pub(crate) terms: Terms,
     /// What it says about itself.
@@ -142,8 +141,8 @@ fn report(kind: Kind, status: Status<Arc<Code>>) -> KindReport {
         signer: code.and_then(|code| code.signer.as_ref()).map(ToString::to_string),
         asked: code.map(|code| code.terms.asked.to_string()).unwrap_or_default(),
         granted: code.map(|code| code.terms.granted.to_string()).unwrap_or_default(),
-        concurrency: manifest
-            .map(|manifest| manifest.concurrency)
+        concurrency: code
+            .map(|code| code.terms.concurrency())
             .unwrap_or_default()
             .as_str()
             .to_owned(),

@@ -31,7 +31,11 @@ use super::{
     listing,
     validate::{self, Invalid},
 };
-use crate::{bindings::ContainerPre, capabilities::Context, container::Pace};
+use crate::{
+    capabilities::Context,
+    container::{Linked, Pace},
+    world::World,
+};
 
 /// The longest secret, in bytes.
 const SECRET_BYTES: usize = 64 * 1024;
@@ -120,12 +124,12 @@ impl Loader {
         }
         let signer = self.vouch(kind, &files)?;
         let manifest = files.manifest(kind)?;
-        let component = self.component(&files)?;
-        let mut terms = self.terms(kind, manifest.as_ref(), &component, path)?;
+        let (component, world) = self.component(&files)?;
+        let mut terms = self.terms(kind, manifest.as_ref(), &component, world, path)?;
         for (name, file) in std::mem::take(&mut terms.secrets) {
             terms.environment.insert(name, secret(&file)?);
         }
-        let pre = self.link(&component, path)?;
+        let linked = self.link(&component, world, path)?;
         let hash = digest(&files.code);
         // Another manifest is another version, though the code is the same.
         let version = match &files.manifest {
@@ -133,7 +137,7 @@ impl Loader {
             None => hash.clone(),
         };
         let (services, pace) = (OnceLock::new(), Pace::default());
-        let code = Code { pre, terms, manifest, signer, hash, services, pace };
+        let code = Code { linked, terms, manifest, signer, hash, services, pace };
         Ok(Loaded { hash: version, code: Arc::new(code) })
     }
 
@@ -148,16 +152,16 @@ impl Loader {
             .map_err(|cause| Refusal::Distrusted { path: files.path.clone(), cause })
     }
 
-    /// The code, if it is that of a kind.
-    pub(super) fn component(&self, files: &Files) -> Result<Component, Refusal> {
+    /// The code, if it is that of a kind, and its world.
+    pub(super) fn component(&self, files: &Files) -> Result<(Component, World), Refusal> {
         let invalid = |cause| Refusal::Invalid { path: files.path.clone(), cause };
         validate::header(&files.code).map_err(invalid)?;
         let component = self.compile(&files.code).map_err(|error| Refusal::Compile {
             path: files.path.clone(),
             cause: format!("{error:#}"),
         })?;
-        validate::world(&self.engine, &component).map_err(invalid)?;
-        Ok(component)
+        let world = validate::world(&self.engine, &component).map_err(invalid)?;
+        Ok((component, world))
     }
 
     pub(super) fn terms(
@@ -165,13 +169,18 @@ impl Loader {
         kind: &Kind,
         manifest: Option<&Manifest>,
         component: &Component,
+        world: World,
         path: &Path,
     ) -> Result<Terms, Refusal> {
         let imports = self.imports(component);
         let imports = Imports::of(imports.iter().map(String::as_str));
         let KindPolicy { grants, limits, .. } = &self.policy;
-        Terms::agree(kind, manifest, &imports, grants, limits)
-            .map_err(|cause| Refusal::Terms { path: path.to_owned(), cause })
+        let mut terms = Terms::agree(kind, manifest, &imports, grants, limits)
+            .map_err(|cause| Refusal::Terms { path: path.to_owned(), cause })?;
+        if world == World::ContainerSync {
+            terms.limits.concurrent = 1;
+        }
+        Ok(terms)
     }
 
     /// What a component imports, by name.
@@ -183,9 +192,11 @@ impl Loader {
     pub(super) fn link(
         &self,
         component: &Component,
+        world: World,
         path: &Path,
-    ) -> Result<ContainerPre<Context>, Refusal> {
-        let linked = self.linker.instantiate_pre(component).and_then(ContainerPre::new);
+    ) -> Result<Linked, Refusal> {
+        let linked = self.linker.instantiate_pre(component);
+        let linked = linked.and_then(|linked| Linked::new(linked, world));
         linked.map_err(|error| Refusal::Link { path: path.to_owned(), cause: format!("{error:#}") })
     }
 

@@ -45,14 +45,11 @@ use tokio::{
 };
 use wasmtime::{Engine, component::Linker};
 
+pub(crate) use self::kinds::{Code, Kinds};
 use self::{cache::Cache, events::Events, load::Loader};
 pub use self::{
     inspect::{Inspection, inspect, sign, verify},
     load::KindPolicy,
-};
-pub(crate) use self::{
-    kinds::{Code, Kinds},
-    validate::GUEST,
 };
 use crate::{capabilities::Context, config::AgentConfig, error::AgentError};
 

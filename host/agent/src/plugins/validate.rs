@@ -3,8 +3,7 @@
 
 use wasmtime::{Engine, component::Component};
 
-/// The interface that every kind exports.
-pub(crate) const GUEST: &str = "huly:network/guest@0.1.0";
+use crate::world::World;
 
 /// Magic, version and layer of a component and of a core module.
 const MAGIC: &[u8] = b"\0asm";
@@ -28,8 +27,9 @@ pub(crate) enum Invalid {
     #[error("has an encoding that this version does not know; build it with a current toolchain")]
     Encoding,
     #[error(
-        "is a component of another world: it exports {exports}, expected {GUEST}; build it with the \
-         SDK or against wit/"
+        "is a component of another world: it exports {exports}, expected {}; build it with the SDK or \
+         against wit/",
+        World::ALL.map(World::guest).join(" or ")
     )]
     OtherWorld { exports: String },
 }
@@ -72,10 +72,10 @@ fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     None
 }
 
-/// Checks that a component is of the world `container`.
-pub(crate) fn world(engine: &Engine, component: &Component) -> Result<(), Invalid> {
-    if component.get_export_index(None, GUEST).is_some() {
-        return Ok(());
+/// The world that a component is of.
+pub(crate) fn world(engine: &Engine, component: &Component) -> Result<World, Invalid> {
+    if let Some(world) = World::of(component) {
+        return Ok(world);
     }
     let names: Vec<String> =
         component.component_type().exports(engine).map(|(name, _)| name.to_string()).collect();

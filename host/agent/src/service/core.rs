@@ -215,14 +215,14 @@ impl Core {
         self.kinds.begin(&activation.id.kind, |version| {
             let (code, number) = (version.code, version.number);
             let services = self.services(&code, &activation)?;
-            let pre = code.pre.clone();
+            let linked = code.linked.clone();
             let executor = Executor::new(self.runtime.clone(), code.pace.clone());
             let tenant = tenant_of(&activation.labels);
             let total = tenant.and_then(|name| Some((name, self.grants.tenant(name)?.total)));
             let share = services.memory.share(total)?;
             let activated = activation.clone();
             let start =
-                Start { activation: activated, extra, code: pre, services, executor, share };
+                Start { activation: activated, extra, code: linked, services, executor, share };
             // The table holds the container, so the container must not hold it.
             let (table, ended) = (self.weak_table(), self.ended.clone());
             let (kinds, activation) = (self.kinds.clone(), activation.clone());

@@ -54,6 +54,7 @@ impl Reference for Other {
                 Ok(Answer::Chunks(Box::pin(stream::iter(chunks))))
             }
             "who" => Ok(Answer::Payload(self.1.clone().into())),
+            "never" => std::future::pending().await,
             _ => Ok(Answer::Payload(text.into())),
         }
     }

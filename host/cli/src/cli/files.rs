@@ -12,7 +12,7 @@ pub(crate) enum Files {
 The manifest NAME.toml and the signatures NAME.sig beside NAME.wasm count too. Judged by this machine's grants, \
 trusted keys and limits; exit code 1 if it would be refused.
 --json: {\"kind\",\"served\",\"refusals\",\"bytes\",\"hash\",\"version\",\"description\",\"concurrency\",
-         \"termination\",\"signer\",\"imports\",\"asked\",\"granted\",\"limits\"}
+         \"termination\",\"signer\",\"world\",\"imports\",\"asked\",\"granted\",\"limits\"}
 
 Examples:
   hulynet inspect target/kinds/echo.wasm

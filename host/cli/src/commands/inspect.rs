@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hulynet_agent::Inspection;
+use hulynet_agent::{Inspection, World};
 use serde_json::{Map, Value, json};
 
 use super::kinds::or_nothing;
@@ -39,11 +39,13 @@ fn lines(found: &Inspection) -> Vec<String> {
         let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "not told".to_owned());
         lines.push(format!("version: {}", told(&manifest.version)));
         lines.push(format!("description: {}", told(&manifest.description)));
-        lines.push(format!("requests: {}", manifest.concurrency.as_str()));
         lines.push(format!("termination: {}", manifest.termination.as_str()));
     }
     if let Some(signer) = &found.signer {
         lines.push(format!("signed by: {signer}"));
+    }
+    if let Some(world) = found.world {
+        lines.push(format!("world: {}", world.name()));
     }
     lines.push(format!("imports: {}", or_nothing(&found.imports.join(", "))));
     lines.push(format!("asks for: {}", or_nothing(&found.asked.to_string())));
@@ -51,6 +53,7 @@ fn lines(found: &Inspection) -> Vec<String> {
         let limits = terms.limits.shown();
         let limits = limits.iter().map(|(key, value)| format!("{key} {value}"));
         lines.push(format!("is granted: {}", or_nothing(&terms.granted.to_string())));
+        lines.push(format!("requests: {}", terms.concurrency().as_str()));
         lines.push(format!("limits: {}", limits.collect::<Vec<_>>().join(", ")));
     }
     lines
@@ -70,9 +73,10 @@ fn as_json(found: &Inspection) -> Value {
         "hash": found.hash,
         "version": manifest.and_then(|manifest| manifest.version.clone()),
         "description": manifest.and_then(|manifest| manifest.description.clone()),
-        "concurrency": manifest.map(|manifest| manifest.concurrency.as_str()),
+        "concurrency": found.terms.as_ref().map(|terms| terms.concurrency().as_str()),
         "termination": manifest.map(|manifest| manifest.termination.as_str()),
         "signer": found.signer.as_ref().map(ToString::to_string),
+        "world": found.world.map(World::name),
         "imports": found.imports,
         "asked": found.asked.to_string(),
         "granted": found.terms.as_ref().map(|terms| terms.granted.to_string()),

@@ -1,0 +1,172 @@
+//! A kind of the world `container-sync` in a real agent. It is dropped in under
+//! the name `echo`, which is that of all kinds here.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod support;
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use hulynet_agent::{AgentConfig, KindPolicy, World as KindWorld, inspect};
+use hulynet_protocol::{Call, ConnectionId, ErrorKind, Labels, NetworkError, Reply, Retry};
+use support::{PATIENCE, World, id, kind, target};
+
+/// An agent with the kind, and a container of it.
+async fn serial(settings: impl FnOnce(&mut AgentConfig)) -> World {
+    let world = World::with(|config| {
+        fs::copy(kind("serial"), config.plugins.join("echo.wasm")).unwrap();
+        settings(config);
+    })
+    .await;
+    world.start("a").await;
+    world
+}
+
+async fn terminate(world: &World, force: bool) -> Reply {
+    let call = Call::Terminate { target: target("a"), force };
+    world.coordinator.ask(call).await.unwrap().reply
+}
+
+/// A request that waits for another container, for as long as it is waited for.
+async fn wait(world: &World, time: Duration) -> NetworkError {
+    world.request_within(time, "a", "ask-for-ever", "other").await.unwrap_err()
+}
+
+#[tokio::test]
+async fn it_answers_keeps_its_state_and_knows_itself_and_its_caller() {
+    let world = serial(|_| {}).await;
+    assert_eq!(world.request("a", "echo", "{not json").await.unwrap(), "{not json");
+    assert_eq!(world.request("a", "who", "").await.unwrap(), "echo/a for anna");
+    let told = world.request("a", "told", "").await.unwrap();
+    assert_eq!(told, "echo begins, echo ends, who begins, who ends, told begins");
+    let error = world.request("a", "none", "").await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::UnknownOperation, Retry::Final));
+    let error = world.request("a", "fail", "no").await.unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Application, "no"));
+}
+
+#[tokio::test]
+async fn it_does_one_thing_at_a_time_and_takes_no_thread_while_it_waits() {
+    let world = serial(|_| {}).await;
+    world.start("b").await;
+    let begun = Instant::now();
+    let waiting = wait(&world, Duration::from_millis(600));
+    let others = async {
+        // All of this test runs on one thread.
+        assert_eq!(world.request("b", "echo", "on").await.unwrap(), "on");
+        let other = begun.elapsed();
+        let told = world.request("a", "told", "").await.unwrap();
+        (other, told, begun.elapsed())
+    };
+    let (error, (other, told, same)) = tokio::join!(waiting, others);
+    assert_eq!((error.kind, error.retry), (ErrorKind::DeadlineExceeded, Retry::MaybeProcessed));
+    assert!(other < Duration::from_millis(500), "another container waited for {other:?}");
+    assert_eq!(told, "ask-for-ever begins, ask-for-ever ends, told begins");
+    assert!(same >= Duration::from_millis(500), "it was asked after {same:?}");
+}
+
+#[tokio::test]
+async fn it_asks_others_in_its_callers_name_or_in_its_own() {
+    let world = serial(|_| {}).await;
+    let asked = |account| {
+        format!("other: query/other hear please for {account} by Some(\"echo/a\") within 30s")
+    };
+    assert_eq!(world.request("a", "ask", "query").await.unwrap(), asked("Some(\"anna\")"));
+    assert_eq!(world.request("a", "ask-own", "query").await.unwrap(), asked("None"));
+    let whole = world.request("a", "ask-for-stream", "query").await.unwrap();
+    assert_eq!(whole, "other: one two three");
+}
+
+#[tokio::test]
+async fn it_commits_documents_and_finds_them() {
+    let world = World::with(|config| {
+        fs::copy(kind("serial"), config.plugins.join("echo.wasm")).unwrap();
+    })
+    .await;
+    let labels = Labels::from([("workspace".to_owned(), "w".to_owned())]);
+    world.start_as("a", 1, labels).await.unwrap();
+    let answer = world.request("a", "commit", "w").await.unwrap();
+    assert!(answer.starts_with("1: {") && answer.contains("\"kept\""), "{answer}");
+    let error = world.request("a", "commit", "another").await.unwrap_err();
+    assert!(error.message.contains("may not commit to the workspace another"), "{error}");
+}
+
+#[tokio::test]
+async fn its_clients_hear_what_it_broadcasts_and_it_hears_of_them() {
+    let mut world = serial(|_| {}).await;
+    let error = world.connect("a", "unwanted").await.unwrap_err();
+    assert_eq!(error.message, "nobody wants it");
+    world.connect("a", "wanted").await.unwrap();
+    world.request("a", "broadcast", "news").await.unwrap();
+    assert_eq!(world.event().await, "news");
+    let connection = ConnectionId::new("wanted").unwrap();
+    let call = Call::Disconnect { connection };
+    world.client.call(call, Bytes::new(), PATIENCE).await.unwrap();
+    let told = world.request("a", "told", "").await.unwrap();
+    assert_eq!(
+        told,
+        "unwanted connects, wanted connects, broadcast begins, broadcast ends, wanted left, told begins"
+    );
+}
+
+#[tokio::test]
+async fn a_trap_ends_it_only_and_a_refused_start_is_told() {
+    let mut world = serial(|_| {}).await;
+    world.start("b").await;
+    let error = world.request("a", "trap", "").await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::MaybeProcessed));
+    match world.coordinator.told().await {
+        support::Told::Ended(ended, _) => assert_eq!(ended, id("a")),
+        other => panic!("expected an ending, was told {other:?}"),
+    }
+    assert_eq!(world.request("b", "echo", "on").await.unwrap(), "on");
+}
+
+#[tokio::test]
+async fn computing_without_end_is_stopped_and_sleeping_is_not_computing() {
+    let world = serial(|config| config.limits.compute = Duration::from_millis(400)).await;
+    world.request("a", "nap", "").await.unwrap();
+    let error = world.request("a", "spin", "").await.unwrap_err();
+    assert!(error.message.contains("without a pause"), "{error}");
+}
+
+#[tokio::test]
+async fn it_is_not_pinged_while_somebody_waits_for_its_answer() {
+    let world = serial(|config| {
+        config.limits.silent = Duration::from_millis(100);
+        config.limits.ping = Duration::from_millis(100);
+    })
+    .await;
+    let error = wait(&world, Duration::from_millis(700)).await;
+    assert_eq!(error.kind, ErrorKind::DeadlineExceeded);
+    assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
+}
+
+#[tokio::test]
+async fn it_finishes_what_it_does_before_it_terminates_unless_it_is_forced() {
+    let world = serial(|config| config.limits.terminate = Duration::from_millis(100)).await;
+    let waiting = wait(&world, Duration::from_millis(500));
+    let (error, terminated) = tokio::join!(waiting, terminate(&world, false));
+    assert_eq!(error.kind, ErrorKind::DeadlineExceeded);
+    assert_eq!(terminated, Reply::Terminated(false));
+    world.start("a").await;
+    let waiting = wait(&world, PATIENCE);
+    let (error, terminated) = tokio::join!(waiting, terminate(&world, true));
+    assert_eq!(error.kind, ErrorKind::ContainerEnded);
+    assert_eq!(terminated, Reply::Terminated(true));
+}
+
+#[tokio::test]
+async fn its_world_and_its_concurrency_are_told() {
+    let found = inspect(&kind("serial"), KindPolicy::default()).unwrap();
+    assert_eq!(found.world, Some(KindWorld::ContainerSync));
+    let asked = found.asked.to_string();
+    assert_eq!(asked, "containers = [\"*\"], documents = true");
+    assert_eq!(found.terms.unwrap().concurrency().as_str(), "exclusive");
+    let found = inspect(&kind("echo"), KindPolicy::default()).unwrap();
+    assert_eq!(found.world, Some(KindWorld::Container));
+}
