@@ -9,8 +9,8 @@ use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::{
-    CallerHandle, Connections, Pools, Serving, Share, Usage, labels, log::Gate,
-    memory::MemoryLimit, output::Output, paths::Paths,
+    CallerHandle, Connections, Pools, Serving, Share, Usage, environment, labels, log::Gate,
+    memory::MemoryLimit, output::Output, paths::Paths, random,
 };
 use crate::{
     container::{Meter, Threads},
@@ -69,13 +69,13 @@ impl Context {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources);
         let log = Gate::new(activation.clone(), limits, Instant::now());
-        let wasi = WasiCtx::builder()
-            .allow_tcp(false)
+        let mut wasi = WasiCtx::builder();
+        wasi.allow_tcp(false)
             .allow_udp(false)
             .stdout(Output::new(log.clone()))
-            .stderr(Output::new(log.clone()))
-            .envs(&Vec::from_iter(&services.terms.environment))
-            .build();
+            .stderr(Output::new(log.clone()));
+        environment::give(&mut wasi, &services.terms);
+        random::give(&mut wasi);
         let memory = MemoryLimit::new(limits.memory, share, usage.clone());
         Self {
             meter: Meter::new(limits.compute),
@@ -87,7 +87,7 @@ impl Context {
             usage,
             paths: Paths::default(),
             serving: None,
-            wasi,
+            wasi: wasi.build(),
             services,
         }
     }

@@ -6,6 +6,8 @@ use hulynet_protocol::{ErrorKind, Retry};
 
 use crate::stage::Stage;
 
+/// From `a` to `a`.
+const ITSELF: &str = r#"["a", ["a"]]"#;
 /// From `a` to `b` and back to `a`.
 const AROUND: &str = r#"["a", ["b", "a"]]"#;
 
@@ -19,18 +21,24 @@ async fn pair(stage: &Stage) {
 async fn a_circle_is_served_by_containers_that_work_on_several_requests() {
     let stage = Stage::new(|_| {}).await;
     pair(&stage).await;
-    let answer = stage.beside(stage.ask("hostile", "a", "around", AROUND)).await.unwrap();
-    assert_eq!(answer, "\"a was reached\"");
+    for way in [AROUND, ITSELF] {
+        let answer = stage.beside(stage.ask("hostile", "a", "around", way)).await.unwrap();
+        assert_eq!(answer, "\"a was reached\"");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_circle_through_a_method_that_works_alone_is_refused_at_once() {
     let stage = Stage::new(|_| {}).await;
     pair(&stage).await;
-    let asked = stage.beside(stage.ask("hostile", "a", "around_alone", AROUND));
-    let error = asked.await.unwrap_err();
-    assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::Final), "{error}");
-    assert!(error.message.contains("hostile/a → hostile/b → hostile/a"), "{error}");
+    for (way, told) in
+        [(AROUND, "hostile/a → hostile/b → hostile/a"), (ITSELF, "hostile/a → hostile/a")]
+    {
+        let asked = stage.beside(stage.ask("hostile", "a", "around_alone", way));
+        let error = asked.await.unwrap_err();
+        assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::Final), "{error}");
+        assert!(error.message.contains(told), "{error}");
+    }
     let answer = stage.ask("hostile", "a", "around_alone", r#"["a", []]"#).await.unwrap();
     assert_eq!(answer, "\"a was reached\"", "nothing is left locked");
 }

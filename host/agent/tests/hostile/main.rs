@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod asks;
 mod circles;
 mod lies;
 mod logs;

@@ -12,8 +12,8 @@ use futures::stream;
 use hulynet_agent::{AgentConfig, Answer, Events, Network, Outgoing, Reference};
 use hulynet_bus::{Body, ChunkReceiver, Peer};
 use hulynet_protocol::{
-    Call, Caller, ContainerCall, ContainerId, ErrorKind, GetOptions, Kind, Labels, NetworkError,
-    Reply, StartContainer, Target, Uuid,
+    Call, Caller, ContainerCall, ContainerId, ErrorKind, GetOptions, Kind, KindReport, Labels,
+    LimitRecord, NetworkError, Reply, StartContainer, Target, Uuid,
 };
 
 use crate::support::{PATIENCE, World, attacks, container_call, epoch, kind};
@@ -126,6 +126,26 @@ impl Stage {
         match self.world.client.call(call, Bytes::new(), PATIENCE).await?.body {
             Body::Stream(chunks) => Ok(chunks),
             Body::Payload(_) => panic!("a stream is expected here"),
+        }
+    }
+
+    /// What a container may use and uses.
+    pub async fn limits(&self, kind: &str, uuid: &str) -> Vec<LimitRecord> {
+        let call = Call::Limits(Target { id: id(kind, uuid), epoch: None });
+        match self.world.client.call(call, Bytes::new(), PATIENCE).await.unwrap().reply {
+            Reply::Limits(limits) => limits,
+            other => panic!("expected limits, got {other:?}"),
+        }
+    }
+
+    /// What the agent says about a kind.
+    pub async fn report(&self, kind: &str) -> KindReport {
+        let call = Call::ReportKinds;
+        match self.world.client.call(call, Bytes::new(), PATIENCE).await.unwrap().reply {
+            Reply::KindReports(reports) => {
+                reports.into_iter().find(|report| report.kind.as_str() == kind).unwrap()
+            }
+            other => panic!("expected reports, got {other:?}"),
         }
     }
 

@@ -57,6 +57,14 @@ async fn a_tenants_containers_together_get_what_it_has_and_no_more() {
     assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
     assert!(error.message.contains("the tenant \"acme\" has 2 containers"), "{error}");
     stage.start_for("other", "memory", "third").await.unwrap();
+    let limits = stage.limits("memory", "first").await;
+    let limit = |name: &str| limits.iter().find(|limit| limit.name == name).unwrap();
+    assert_eq!(limit("memory").allowed, 3 << 20, "that of the tenant");
+    // Tables count too.
+    let (taken, used) = (taken as u64, limit("tenant-memory").used.unwrap());
+    assert!((taken..taken + 1024).contains(&used), "{used} of {taken} bytes of memories");
+    assert_eq!(limit("tenant-memory").allowed, 4 << 20);
+    assert_eq!((limit("tenant-containers").used, limit("tenant-containers").allowed), (Some(2), 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -132,6 +132,16 @@ impl Hostile {
         eprintln!("{err}");
     }
 
+    /// A variable of its environment.
+    fn variable(&self, name: String) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    /// Draws so many random bytes at once and answers how many it got.
+    fn draw(&self, bytes: u64) -> usize {
+        wasip2::random::random::get_random_bytes(bytes).len()
+    }
+
     /// A random number.
     fn random(&self) -> u64 {
         RandomState::new().hash_one(0)

@@ -1,0 +1,97 @@
+//! Kinds that ask for more than they are given.
+
+use std::{fs, sync::Arc};
+
+use hulynet_agent::{AgentConfig, Grants};
+use hulynet_protocol::{ErrorKind, KindState, Retry};
+
+use crate::stage::Stage;
+
+/// What the other kinds of the stage need, and some more.
+const DEFAULT: &str = "[default]\ncontainers = [\"*\"]\ndocuments = true\n";
+
+/// The kind `hostile` with this manifest among these grants.
+fn terms(asks: &str, grants: &str) -> impl FnOnce(&mut AgentConfig) + use<> {
+    let manifest = format!("[asks]\n{asks}");
+    let grants = Grants::parse("grants.toml", &format!("{DEFAULT}{grants}")).unwrap();
+    move |config| {
+        fs::write(config.plugins.join("hostile.toml"), manifest).unwrap();
+        config.grants = Arc::new(grants);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kind_that_asks_for_everything_is_refused_and_told_all_that_is_missing() {
+    let everything = "containers = [\"*\"]\nother-tenants = true\ndocuments = true\n\
+                      environment = [\"*\"]\nsecrets = [\"*\"]\n";
+    let stage = Stage::new(terms(everything, "")).await;
+    let report = stage.report("hostile").await;
+    assert_eq!(report.state, KindState::Refused);
+    let reason = report.reason.unwrap();
+    let missing = "other-tenants = true, environment = [\"*\"], secrets = [\"*\"]";
+    assert!(reason.contains(&format!("asks for {missing}, and this agent grants")), "{reason}");
+    assert!(reason.contains(&format!("[kind.hostile] {missing}")), "{reason}");
+    let error = stage.beside(stage.start("hostile")).await.unwrap_err();
+    assert!(error.message.contains("other-tenants"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_tries_everything_gets_nothing() {
+    let stage = Stage::new(|_| {}).await;
+    stage.start("hostile").await.unwrap();
+    let got = stage.beside(stage.ask("hostile", "hostile", "pry", "")).await.unwrap();
+    assert_eq!(got, "[]");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn variables_and_secrets_are_those_that_were_asked_for_and_granted() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    fs::write(&token, "sesame\n").unwrap();
+    let asks = "containers = [\"*\"]\nenvironment = [\"REGION\"]\nsecrets = [\"TOKEN\"]\n";
+    let grants = format!(
+        "environment = [\"*\"]\n[kind.hostile]\nsecrets = [\"*\"]\n\
+         [environment]\nREGION = \"europe\"\nZONE = \"1\"\n\
+         [secrets]\nTOKEN = {token:?}\nKEY = {token:?}\n"
+    );
+    let stage = Stage::new(terms(asks, &grants)).await;
+    stage.start("hostile").await.unwrap();
+    let values =
+        [("REGION", "\"europe\""), ("TOKEN", "\"sesame\""), ("ZONE", "null"), ("KEY", "null")];
+    for (name, value) in values.into_iter().chain([("PATH", "null")]) {
+        let arguments = format!("[{name:?}]");
+        let told = stage.beside(stage.ask("hostile", "hostile", "variable", &arguments)).await;
+        assert_eq!(told.unwrap(), value, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_draws_random_bytes_without_measure_ends() {
+    let stage = Stage::new(|_| {}).await;
+    stage.start("hostile").await.unwrap();
+    let drawn = stage.ask("hostile", "hostile", "draw", "[1048576]").await.unwrap();
+    assert_eq!(drawn, "1048576");
+    let drawing = stage.ask("hostile", "hostile", "draw", "[1048577]");
+    let error = stage.beside(drawing).await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::MaybeProcessed));
+    assert!(error.message.contains("requested len 1048577 exceeds limit 1048576"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kind_whose_containers_crash_one_after_the_other_is_quarantined_and_says_so() {
+    let stage = Stage::new(|_| {}).await;
+    let attack = "trap-in-request";
+    for number in 0..5 {
+        let uuid = format!("crashing-{number}");
+        stage.start_with(attack, &uuid, "").await.unwrap();
+        let error = stage.beside(stage.ask(attack, &uuid, "attack", "")).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::ContainerEnded);
+    }
+    let error = stage.beside(stage.start(attack)).await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::StartFailed, Retry::NotProcessed));
+    assert!(error.message.contains("trap-in-request is quarantined for"), "{error}");
+    assert!(error.message.contains("`unreachable` instruction executed"), "{error}");
+    let report = stage.report(attack).await;
+    assert_eq!(report.state, KindState::Quarantined);
+    assert!(report.reason.unwrap().contains("`unreachable` instruction executed"));
+}
