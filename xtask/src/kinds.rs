@@ -18,6 +18,9 @@ use crate::{
 /// The Cargo profile of kinds.
 const PROFILE: &str = "kind";
 
+/// Kinds that only tests run.
+const FOR_TESTS: [&str; 1] = ["hostile"];
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// Where the `.wasm` files go [default: target/kinds]
@@ -36,6 +39,23 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         println!("  {} ({} KiB)", path.display(), size.div_ceil(1024));
     }
     Ok(())
+}
+
+/// Builds what only tests run, so that they find it and build nothing
+/// themselves.
+///
+/// # Errors
+/// When a build fails.
+pub(crate) fn build_for_tests(out: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    for name in FOR_TESTS {
+        build_one(name, out)?;
+    }
+    let manifest = "tests/hostile/Cargo.toml";
+    let mut attacks = cargo();
+    attacks.args(["run", "--quiet", "--locked", "--manifest-path", manifest, "--target-dir"]);
+    attacks.arg(target().join("attacks")).arg("--").arg(out.join("attacks"));
+    steps::program("build the kinds that attack their host", &mut attacks)
 }
 
 /// Where the kinds go unless somebody says otherwise.

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::{
-    cargo::{cargo, hulynet},
+    cargo::{cargo, hulynet, target},
     kinds, machine, steps,
 };
 
@@ -35,6 +35,8 @@ pub(crate) fn test(options: &TestOptions) -> anyhow::Result<()> {
     lint()?;
     let directory = kinds::default_directory();
     kinds::build(&[], &directory)?;
+    let for_tests = target().join("test-kinds");
+    kinds::build_for_tests(&for_tests)?;
     // The build of all tests makes the program, too; building it alone before
     // would build much of it twice, with other features.
     steps::shown(
@@ -43,6 +45,7 @@ pub(crate) fn test(options: &TestOptions) -> anyhow::Result<()> {
             .args(["test", "--workspace"])
             .args(&options.filter)
             .env("HULYNET_KINDS", directory)
+            .env("HULYNET_TEST_KINDS", for_tests)
             .env("HULYNET_PROGRAM", hulynet("debug")),
     )
 }

@@ -8,23 +8,22 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-/// The file of a built kind. The environment variable `HULYNET_KINDS` names a
-/// directory of built kinds; what is not there is built here.
+/// Name directories of built kinds; what is not there is built here.
+const BUILT: [&str; 2] = ["HULYNET_KINDS", "HULYNET_TEST_KINDS"];
+
+/// The file of a built kind.
 pub fn kind(name: &str) -> PathBuf {
-    if let Some(directory) = std::env::var_os("HULYNET_KINDS") {
-        let path = Path::new(&directory).join(format!("{name}.wasm"));
-        if path.exists() {
-            return path;
-        }
+    if let Some(path) = built(&format!("{name}.wasm")) {
+        return path;
     }
-    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    built.entry(name.to_owned()).or_insert_with(|| build(name)).clone()
+    static MADE: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(name.to_owned()).or_insert_with(|| build(name)).clone()
 }
 
 /// The directory of kinds that attack their host.
 pub fn attacks() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         let directory = target().join("attacks");
         cargo(
@@ -33,7 +32,12 @@ pub fn attacks() -> PathBuf {
         );
         directory
     };
-    BUILT.get_or_init(build).clone()
+    MADE.get_or_init(|| built("attacks").unwrap_or_else(build)).clone()
+}
+
+fn built(name: &str) -> Option<PathBuf> {
+    let directories = BUILT.iter().filter_map(std::env::var_os);
+    directories.map(|directory| Path::new(&directory).join(name)).find(|path| path.exists())
 }
 
 fn build(kind: &str) -> PathBuf {
