@@ -42,7 +42,9 @@ pub(crate) fn run(
 ) -> anyhow::Result<Vec<Measure>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let network = network::Network::with_threads(hulynet, kinds, Some(THREADS))?;
+        let network = network::Network::with(hulynet, kinds, |agent| {
+            agent.env("TOKIO_WORKER_THREADS", THREADS.to_string())
+        })?;
         registered(&network.coordinator).await?;
         let bus = Bus::start("bench")?;
         let client = member(&bus, &network.coordinator, true).await?;
@@ -78,7 +80,7 @@ pub(crate) fn run(
     })
 }
 
-async fn named(client: &Client, name: &str) -> anyhow::Result<Reference> {
+pub(crate) async fn named(client: &Client, name: &str) -> anyhow::Result<Reference> {
     let options = GetOptions { uuid: Some(Uuid::new(name)?), ..GetOptions::default() };
     Ok(client.get("echo", options).await?)
 }
@@ -90,7 +92,10 @@ async fn spin(container: &Reference) -> Option<ErrorKind> {
 }
 
 /// How long each request takes, sorted.
-async fn times(settings: &Settings, container: &Reference) -> anyhow::Result<Vec<Duration>> {
+pub(crate) async fn times(
+    settings: &Settings,
+    container: &Reference,
+) -> anyhow::Result<Vec<Duration>> {
     let payload = settings.payload();
     let until = Instant::now() + Duration::from_secs(settings.seconds).min(MEASURED);
     let mut times = Vec::new();

@@ -9,6 +9,7 @@ mod agent;
 mod broadcast;
 mod bus;
 mod coordinator;
+mod density;
 mod floor;
 mod gets;
 mod load;
@@ -100,6 +101,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             }
             if chosen(agent::NAME) {
                 measures.extend(agent::run(&settings, &hulynet, &kinds)?);
+                measures.extend(density::run(&settings, &hulynet, &kinds)?);
             }
             measure::print(&measures, json);
             Ok(())

@@ -80,6 +80,25 @@ pub(crate) fn resident(process: &str) -> Option<f64> {
     Some(pages * 4096.0)
 }
 
+/// Bytes of a process that are in memory, each page counted once however often
+/// it is mapped; `None` where the system does not tell.
+pub(crate) fn charged(process: u32) -> Option<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024.0)
+}
+
+/// Seconds that a process computed so far; `None` where the system does not
+/// tell. Ticks of a hundredth of a second are what all systems that tell have.
+pub(crate) fn computed(process: u32) -> Option<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name before may contain anything.
+    let (_, numbers) = text.rsplit_once(')')?;
+    let ticks = numbers.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>());
+    Some(ticks.sum::<Result<f64, _>>().ok()? / 100.0)
+}
+
 /// Three significant digits are what a run can repeat.
 fn number(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") }

@@ -20,14 +20,14 @@ pub(crate) struct Network {
 impl Network {
     /// Starts both and waits until they are ready.
     pub(crate) fn start(hulynet: &Path, kinds: &Path) -> anyhow::Result<Self> {
-        Self::with_threads(hulynet, kinds, None)
+        Self::with(hulynet, kinds, |agent| agent)
     }
 
-    /// The same; the agent gets so many threads instead of one a core.
-    pub(crate) fn with_threads(
+    /// The same with another agent.
+    pub(crate) fn with(
         hulynet: &Path,
         kinds: &Path,
-        threads: Option<usize>,
+        change: impl FnOnce(&mut Command) -> &mut Command,
     ) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut network = Self { processes: Vec::new(), coordinator: String::new(), directory };
@@ -45,17 +45,21 @@ impl Network {
             .context("the coordinator's ready line names its address")?
             .to_owned();
         let directory = network.directory.path().to_owned();
-        network.spawn(
+        network.spawn(change(
             Command::new(hulynet)
                 .args(["agent", "--listen", "127.0.0.1:0", "--json", "--log", "warn"])
                 .args(["--coordinator", &network.coordinator.clone()])
                 .arg("--plugins")
                 .arg(kinds)
                 .arg("--dir")
-                .arg(directory)
-                .envs(threads.map(|threads| ("TOKIO_WORKER_THREADS", threads.to_string()))),
-        )?;
+                .arg(directory),
+        ))?;
         Ok(network)
+    }
+
+    /// The process of the agent.
+    pub(crate) fn agent(&self) -> anyhow::Result<u32> {
+        Ok(self.processes.last().context("the agent was started last")?.id())
     }
 
     fn spawn(&mut self, command: &mut Command) -> anyhow::Result<Value> {

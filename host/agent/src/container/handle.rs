@@ -2,6 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -97,7 +98,8 @@ pub(super) struct Order {
 
 /// The container's ends of everything that its task uses.
 pub(super) struct Inbox {
-    pub(super) messages: mpsc::Receiver<Message>,
+    /// Boxed: the channel has places for many, also of an idle container.
+    pub(super) messages: mpsc::Receiver<Box<Message>>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) farewells: mpsc::Receiver<ConnectionId>,
 }
@@ -188,7 +190,7 @@ pub(super) type Started = Option<Result<(), NetworkError>>;
 pub(crate) struct Container(Arc<Handle>);
 
 struct Handle {
-    messages: mpsc::Sender<Message>,
+    messages: mpsc::Sender<Box<Message>>,
     orders: mpsc::Sender<Order>,
     started: watch::Receiver<Started>,
     shared: Arc<Shared>,
@@ -229,12 +231,16 @@ impl Container {
             Inbox { messages: inbox_messages, orders: inbox_orders, farewells: inbox_farewells };
         handle.executor.spawn(async move {
             let gone = shared.gone.clone().drop_guard();
-            let running = runtime::run(start, &shared, &mut inbox, &start_told);
-            // Everything that it touches is dropped with it or behind a lock
-            // that is held for moments.
-            let ending = match AssertUnwindSafe(running).catch_unwind().await {
-                Ok(ending) => ending,
-                Err(_panic) => lost_by_the_host(),
+            let ending = {
+                // Pinned here: whatever took it over would make room for it
+                // again, in every container.
+                let running = pin!(runtime::run(start, &shared, &mut inbox, &start_told));
+                // Everything that it touches is dropped with it or behind a
+                // lock that is held for moments.
+                match AssertUnwindSafe(running).catch_unwind().await {
+                    Ok(ending) => ending,
+                    Err(_panic) => lost_by_the_host(),
+                }
             };
             runtime::conclude(&ending, &shared, inbox, &start_told).await;
             ended(&ending);
@@ -292,7 +298,7 @@ impl Container {
         answer.await.unwrap_or_else(|_dropped| Err(self.0.shared.lost()))
     }
 
-    fn place(&self, incoming: &Incoming) -> Result<Permit<'_, Message>, NetworkError> {
+    fn place(&self, incoming: &Incoming) -> Result<Permit<'_, Box<Message>>, NetworkError> {
         admission::check(&self.activation().id, self.limits(), incoming)?;
         let weight = self.0.shared.weight.load(Ordering::Relaxed);
         if weight.saturating_add(incoming.payload.len()) > self.limits().mailbox_bytes {
@@ -301,10 +307,10 @@ impl Container {
         self.room()
     }
 
-    fn deliver(&self, place: Permit<'_, Message>, incoming: Incoming, asker: Box<dyn Asker>) {
+    fn deliver(&self, place: Permit<'_, Box<Message>>, incoming: Incoming, asker: Box<dyn Asker>) {
         let reply = Reply::new(asker, self.0.shared.clone());
         let weight = Weight::put(&self.0.shared.weight, incoming.payload.len());
-        self.0.executor.wake(|| place.send(Message::Request { incoming, weight, reply }));
+        self.0.executor.wake(|| place.send(Box::new(Message::Request { incoming, weight, reply })));
     }
 
     /// Connects a client: its events wait until [`Container::connections`] are
@@ -323,7 +329,7 @@ impl Container {
         self.connections().add(connection.clone(), sink)?;
         let (reply, answer) = oneshot::channel();
         let message = Message::Connect { connection, caller, deadline, reply };
-        self.room()?.send(message);
+        self.room()?.send(Box::new(message));
         match answer.await {
             Ok(connected) => connected,
             Err(_) => {
@@ -411,7 +417,7 @@ impl Container {
     }
 
     /// A place in the mailbox.
-    fn room(&self) -> Result<Permit<'_, Message>, NetworkError> {
+    fn room(&self) -> Result<Permit<'_, Box<Message>>, NetworkError> {
         self.0.messages.try_reserve().map_err(|error| match error {
             mpsc::error::TrySendError::Full(()) => self.full(),
             mpsc::error::TrySendError::Closed(()) => NetworkError::not_processed(

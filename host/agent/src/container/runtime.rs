@@ -78,7 +78,7 @@ pub(super) async fn run(
     let mut store = make_store(&start, shared, turn.clone());
     let _over = Over(&shared.ended);
     let ending = {
-        let serving = serve(&mut store, &start, shared, inbox, &pulse, started);
+        let serving = pin!(serve(&mut store, &start, shared, inbox, &pulse, started));
         let serving = pin!(turn.within(serving));
         let supervising = pin!(supervise(shared, &pulse));
         tokio::select! {
@@ -165,7 +165,7 @@ async fn refuse_waiting(mut inbox: Inbox, ending: &Ending, activation: &Activati
     // Whoever has a place in the mailbox already is about to fill it.
     while let Some(message) = inbox.messages.recv().await {
         let error = ending.unseen(activation);
-        match message {
+        match *message {
             Message::Request { reply, .. } => reply.send(Err(error)),
             // Who gave up needs no answer.
             Message::Connect { reply, .. } => drop(reply.send(Err(error))),
@@ -310,7 +310,7 @@ impl Loop<'_> {
                 self.calls.push(call::ping(accessor, exports).boxed());
             }
             message = inbox.messages.recv(), if room => match message {
-                Some(message) => self.take(message),
+                Some(message) => self.take(*message),
                 // Nobody holds a handle any more, so nobody can ask.
                 None => return Ok(Some(Ending::Terminated)),
             },

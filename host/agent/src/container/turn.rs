@@ -67,8 +67,7 @@ impl Turn {
     }
 
     /// Runs a container, and ends its turn whenever it has given control back.
-    pub(crate) async fn within<T>(&self, running: impl Future<Output = T>) -> T {
-        let mut running = std::pin::pin!(running);
+    pub(crate) async fn within<T>(&self, mut running: Pin<&mut impl Future<Output = T>>) -> T {
         std::future::poll_fn(|cx| {
             let polled = running.as_mut().poll(cx);
             let mut state = self.state();
@@ -109,6 +108,7 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use futures::{FutureExt, future::join_all};
@@ -129,7 +129,7 @@ mod tests {
                     now.fetch_sub(1, Ordering::SeqCst);
                 }
             };
-            turn.within(rounds).await;
+            turn.within(pin!(rounds)).await;
         };
         join_all((0..20).map(|_| compute())).await;
         assert!(most.into_inner() <= 2);
@@ -150,7 +150,7 @@ mod tests {
                         turn.next().await;
                     }
                 };
-                turn.within(computing).await;
+                turn.within(pin!(computing)).await;
             });
         }
         let (ask, mut asked) = mpsc::channel::<oneshot::Sender<()>>(1);
@@ -186,7 +186,7 @@ mod tests {
     async fn waiting_for_a_turn_is_no_pause_and_waiting_for_something_else_is_one() {
         let threads = Threads(Arc::new(Semaphore::new(1)));
         let turn = Turn::new(&threads);
-        turn.within(async {
+        turn.within(pin!(async {
             for _ in 0..3 {
                 turn.next().await;
                 assert!(!turn.paused());
@@ -195,7 +195,7 @@ mod tests {
             turn.next().await;
             assert!(turn.paused());
             assert!(!turn.paused());
-        })
+        }))
         .await;
     }
 
@@ -204,11 +204,12 @@ mod tests {
         let threads = Threads(Arc::new(Semaphore::new(1)));
         let turn = Turn::new(&threads);
         let had_one = AtomicBool::new(false);
-        let mut running = Box::pin(turn.within(async {
+        let running = pin!(async {
             turn.next().await;
             had_one.store(turn.threads.0.available_permits() == 0, Ordering::SeqCst);
             std::future::pending::<()>().await;
-        }));
+        });
+        let mut running = pin!(turn.within(running));
         while !had_one.load(Ordering::SeqCst) {
             assert!(running.as_mut().now_or_never().is_none());
             tokio::task::yield_now().await;
