@@ -12,6 +12,12 @@ use zeromq::ZmqMessage;
 
 use crate::account;
 
+#[cfg(test)]
+thread_local! {
+    /// How many messages this thread encoded.
+    pub(crate) static ENCODED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// An encoded message, made on the thread of its author.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
@@ -55,6 +61,8 @@ fn cost(header: usize, payload: usize) -> usize {
 impl Outgoing {
     /// Encodes; refuses what is over a limit.
     pub(crate) fn new(frame: &Frame, payload: Bytes) -> Result<Self, NetworkError> {
+        #[cfg(test)]
+        ENCODED.set(ENCODED.get() + 1);
         check_payload(&payload).map_err(refuse)?;
         Ok(Self { header: frame.encode().map_err(refuse)?, payload })
     }

@@ -260,3 +260,37 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hulynet_protocol::ServerId;
+
+    use super::*;
+    use crate::{Bus, PeerConfig, PeerEvent, ServerConfig, wire::ENCODED};
+
+    const PEERS: usize = 5;
+
+    #[tokio::test]
+    async fn an_event_for_many_peers_is_encoded_once() {
+        let config = ServerConfig { role: Role::Coordinator, id: ServerId::random() };
+        let (near, far) = (Bus::start("near").unwrap(), Bus::start("far").unwrap());
+        let (server, _incoming) = near.bind("127.0.0.1:0", config).await.unwrap();
+        let address = server.local_addr().to_string();
+        let mut all = Vec::new();
+        for _ in 0..PEERS {
+            let name = ClientId::random();
+            let (peer, mut events) =
+                far.connect(&address, PeerConfig::new(name.clone(), Role::Client));
+            assert!(matches!(events.recv().await, Some(PeerEvent::Joined { .. })));
+            all.push((name, peer, events));
+        }
+        let names: Vec<_> = all.iter().map(|(name, ..)| name.clone()).collect();
+        let before = ENCODED.get();
+        assert!(server.broadcast(&names, Event::Network(Vec::new())).is_empty());
+        assert_eq!(ENCODED.get() - before, 1);
+        for (_, _, events) in &mut all {
+            let told = events.recv().await;
+            assert!(matches!(told, Some(PeerEvent::Event { event: Event::Network(_), .. })));
+        }
+    }
+}
