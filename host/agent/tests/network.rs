@@ -9,10 +9,12 @@ use std::{fs, time::Duration};
 use bytes::Bytes;
 use hulynet_bus::PeerEvent;
 use hulynet_protocol::{
-    Call, Caller, ConnectionId, ErrorKind, Event, Kind, Labels, Reply, Retry, StartContainer,
-    Target,
+    Call, Caller, ConnectionId, ErrorKind, Event, Flow, Kind, Labels, Policy, Reply, Retry,
+    StartContainer, Target,
 };
-use support::{Coordinator, ELSEWHERE, Told, World, container_call, epoch, id, kind, target, text};
+use support::{
+    Coordinator, ELSEWHERE, Told, World, container_call, epoch, id, kind, split, target, text,
+};
 
 fn kinds(names: &[&str]) -> Vec<Kind> {
     names.iter().map(|name| Kind::new(name).unwrap()).collect()
@@ -79,7 +81,7 @@ async fn a_container_that_is_terminated_is_gone_and_its_connections_are_told_aft
     match world.heard().await {
         PeerEvent::Request(request) => {
             let connection = ConnectionId::new("c").unwrap();
-            assert_eq!(request.call, Call::Disconnected { connection });
+            assert_eq!(request.call, Call::Disconnected { connection, error: None });
             request.responder.reply(Ok((Reply::Done, Bytes::new())));
         }
         other => panic!("expected the end of the connection, heard {other:?}"),
@@ -99,6 +101,7 @@ async fn broadcasts_reach_direct_and_proxied_connections() {
         target: target("a"),
         connection: proxied.clone(),
         caller: Caller::default(),
+        flow: Flow::endless(Policy::Disconnect),
     };
     world.coordinator.ask(connect).await.unwrap();
     let call = Call::Container(container_call("a", "broadcast"));
@@ -106,15 +109,18 @@ async fn broadcasts_reach_direct_and_proxied_connections() {
     assert_eq!(text(response).await.unwrap(), "null");
     assert_eq!(world.event().await, "\"welcome\"");
     assert_eq!(world.event().await, "news");
-    for expected in ["\"welcome\"", "news"] {
+    let mut told = Vec::new();
+    while told.len() < 2 {
         match world.coordinator.told().await {
-            Told::Event(Event::Container { connection, epoch: at }, payload) => {
-                assert_eq!((connection, at), (proxied.clone(), epoch(1)));
-                assert_eq!(payload, expected);
+            Told::Event(event, payload) => {
+                let Event::Container { connections, epoch: at, .. } = &event else { panic!() };
+                assert_eq!((&connections[..], *at), (&[proxied.clone()][..], epoch(1)));
+                told.extend(split(&event, &payload));
             }
             other => panic!("expected an event, was told {other:?}"),
         }
     }
+    assert_eq!(told, ["\"welcome\"", "news"]);
 }
 
 #[tokio::test]
@@ -233,6 +239,7 @@ async fn the_name_of_another_clients_connection_is_taken_and_that_is_no_final_an
         target: target("a"),
         connection: ConnectionId::new("c").unwrap(),
         caller: Caller::default(),
+        flow: Flow::endless(Policy::Disconnect),
     };
     let error = world.coordinator.ask(connect).await.unwrap_err();
     assert_eq!(error.retry, Retry::NotProcessed);

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 fn event(number: u64) -> Event {
     let epoch = Epoch { term: 0, counter: number };
-    Event::Container { connection: ConnectionId::new("c").unwrap(), epoch }
+    Event::single(ConnectionId::new("c").unwrap(), epoch)
 }
 
 #[tokio::test]

@@ -323,7 +323,7 @@ async fn a_peer_that_takes_nothing_gets_busy_then_is_disconnected_while_others_w
     let slow_client = client("slow");
     let send = || {
         let connection = ConnectionId::new("c").unwrap();
-        let event = Event::Container { connection, epoch: Epoch::default() };
+        let event = Event::single(connection, Epoch::default());
         server.event(&slow_client, event, Bytes::from(vec![0; 1 << 20]))
     };
     let error = loop {

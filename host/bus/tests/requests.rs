@@ -74,10 +74,7 @@ async fn many_requests_in_flight_find_their_own_answers() {
 #[tokio::test]
 async fn an_event_reaches_its_peer_and_an_unknown_peer_is_an_error() {
     let mut pair = Pair::new().await;
-    let event = || Event::Container {
-        connection: ConnectionId::new("c").unwrap(),
-        epoch: Epoch::default(),
-    };
+    let event = || Event::single(ConnectionId::new("c").unwrap(), Epoch::default());
     pair.server.event(&client("ann"), event(), Bytes::from_static(b"news")).unwrap();
     let told = soon(pair.events.recv()).await;
     assert!(matches!(told, Some(PeerEvent::Event { payload, .. }) if payload == "news"));
@@ -103,7 +100,7 @@ async fn more_events_than_fit_at_once_pass_as_the_server_receives_them() {
     let connection = ConnectionId::new("c").unwrap();
     let mut sent = 0;
     while sent < 100 {
-        let event = Event::Container { connection: connection.clone(), epoch: Epoch::default() };
+        let event = Event::single(connection.clone(), Epoch::default());
         match pair.peer.event(event, Bytes::from(vec![0; 1 << 20])) {
             Ok(()) => sent += 1,
             Err(error) => {

@@ -9,7 +9,7 @@ use clap::{
     Subcommand,
 };
 use clap_complete::Shell;
-use hulynet_protocol::{AgentId, Kind, Selector as LabelSelector, Uuid, WorkspaceId};
+use hulynet_protocol::{AgentId, Kind, Policy, Selector as LabelSelector, Uuid, WorkspaceId};
 
 pub(crate) use self::files::Files;
 use crate::{
@@ -292,6 +292,10 @@ pub(crate) struct Connect {
     /// End after this many events.
     #[arg(long, value_name = "N")]
     pub(crate) count: Option<u64>,
+    /// What becomes of events that are not read in time: disconnect or
+    /// drop-oldest.
+    #[arg(long, value_name = "WORD", default_value_t)]
+    pub(crate) policy: Policy,
 }
 
 /// An import.

@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    connections::Sent,
     paths::{Choice, Path, Paths},
     shared::{Shared, lock},
 };
@@ -238,8 +239,12 @@ async fn serve(
                 joined.send_replace(false);
             }
             Some(PeerEvent::Request(request)) => shared.serve(request),
-            Some(PeerEvent::Event { event: Event::Container { connection, epoch }, payload }) => {
-                shared.connections.deliver(&connection, &path, epoch, payload);
+            Some(PeerEvent::Event {
+                event: Event::Container { connections, epoch, missed, lengths },
+                payload,
+            }) => {
+                let sent = Sent { epoch, missed, lengths: &lengths };
+                shared.connections.deliver(&path, &connections, &sent, &payload);
             }
             Some(PeerEvent::Event { event: Event::Network(_), .. }) => {
                 tracing::debug!(address = peer.address(), "an agent sent events of the network");

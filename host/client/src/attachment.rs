@@ -111,6 +111,8 @@ pub struct Attachment {
     former: Option<Attached>,
     /// What it was attached to is gone.
     disturbed: bool,
+    /// The other side ended it for good.
+    over: Option<NetworkError>,
     opened: bool,
     /// The newest activation of the container that is known.
     newest: Epoch,
@@ -132,6 +134,7 @@ impl Attachment {
             attached: None,
             former: None,
             disturbed: false,
+            over: None,
             opened: false,
             newest: Epoch::default(),
             rounds: 0,
@@ -140,6 +143,9 @@ impl Attachment {
 
     /// What to do now.
     pub fn step(&mut self, now: Instant) -> Step {
+        if let Some(error) = &self.over {
+            return Step::End(error.clone());
+        }
         loop {
             match &self.phase {
                 Phase::Routing => return Step::Route(self.attempts.deadline()),
@@ -252,6 +258,18 @@ impl Attachment {
     /// The other side ended the connection.
     pub fn disturb(&mut self) {
         self.disturbed |= self.attached.is_some();
+    }
+
+    /// The other side ended the connection for good, whatever is under way.
+    pub fn end(&mut self, error: NetworkError) {
+        self.over = Some(error);
+    }
+
+    /// Where it is attached now.
+    #[must_use]
+    pub fn attached(&self) -> Option<&Attached> {
+        let is_attached = matches!(self.phase, Phase::Attached { .. }) && !self.disturbed;
+        self.attached.as_ref().filter(|_| is_attached)
     }
 
     /// Everything on the path is lost.

@@ -4,15 +4,18 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures::Stream;
 use hulynet_bus::Response;
-use hulynet_protocol::{Call, Caller, ConnectionId, Epoch, ErrorKind, NetworkError, Reply, Target};
+use hulynet_protocol::{
+    Amount, Call, Caller, ConnectionId, Epoch, ErrorKind, NetworkError, Reply, Target,
+};
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -24,17 +27,20 @@ use crate::{
     paths::Path,
     reference::{Reference, known, send_once},
     shared::{Settings, Shared, closed, unexpected},
+    subscription::Subscription,
 };
 
 /// Receives what a container broadcasts and sends to its connections; a
 /// [`Stream`] of [`ConnectionEvent`]s.
 ///
 /// It holds the container. When the container moves, or the connection is
-/// lost, it is made again and [`ConnectionEvent::Reconnected`] tells so. Events
-/// that the program does not read in time are dropped, the oldest first, and
-/// counted in [`ConnectionEvent::Missed`]. The stream ends with an error when
-/// the container refuses the connection, and without one when the client is
-/// closed. Dropping it disconnects.
+/// lost, it is made again and [`ConnectionEvent::Reconnected`] tells so. The
+/// agent sends as much as the program takes. What it does not take waits there,
+/// and when too much does, the policy of the [`Subscription`] decides: the
+/// oldest are dropped and counted in [`ConnectionEvent::Missed`], or the stream
+/// ends with an error. It also ends with an error when the container refuses
+/// the connection, and without one when the client is closed. Dropping it
+/// disconnects.
 #[derive(Debug)]
 pub struct Connection {
     id: ConnectionId,
@@ -66,12 +72,17 @@ impl Stream for Connection {
 }
 
 /// Connects and keeps connected until the connection is dropped.
-pub(crate) async fn open(reference: Reference, caller: Caller) -> Result<Connection, NetworkError> {
+pub(crate) async fn open(
+    reference: Reference,
+    subscription: Subscription,
+) -> Result<Connection, NetworkError> {
+    let Subscription { caller, policy } = subscription;
     let shared = Arc::clone(reference.shared());
     let now = Instant::now().into_std();
     let Settings { request_timeout, alive_timeout, .. } = shared.settings;
     let attachment = Attachment::new(now, request_timeout, alive_timeout);
-    let slot = Arc::new(Slot::new(reference.id().clone(), attachment));
+    let slot = Arc::new(Slot::new(reference.id().clone(), policy, attachment));
+    let caller = caller.unwrap_or_else(|| shared.settings.caller.clone());
     let stop = shared.closed.child_token();
     let id = ConnectionId::random();
     let connection = Connection {
@@ -88,6 +99,9 @@ pub(crate) async fn open(reference: Reference, caller: Caller) -> Result<Connect
     shared.tasks.spawn(keeper.keep(attached));
     answer.await.unwrap_or_else(|_| Err(closed())).map(|()| connection)
 }
+
+/// The pause after a grant that was not taken.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Keeps one connection attached.
 struct Keeper {
@@ -146,10 +160,14 @@ impl Keeper {
                         Ok(Err(_)) | Err(_) => self.slot.update(|a| a.unlocated(now())),
                     }
                 }
-                Step::Wait(until) => tokio::select! {
-                    () = self.slot.disturbed() => {}
-                    () = sleep_until(until.map_or_else(Instant::now, Instant::from)),
-                        if until.is_some() => {}
+                Step::Wait(until) => match self.slot.ask() {
+                    Some((place, credit)) => self.grant(&place, credit).await,
+                    None => tokio::select! {
+                        () = self.slot.disturbed() => {}
+                        () = self.slot.due() => {}
+                        () = sleep_until(until.map_or_else(Instant::now, Instant::from)),
+                            if until.is_some() => {}
+                    },
                 },
                 Step::End(error) => return error,
             }
@@ -175,10 +193,36 @@ impl Keeper {
             target: Target { id: self.slot.container.clone(), epoch: Some(place.epoch) },
             connection: self.id.clone(),
             caller: self.caller.clone(),
+            flow: self.slot.flow(),
         };
         match self.send(&place.path, call, deadline).await?.reply {
             Reply::Done => Ok(()),
             other => Err(unexpected("a connect", &other)),
+        }
+    }
+
+    /// Lets the other side send more. News of the attachment come first.
+    async fn grant(&self, place: &Attached, credit: Amount) {
+        let call = Call::Credit { connection: self.id.clone(), credit };
+        let deadline = Instant::now() + self.shared.settings.alive_timeout;
+        let told = tokio::select! {
+            () = self.slot.disturbed() => None,
+            told = self.send(&place.path, call, deadline) => Some(told),
+        };
+        self.slot.asked(matches!(told, Some(Ok(_))).then_some(credit));
+        match told {
+            None | Some(Ok(_)) => {}
+            // It forgot the connection, and could not tell.
+            Some(Err(error)) if error.kind == ErrorKind::UnknownContainer => {
+                self.slot.disturb(Attachment::disturb);
+            }
+            Some(Err(error)) => {
+                tracing::debug!(connection = %self.id, %error, "events were not granted");
+                tokio::select! {
+                    () = self.slot.disturbed() => {}
+                    () = sleep(AGAIN) => {}
+                }
+            }
         }
     }
 

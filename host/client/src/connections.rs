@@ -8,11 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use hulynet_protocol::{ConnectionId, ContainerId, ContainerRecord, Epoch, NetworkError};
+use hulynet_protocol::{
+    Amount, ConnectionId, ContainerId, ContainerRecord, Epoch, Flow, NetworkError, Policy,
+    flow::split,
+};
 use tokio::sync::Notify;
 
 use crate::{
-    attachment::Attachment,
+    attachment::{Attached, Attachment},
     mailbox::{ConnectionEvent, Mailbox},
     paths::Path,
     shared::lock,
@@ -30,14 +33,17 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) container: ContainerId,
+    policy: Policy,
     state: Mutex<State>,
     disturbed: Notify,
+    due: Notify,
 }
 
 impl Slot {
-    pub(crate) fn new(container: ContainerId, attachment: Attachment) -> Self {
+    pub(crate) fn new(container: ContainerId, policy: Policy, attachment: Attachment) -> Self {
         let state = State { attachment, mailbox: Mailbox::default(), end: None, reader: None };
-        Self { container, state: Mutex::new(state), disturbed: Notify::new() }
+        let state = Mutex::new(state);
+        Self { container, policy, state, disturbed: Notify::new(), due: Notify::new() }
     }
 
     /// Changes where it is attached.
@@ -54,6 +60,51 @@ impl Slot {
         self.change(|state| state.mailbox.push(event));
     }
 
+    /// What the container sent, after a gap of so many; not when it belongs to
+    /// an attachment that is over.
+    fn hear(&self, path: &Path, epoch: Epoch, missed: u64, events: &[Bytes]) -> bool {
+        let reader = {
+            let mut state = lock(&self.state);
+            if !state.attachment.accepts(path, epoch) {
+                return false;
+            }
+            if missed > 0 {
+                state.mailbox.push(ConnectionEvent::Missed(missed));
+            }
+            events.iter().for_each(|event| state.mailbox.hear(event.clone()));
+            state.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        true
+    }
+
+    /// On which terms it is attached anew.
+    pub(crate) fn flow(&self) -> Flow {
+        let (heard, credit) = lock(&self.state).mailbox.window.begin();
+        Flow { policy: self.policy, heard, credit }
+    }
+
+    /// What the other side is to be granted now, and where that is;
+    /// [`Self::asked`] tells what became of it.
+    pub(crate) fn ask(&self) -> Option<(Attached, Amount)> {
+        let mut state = lock(&self.state);
+        let asked = (state.attachment.attached()?.clone(), state.mailbox.window.due()?);
+        state.mailbox.window.ask();
+        Some(asked)
+    }
+
+    /// What the other side knows of what it was to be granted.
+    pub(crate) fn asked(&self, granted: Option<Amount>) {
+        lock(&self.state).mailbox.window.asked(granted);
+    }
+
+    /// Ends when there is something to grant.
+    pub(crate) async fn due(&self) {
+        self.due.notified().await;
+    }
+
     /// No event follows but the unread ones and the error.
     pub(crate) fn end(&self, error: Option<NetworkError>) {
         self.change(|state| state.end = Some(error));
@@ -65,6 +116,11 @@ impl Slot {
     ) -> Poll<Option<Result<ConnectionEvent, NetworkError>>> {
         let mut state = lock(&self.state);
         if let Some(event) = state.mailbox.pop() {
+            let is_due = state.mailbox.window.due().is_some();
+            drop(state);
+            if is_due {
+                self.due.notify_one();
+            }
             return Poll::Ready(Some(Ok(event)));
         }
         if let Some(end) = &mut state.end {
@@ -85,10 +141,18 @@ impl Slot {
         }
     }
 
-    fn disturb(&self, news: impl FnOnce(&mut Attachment)) {
+    pub(crate) fn disturb(&self, news: impl FnOnce(&mut Attachment)) {
         self.update(news);
         self.disturbed.notify_one();
     }
+}
+
+/// What an event says beside whom it is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent<'event> {
+    pub(crate) epoch: Epoch,
+    pub(crate) missed: u64,
+    pub(crate) lengths: &'event [u32],
 }
 
 /// All open connections.
@@ -106,31 +170,43 @@ impl Connections {
         lock(&self.slots).remove(connection);
     }
 
-    /// An event came; one of an older activation or on a path that the
-    /// connection left is dropped.
+    /// Events came; those of an older activation or on a path that the
+    /// connection left are dropped.
     pub(crate) fn deliver(
         &self,
-        connection: &ConnectionId,
         path: &Path,
-        epoch: Epoch,
-        payload: Bytes,
+        connections: &[ConnectionId],
+        sent: &Sent<'_>,
+        payload: &Bytes,
     ) {
-        let slot = lock(&self.slots).get(connection).cloned();
-        let Some(slot) = slot else {
-            tracing::debug!(%connection, "an event for a connection that is closed");
-            return;
-        };
-        if slot.update(|attachment| attachment.accepts(path, epoch)) {
-            slot.push(ConnectionEvent::Message(payload));
-        } else {
-            tracing::debug!(%connection, %epoch, "an event of an attachment that is over");
+        let events = split(sent.lengths, payload);
+        for connection in connections {
+            let slot = lock(&self.slots).get(connection).cloned();
+            let Some(slot) = slot else {
+                tracing::debug!(%connection, "events for a connection that is closed");
+                continue;
+            };
+            match &events {
+                Ok(events) if slot.hear(path, sent.epoch, sent.missed, events) => {}
+                Ok(_) => {
+                    tracing::debug!(%connection, epoch = %sent.epoch, "events of an attachment that is over");
+                }
+                // What they were is not known, so there is a gap.
+                Err(error) => {
+                    tracing::warn!(%connection, %error, "events cannot be read; connecting again");
+                    slot.disturb(Attachment::disturb);
+                }
+            }
         }
     }
 
-    /// The container's side ended the connection.
-    pub(crate) fn disturb(&self, connection: &ConnectionId) {
+    /// The container's side ended the connection; with an error it is over.
+    pub(crate) fn ended(&self, connection: &ConnectionId, error: Option<NetworkError>) {
         if let Some(slot) = lock(&self.slots).get(connection) {
-            slot.disturb(Attachment::disturb);
+            slot.disturb(|attachment| match error {
+                Some(error) => attachment.end(error),
+                None => attachment.disturb(),
+            });
         }
     }
 
@@ -169,13 +245,17 @@ mod tests {
     use hulynet_protocol::{Kind, Uuid};
 
     use super::*;
-    use crate::attachment::{Attached, Step};
+    use crate::attachment::Step;
 
     fn slot(connections: &Connections, path: &Path) -> Arc<Slot> {
         let container =
             ContainerId { kind: Kind::new("echo").unwrap(), uuid: Uuid::new("a").unwrap() };
         let long = Duration::from_secs(60);
-        let slot = Arc::new(Slot::new(container, Attachment::new(Instant::now(), long, long)));
+        let slot = Arc::new(Slot::new(
+            container,
+            Policy::default(),
+            Attachment::new(Instant::now(), long, long),
+        ));
         connections.insert(ConnectionId::random(), Arc::clone(&slot));
         attach(&slot, path);
         slot

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    connections::Sent,
     paths::Path,
     retry::{Attempts, Next, Repeat},
     shared::Shared,
@@ -213,8 +214,12 @@ async fn serve(
                 });
                 shared.watchers.changes(&events);
             }
-            Some(PeerEvent::Event { event: Event::Container { connection, epoch }, payload }) => {
-                shared.connections.deliver(&connection, &Path::Proxied, epoch, payload);
+            Some(PeerEvent::Event {
+                event: Event::Container { connections, epoch, missed, lengths },
+                payload,
+            }) => {
+                let sent = Sent { epoch, missed, lengths: &lengths };
+                shared.connections.deliver(&Path::Proxied, &connections, &sent, &payload);
             }
             // The thread of the bus is gone; nothing can be reached any more.
             None => return Ended::Closed,

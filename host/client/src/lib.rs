@@ -20,7 +20,7 @@
 //! certainly not processed are repeated here, within their deadline.
 //!
 //! Decisions are made in pure modules ([`references`], [`attachment`], [`paths`],
-//! [`retry`] and the private `feed` and `mailbox`); the rest moves bytes and
+//! [`retry`] and the private `feed`, `mailbox` and `window`); the rest moves bytes and
 //! time.
 
 mod agents;
@@ -40,8 +40,10 @@ pub mod references;
 mod request;
 pub mod retry;
 mod shared;
+mod subscription;
 mod typed;
 mod watch;
+mod window;
 
 pub use builder::Builder;
 pub use client::Client;
@@ -50,9 +52,11 @@ pub use feed::{WATCH_CHANGES, WatchEvent};
 pub use hulynet_protocol::{
     AccountId, AgentRecord, Caller, Change, ClientId, ConnectionId, ContainerId, ContainerRecord,
     Endpoint, Epoch, ErrorKind, Explanation, GetOptions, Kind, KindReport, KindState, Labels,
-    NetworkError, NetworkEvent, Retry, Selector, Snapshot, Uuid,
+    NetworkError, NetworkEvent, Policy, Retry, Selector, Snapshot, Uuid,
 };
-pub use mailbox::{CONNECTION_BYTES, CONNECTION_EVENTS, ConnectionEvent};
+pub use mailbox::ConnectionEvent;
 pub use reference::Reference;
 pub use request::{Answer, Chunks, Request};
+pub use subscription::Subscription;
 pub use watch::Watch;
+pub use window::{CONNECTION_BYTES, CONNECTION_EVENTS};

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures::future::Either;
 use hulynet_bus::Response;
 use hulynet_protocol::{
-    Call, Caller, ContainerCall, ContainerId, ContainerRecord, Epoch, ErrorKind, NetworkError,
-    Reply, Target, limits,
+    Call, ContainerCall, ContainerId, ContainerRecord, Epoch, ErrorKind, NetworkError, Reply,
+    Target, limits,
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -18,6 +18,7 @@ use crate::{
     request::{Answer, Request},
     retry::{Attempts, Next, Repeat},
     shared::{Shared, closed, unexpected},
+    subscription::Subscription,
 };
 
 /// Holds a container: it stays live while someone holds it, and is started
@@ -123,15 +124,15 @@ impl Reference {
     /// # Errors
     /// As [`Self::perform`].
     pub async fn connect(&self) -> Result<Connection, NetworkError> {
-        self.connect_as(self.shared().settings.caller.clone()).await
+        self.subscribe(Subscription::new()).await
     }
 
-    /// Like [`Self::connect`], in somebody's name.
+    /// Like [`Self::connect`], on other terms.
     ///
     /// # Errors
     /// As [`Self::perform`].
-    pub async fn connect_as(&self, caller: Caller) -> Result<Connection, NetworkError> {
-        connection::open(self.clone(), caller).await
+    pub async fn subscribe(&self, subscription: Subscription) -> Result<Connection, NetworkError> {
+        connection::open(self.clone(), subscription).await
     }
 
     /// Gives this handle up. Ends when the coordinator confirmed, at once when

@@ -96,8 +96,8 @@ impl Shared {
     /// Serves what a coordinator or an agent asks of a client.
     pub(crate) fn serve(self: &Arc<Self>, request: hulynet_bus::Request) {
         let answer = match request.call {
-            Call::Disconnected { connection } => {
-                self.connections.disturb(&connection);
+            Call::Disconnected { connection, error } => {
+                self.connections.ended(&connection, error);
                 Ok((Reply::Done, bytes::Bytes::new()))
             }
             _ => Err(NetworkError::refused(

@@ -14,8 +14,8 @@ use hulynet_bus::{Body, Bus, Peer, PeerConfig, PeerEvent, Request};
 use hulynet_coordinator::{Coordinator, CoordinatorConfig, registry::RegistryConfig};
 use hulynet_protocol::{
     AgentId, Call, Caller, Change, ClientId, ConnectionId, ContainerCall, ContainerId,
-    ContainerRecord, Endpoint, Epoch, ErrorKind, Event, GetOptions, Kind, Labels, Load,
-    NetworkError, NetworkEvent, Registration, Reply, Retry, Role, Selector, Target, Uuid,
+    ContainerRecord, Endpoint, Epoch, ErrorKind, Event, Flow, GetOptions, Kind, Labels, Load,
+    NetworkError, NetworkEvent, Policy, Registration, Reply, Retry, Role, Selector, Target, Uuid,
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
@@ -304,6 +304,7 @@ async fn a_proxied_connection_brings_broadcasts_until_it_ends() {
         target: Target { id: echo("x"), epoch: None },
         connection: connection.clone(),
         caller: Caller::default(),
+        flow: Flow::endless(Policy::Disconnect),
     };
     let accepting = async {
         let request = agent.asked().await;
@@ -312,11 +313,11 @@ async fn a_proxied_connection_brings_broadcasts_until_it_ends() {
     let (connected, ()) = tokio::join!(client.ask(connect), accepting);
     assert_eq!(connected, Ok(Reply::Done));
 
-    let event = Event::Container { connection: connection.clone(), epoch };
+    let event = Event::single(connection.clone(), epoch);
     agent.peer.event(event.clone(), Bytes::from_static(b"news")).unwrap();
     assert_eq!(client.event().await, (event, Bytes::from_static(b"news")));
 
-    let ended = Call::Disconnected { connection: connection.clone() };
+    let ended = Call::Disconnected { connection: connection.clone(), error: None };
     agent.peer.call(ended.clone(), Bytes::new(), LIMIT).await.unwrap();
     match timeout(LIMIT, client.events.recv()).await.unwrap().unwrap() {
         PeerEvent::Request(request) => {
@@ -340,6 +341,7 @@ async fn a_lost_client_ends_its_connections_at_the_agent() {
         target: Target { id: echo("x"), epoch: None },
         connection: connection.clone(),
         caller: Caller::default(),
+        flow: Flow::endless(Policy::Disconnect),
     };
     let accepting = async {
         let request = agent.asked().await;

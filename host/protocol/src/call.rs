@@ -6,9 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, AgentId, AgentRecord, ClientId, ConnectionId, ContainerId, ContainerRecord,
-    Endpoint, Epoch, Explanation, Kind, KindReport, Labels, LimitRecord, Load, Selector, Snapshot,
-    Uuid,
+    AccountId, AgentId, AgentRecord, Amount, ClientId, ConnectionId, ContainerId, ContainerRecord,
+    Endpoint, Epoch, Explanation, Flow, Kind, KindReport, Labels, LimitRecord, Load, NetworkError,
+    Selector, Snapshot, Uuid,
 };
 
 /// Which container a client wants.
@@ -214,6 +214,16 @@ pub enum Call {
         connection: ConnectionId,
         /// In whose name.
         caller: Caller,
+        /// How much of it the client takes.
+        flow: Flow,
+    },
+    /// The client of a connection takes more events. Answer: [`Reply::Done`];
+    /// `UnknownContainer` when there is no such connection.
+    Credit {
+        /// The connection.
+        connection: ConnectionId,
+        /// What may be sent on it in all.
+        credit: Amount,
     },
     /// End a connection. Answer: [`Reply::Done`], also when there was none.
     Disconnect {
@@ -224,6 +234,9 @@ pub enum Call {
     Disconnected {
         /// The connection.
         connection: ConnectionId,
+        /// Why it must not be made again by itself: there was no room for its
+        /// events.
+        error: Option<NetworkError>,
     },
     // To the coordinator from clients, and to an agent from the coordinator.
     /// Let an agent take no new containers, or take them again. What it runs
@@ -283,13 +296,28 @@ pub enum Reply {
 pub enum Event {
     /// Changes of the registry.
     Network(Vec<crate::NetworkEvent>),
-    /// A broadcast or send of a container; the payload is beside it.
+    /// Broadcasts and sends of a container, the oldest first. Their payloads
+    /// are one beside it: see [`crate::flow::join`].
     Container {
-        /// The connection it is for.
-        connection: ConnectionId,
-        /// The activation that sent it.
+        /// The connections of the receiver that they are for.
+        connections: Vec<ConnectionId>,
+        /// The activation that sent them.
         epoch: Epoch,
+        /// How many events before these were dropped, by the policy of the
+        /// subscriber.
+        missed: u64,
+        /// The length of each; none for a single one.
+        lengths: Vec<u32>,
     },
+}
+
+impl Event {
+    /// One event of a container for one connection, after which nothing is
+    /// missing.
+    #[must_use]
+    pub fn single(connection: ConnectionId, epoch: Epoch) -> Self {
+        Self::Container { connections: vec![connection], epoch, missed: 0, lengths: Vec::new() }
+    }
 }
 
 impl Caller {

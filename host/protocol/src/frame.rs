@@ -22,7 +22,7 @@ pub const MAGIC: u8 = 0xA1;
 
 /// The version of the protocol that this crate speaks. Peers of another
 /// version are refused with [`crate::ErrorKind::Protocol`].
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// Feature bits that this crate understands; peers use what both announce.
 pub mod feature {

@@ -14,6 +14,7 @@
 //! | [`event`] | changes of the registry, in order of revision |
 //! | [`error`] | the one error that crosses the wire, with its retry class |
 //! | [`call`] | requests and replies between peers |
+//! | [`flow`] | credit for events, and several events in one message |
 //! | [`selector`] | conditions on labels |
 //! | [`load`] | what an agent can still take |
 //! | [`explanation`] | everything about one container, for operators |
@@ -25,6 +26,7 @@ pub mod epoch;
 pub mod error;
 pub mod event;
 pub mod explanation;
+pub mod flow;
 pub mod frame;
 pub mod id;
 pub mod limits;
@@ -41,6 +43,7 @@ pub use epoch::Epoch;
 pub use error::{ErrorKind, NetworkError, Retry};
 pub use event::{Change, NetworkEvent, Snapshot};
 pub use explanation::{Explanation, LimitRecord, LimitUnit, Phase, Reason, StartFailure};
+pub use flow::{Amount, Flow, Policy, PolicyError};
 pub use frame::{Frame, FrameError, Hello, Role, Welcome};
 pub use id::{
     AccountId, AgentId, ClientId, ConnectionId, ContainerId, IdError, Kind, ServerId, Uuid,

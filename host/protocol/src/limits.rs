@@ -43,6 +43,13 @@ pub const PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 /// reply never holds the line for others.
 pub const CHUNK_BYTES: usize = 64 * 1024;
 
+/// The most events in one message.
+pub const BATCH_EVENTS: usize = 1024;
+
+/// Events share a message up to this length of all of them, in bytes; a longer
+/// one travels alone. Small, as a chunk is.
+pub const BATCH_BYTES: usize = CHUNK_BYTES;
+
 /// The largest opaque argument of a container's start, in bytes. The
 /// coordinator keeps it as long as the container lives, to start it elsewhere.
 pub const EXTRA_BYTES: usize = 64 * 1024;

@@ -12,12 +12,12 @@
 use std::{collections::BTreeMap, env, fmt::Write, fs, path::Path};
 
 use hulynet_protocol::{
-    AccountId, Activation, AgentId, AgentRecord, Call, Caller, Change, ClientId, ConnectionId,
-    ContainerCall, ContainerId, ContainerRecord, ContainerState, Endpoint, Epoch, ErrorKind, Event,
-    Explanation, Frame, GetOptions, Hello, Intake, Kind, KindReport, KindState, Labels,
-    LimitRecord, LimitUnit, Load, NetworkError, NetworkEvent, Phase, Reason, Registered,
-    Registration, Reply, Retry, Role, Selector, ServerId, Snapshot, StartContainer, StartFailure,
-    Target, Uuid, Welcome, frame::VERSION,
+    AccountId, Activation, AgentId, AgentRecord, Amount, Call, Caller, Change, ClientId,
+    ConnectionId, ContainerCall, ContainerId, ContainerRecord, ContainerState, Endpoint, Epoch,
+    ErrorKind, Event, Explanation, Flow, Frame, GetOptions, Hello, Intake, Kind, KindReport,
+    KindState, Labels, LimitRecord, LimitUnit, Load, NetworkError, NetworkEvent, Phase, Policy,
+    Reason, Registered, Registration, Reply, Retry, Role, Selector, ServerId, Snapshot,
+    StartContainer, StartFailure, Target, Uuid, Welcome, frame::VERSION,
 };
 
 /// Set to write the layout down: after a new version, or what is new in one.
@@ -113,6 +113,10 @@ fn calls() -> impl Iterator<Item = (&'static str, Call)> {
     let target = || Target { id: id("t"), epoch: Some(epoch()) };
     let caller = || Caller { account: Some(account()), path: vec![id("caller")] };
     let connection = || ConnectionId::new("connection").unwrap();
+    let connect = || {
+        let flow = Flow { policy: Policy::DropOldest, heard: amount(299), credit: Amount::ENDLESS };
+        Call::Connect { target: target(), connection: connection(), caller: caller(), flow }
+    };
     let list = Call::List { kind: Some(kind("k")), select: select() };
     let container = ContainerCall {
         target: target(),
@@ -149,9 +153,10 @@ fn calls() -> impl Iterator<Item = (&'static str, Call)> {
         ),
         ("terminate", Call::Terminate { target: target(), force: true }),
         ("container", Call::Container(container)),
-        ("connect", Call::Connect { target: target(), connection: connection(), caller: caller() }),
+        ("connect", connect()),
+        ("credit", Call::Credit { connection: connection(), credit: amount(300) }),
         ("disconnect", Call::Disconnect { connection: connection() }),
-        ("disconnected", Call::Disconnected { connection: connection() }),
+        ("disconnected", Call::Disconnected { connection: connection(), error: Some(refusal()) }),
         ("drain", Call::Drain { agent: agent(), drain: true }),
         ("report-kinds", Call::ReportKinds),
         ("limits", Call::Limits(target())),
@@ -161,10 +166,15 @@ fn calls() -> impl Iterator<Item = (&'static str, Call)> {
                 target: target(),
                 connection: connection(),
                 caller: Caller { account: None, path: vec![id("first"), id("second")] },
+                flow: Flow::endless(Policy::Disconnect),
             },
         ),
     ]
     .into_iter()
+}
+
+fn amount(events: u64) -> Amount {
+    Amount { events, bytes: 70_000 }
 }
 
 fn replies() -> impl Iterator<Item = (&'static str, Reply)> {
@@ -202,7 +212,16 @@ fn events() -> impl Iterator<Item = (&'static str, Event)> {
         ("container added", network(Change::ContainerAdded(running()))),
         ("container updated", network(Change::ContainerUpdated(running()))),
         ("container removed", network(Change::ContainerRemoved { id: id("r"), epoch: epoch() })),
-        ("container", Event::Container { connection, epoch: epoch() }),
+        ("container", Event::single(connection.clone(), epoch())),
+        (
+            "containers",
+            Event::Container {
+                connections: vec![connection.clone(), connection],
+                epoch: epoch(),
+                missed: 301,
+                lengths: vec![1, 300],
+            },
+        ),
     ]
     .into_iter()
 }

@@ -9,12 +9,12 @@
 )]
 
 use hulynet_protocol::{
-    AccountId, Activation, AgentId, AgentRecord, Call, Caller, Change, ClientId, Condition,
+    AccountId, Activation, AgentId, AgentRecord, Amount, Call, Caller, Change, ClientId, Condition,
     ConnectionId, ContainerCall, ContainerId, ContainerRecord, ContainerState, Endpoint, Epoch,
-    ErrorKind, Event, Explanation, Frame, FrameError, GetOptions, Hello, Intake, Kind, KindReport,
-    KindState, Labels, LimitRecord, LimitUnit, Load, NetworkError, NetworkEvent, Phase, Reason,
-    Registered, Registration, Reply, Requirement, Retry, Role, Selector, ServerId, Snapshot,
-    StartContainer, StartFailure, Target, Uuid, Welcome,
+    ErrorKind, Event, Explanation, Flow, Frame, FrameError, GetOptions, Hello, Intake, Kind,
+    KindReport, KindState, Labels, LimitRecord, LimitUnit, Load, NetworkError, NetworkEvent, Phase,
+    Policy, Reason, Registered, Registration, Reply, Requirement, Retry, Role, Selector, ServerId,
+    Snapshot, StartContainer, StartFailure, Target, Uuid, Welcome,
     frame::{MAGIC, check_payload},
     limits,
 };
@@ -290,11 +290,16 @@ fn call() -> impl Strategy<Value = Call> {
         start().prop_map(Call::Start),
         (target(), any::<bool>()).prop_map(|(target, force)| Call::Terminate { target, force }),
         container_call().prop_map(Call::Container),
-        (target(), connection_id(), caller()).prop_map(|(target, connection, caller)| {
-            Call::Connect { target, connection, caller }
-        }),
+        (target(), connection_id(), caller(), flow()).prop_map(
+            |(target, connection, caller, flow)| {
+                Call::Connect { target, connection, caller, flow }
+            }
+        ),
+        (connection_id(), amount())
+            .prop_map(|(connection, credit)| Call::Credit { connection, credit }),
         connection_id().prop_map(|connection| Call::Disconnect { connection }),
-        connection_id().prop_map(|connection| Call::Disconnected { connection }),
+        (connection_id(), option::of(error()))
+            .prop_map(|(connection, error)| Call::Disconnected { connection, error }),
         (agent_id(), any::<bool>()).prop_map(|(agent, drain)| Call::Drain { agent, drain }),
         target().prop_map(Call::Limits),
         Just(Call::ReportKinds),
@@ -370,9 +375,21 @@ fn kind_report() -> impl Strategy<Value = KindReport> {
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         vec(network_event(), 0..4).prop_map(Event::Network),
-        (connection_id(), epoch())
-            .prop_map(|(connection, epoch)| Event::Container { connection, epoch }),
+        (vec(connection_id(), 0..4), epoch(), any::<u64>(), vec(any::<u32>(), 0..4)).prop_map(
+            |(connections, epoch, missed, lengths)| {
+                Event::Container { connections, epoch, missed, lengths }
+            }
+        ),
     ]
+}
+
+fn amount() -> impl Strategy<Value = Amount> {
+    any::<(u64, u64)>().prop_map(|(events, bytes)| Amount { events, bytes })
+}
+
+fn flow() -> impl Strategy<Value = Flow> {
+    (prop::sample::select(&Policy::ALL[..]), amount(), amount())
+        .prop_map(|(policy, heard, credit)| Flow { policy, heard, credit })
 }
 
 fn result<T: std::fmt::Debug>(

@@ -1,6 +1,7 @@
 //! A program that runs beside the test.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -83,6 +84,14 @@ impl Process {
             assert!(Instant::now() < until, "{text:?} is not in its errors: {}", self.errors());
             thread::park_timeout(Duration::from_millis(20));
         }
+    }
+
+    /// How many bytes of memory it has now, where the system tells.
+    #[must_use]
+    pub fn memory(&self) -> Option<u64> {
+        let told = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).ok()?;
+        let pages: u64 = told.split_whitespace().nth(1)?.parse().ok()?;
+        Some(pages * 4096)
     }
 
     /// Sends a signal by name, for example `KILL`.

@@ -370,7 +370,7 @@ impl World {
 
     fn tell_closed(&mut self, index: usize, way: &Way, connection: &ConnectionId) {
         self.note(|| format!("agent {index} closes {connection}"));
-        let call = Call::Disconnected { connection: connection.clone() };
+        let call = Call::Disconnected { connection: connection.clone(), error: None };
         match way {
             Way::Direct(client) => {
                 let id = self.number();

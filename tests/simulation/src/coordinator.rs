@@ -150,7 +150,7 @@ impl World {
                 self.proxy_connect(&client, token, target, connection);
             }
             Call::Disconnect { connection } => self.proxy_disconnect(&client, token, connection),
-            Call::Disconnected { connection } => {
+            Call::Disconnected { connection, .. } => {
                 self.proxy_disconnected(&client, token, &connection);
             }
             call => {

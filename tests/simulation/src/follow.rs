@@ -7,8 +7,8 @@ use hulynet_client::{
     paths::{Choice, Path},
 };
 use hulynet_protocol::{
-    Call, Caller, ConnectionId, ContainerId, ContainerRecord, Epoch, ErrorKind, NetworkError,
-    Reply, Target,
+    Call, Caller, ConnectionId, ContainerId, ContainerRecord, Epoch, ErrorKind, Flow, NetworkError,
+    Policy, Reply, Target,
 };
 
 use crate::{
@@ -142,7 +142,8 @@ impl World {
                     let target = Target { id: open.id.clone(), epoch: Some(at.epoch) };
                     let connection = names::connection(number);
                     let caller = Caller::default();
-                    let call = Call::Connect { target, connection, caller };
+                    let flow = Flow::endless(Policy::Disconnect);
+                    let call = Call::Connect { target, connection, caller, flow };
                     let until = self.peers[peer].clock.when_instant(deadline);
                     if !self.ask_server(peer, number, &at, call, Pending::Connect(number), until) {
                         return;

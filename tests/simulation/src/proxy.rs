@@ -2,7 +2,7 @@
 
 use hulynet_coordinator::connections::{Attempt, Begun};
 use hulynet_protocol::{
-    Call, Caller, ClientId, ConnectionId, Epoch, NetworkError, Reply, Retry, Target,
+    Call, Caller, ClientId, ConnectionId, Epoch, Flow, NetworkError, Policy, Reply, Retry, Target,
 };
 
 use crate::{link::Message, orders::Ordered, sessions::Answer, world::World};
@@ -29,7 +29,8 @@ impl World {
         }
         target.epoch = Some(route.epoch);
         let caller = Caller::default();
-        let call = Call::Connect { target, connection: connection.clone(), caller };
+        let flow = Flow::endless(Policy::Disconnect);
+        let call = Call::Connect { target, connection: connection.clone(), caller, flow };
         self.order(&route.peer, Ordered::Connect { token, connection, attempt }, call);
     }
 
@@ -162,6 +163,6 @@ impl World {
     }
 
     fn end_at_client(&mut self, client: &ClientId, connection: ConnectionId) {
-        self.order(client, Ordered::Tell, Call::Disconnected { connection });
+        self.order(client, Ordered::Tell, Call::Disconnected { connection, error: None });
     }
 }

@@ -170,7 +170,7 @@ impl World {
                 }
             }
             Message::Request { id, call } => match *call {
-                Call::Disconnected { connection: ended } => {
+                Call::Disconnected { connection: ended, .. } => {
                     self.connection_ended(peer, &ended);
                     let result = Box::new(Ok(Reply::Done));
                     self.send_up(connection, Message::Response { id, result });

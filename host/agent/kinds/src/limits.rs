@@ -246,8 +246,8 @@ limits! {
     /// Bytes of one event of it.
     event_bytes: Bytes = PAYLOAD_BYTES, "event-bytes";
     /// Bytes of its events and streams that wait for whoever reads them. A
-    /// stream then goes on when some were read; a client for whom an event
-    /// has no room is disconnected.
+    /// stream then goes on when some were read; of the clients for whom events
+    /// wait, the one with the most gives way.
     unread_bytes: Bytes = 64 << 20, "unread-bytes";
     /// Events that it may send or broadcast a second, with a burst of ten
     /// times as many.

@@ -1,24 +1,32 @@
 //! `connections`: the clients that receive what this container broadcasts.
 //!
-//! Sending never waits. An event goes to the bus at once; while the bus has no
-//! room for the client, or the container may live elsewhere because the agent
-//! lost its coordinator, events wait in a queue of the connection's own, at
-//! most [`QUEUE_EVENTS`] and [`QUEUE_BYTES`], and for all connections together
-//! as many bytes as the container may have unread. When that is full, a
-//! broadcast closes the connection, so that one client that does not read holds
-//! nobody back; a single send fails as busy.
+//! Sending never waits. Every event goes into the queue of its connection, and
+//! the agent has the queues flushed as soon as it comes to it: what came
+//! meanwhile leaves in one message. Events wait there while their client takes
+//! none, while the bus has no room for it, and while the container may live
+//! elsewhere because the agent lost its coordinator. What becomes of those for
+//! which there is no room the client chose: see [`Policy`]. So one client that
+//! does not read costs its own queue and holds nobody back. All queues together
+//! have as many bytes as the container may have unread; when that is too few,
+//! the longest one gives way.
 
 use std::{
-    collections::{BTreeMap, VecDeque, btree_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
 use bytes::Bytes;
 use hulynet_agent_kinds::ContainerLimits;
-use hulynet_protocol::{ConnectionId, Epoch, ErrorKind, Event, NetworkError, limits};
-use tokio::sync::{Notify, mpsc};
+use hulynet_protocol::{
+    Amount, ClientId, ConnectionId, Epoch, ErrorKind, Event, Flow, NetworkError, Policy, limits,
+};
+use tokio::sync::mpsc;
 
+use self::ledger::{Full, Ledger};
 use super::{
     Context,
     rate::Rate,
@@ -27,10 +35,8 @@ use super::{
 };
 use crate::bindings::huly::network::{common::Error, connections::Host};
 
-/// Events that wait for one client.
-const QUEUE_EVENTS: usize = 1024;
-/// Bytes that wait for one client: the largest event always fits.
-const QUEUE_BYTES: usize = limits::PAYLOAD_BYTES;
+mod ledger;
+mod shipment;
 
 impl Host for Context {
     fn broadcast(&mut self, payload: Vec<u8>) -> wasmtime::Result<Result<(), Error>> {
@@ -48,20 +54,47 @@ impl Host for Context {
 
 /// The way to one client.
 pub(crate) trait Sink: Send + Sync {
-    /// Sends an event; never waits. `Busy` when there is no room, or when it is
-    /// not certain that the container does not live elsewhere.
+    /// Whose it is; nobody's to the coordinator. Ways of one client are one.
+    fn peer(&self) -> Option<&ClientId>;
+
+    /// The most events in one message.
+    fn batch(&self) -> usize {
+        limits::BATCH_EVENTS
+    }
+
+    /// Sends an event; never waits. `Busy` when there is no room.
     ///
     /// # Errors
     /// Those of the bus.
     fn deliver(&self, event: Event, payload: Bytes) -> Result<(), NetworkError>;
 
-    /// Tells the client that its connection is closed.
-    fn closed(&self, connection: ConnectionId);
+    /// Tells the client that its connection is closed, and why it must not be
+    /// made again by itself.
+    fn closed(&self, connection: ConnectionId, error: Option<NetworkError>);
 }
 
 /// Room for the news that a connection ended; taken when it begins, so that
 /// the container always hears of its end.
 pub(crate) type Farewell = mpsc::OwnedPermit<ConnectionId>;
+
+/// How the events of a container leave the agent.
+pub(crate) struct Exit {
+    /// Whether they may now: not while the container may live elsewhere.
+    pub(crate) is_open: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Those that are to be flushed.
+    pub(crate) flushes: mpsc::UnboundedSender<Arc<Connections>>,
+}
+
+/// What is left after a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Left {
+    /// Nothing that could leave.
+    Nothing,
+    /// Some for which there is no room on the bus, or that may not leave.
+    Held,
+    /// Some that can leave now.
+    More,
+}
 
 /// The connections of one container.
 pub(crate) struct Connections {
@@ -74,29 +107,18 @@ pub(crate) struct Connections {
     usage: Arc<Usage>,
     entries: Mutex<BTreeMap<ConnectionId, Connection>>,
     farewells: mpsc::Sender<ConnectionId>,
-    waiting: Notify,
+    exit: Exit,
+    /// A flush is ordered and did not begin yet.
+    ordered: AtomicBool,
 }
 
 struct Connection {
     sink: Arc<dyn Sink>,
     /// Until the client knows that it is connected, its events wait.
     open: bool,
-    queue: VecDeque<Waiting>,
-    bytes: usize,
+    /// Where several clients wait for the same event, it is counted once.
+    ledger: Ledger<Arc<Open>>,
     farewell: Farewell,
-}
-
-/// An event that waits. Where several clients wait for the same one, it is
-/// counted once.
-struct Waiting {
-    payload: Bytes,
-    _open: Arc<Open>,
-}
-
-/// An event on its way to one client or several.
-struct Outgoing {
-    payload: Bytes,
-    open: Option<Arc<Open>>,
 }
 
 impl Connections {
@@ -107,6 +129,7 @@ impl Connections {
         limits: &ContainerLimits,
         usage: Arc<Usage>,
         farewells: mpsc::Sender<ConnectionId>,
+        exit: Exit,
     ) -> Self {
         Self {
             epoch,
@@ -116,7 +139,8 @@ impl Connections {
             usage,
             entries: Mutex::default(),
             farewells,
-            waiting: Notify::new(),
+            exit,
+            ordered: AtomicBool::new(false),
         }
     }
 
@@ -124,7 +148,12 @@ impl Connections {
     ///
     /// # Errors
     /// `Busy` when there are too many or the name is in use.
-    pub(crate) fn add(&self, id: ConnectionId, sink: Arc<dyn Sink>) -> Result<(), NetworkError> {
+    pub(crate) fn add(
+        &self,
+        id: ConnectionId,
+        flow: Flow,
+        sink: Arc<dyn Sink>,
+    ) -> Result<(), NetworkError> {
         let farewell = self.farewells.clone().try_reserve_owned().map_err(|_| {
             NetworkError::not_processed(
                 ErrorKind::Busy,
@@ -137,19 +166,30 @@ impl Connections {
                 format!("the connection {} exists still; try again", taken.key()),
             )),
             Entry::Vacant(free) => {
-                let (queue, bytes) = (VecDeque::new(), 0);
-                free.insert(Connection { sink, open: false, queue, bytes, farewell });
+                let ledger = Ledger::new(flow);
+                free.insert(Connection { sink, open: false, ledger, farewell });
                 Ok(())
             }
         }
     }
 
     /// The client knows that it is connected: what waited leaves now.
-    pub(crate) fn open(&self, id: &ConnectionId) {
+    pub(crate) fn open(self: &Arc<Self>, id: &ConnectionId) {
         if let Some(connection) = self.lock().get_mut(id) {
             connection.open = true;
         }
-        self.flush();
+        self.order();
+    }
+
+    /// The client takes so many events in all. `false` when there is no such
+    /// connection.
+    pub(crate) fn grant(self: &Arc<Self>, id: &ConnectionId, credit: Amount) -> bool {
+        let Some(()) = self.lock().get_mut(id).map(|connection| connection.ledger.grant(credit))
+        else {
+            return false;
+        };
+        self.order();
+        true
     }
 
     /// Ends a connection; the container is told. `false` when there was none.
@@ -174,34 +214,39 @@ impl Connections {
         self.lock().remove(id);
     }
 
-    /// Ends all of them, because the container ended; the clients are told.
+    /// Ends all of them, because the container ended; the clients are told,
+    /// after what they take still.
     pub(crate) fn close(&self) {
+        while self.flush() == Left::More {}
         for (id, connection) in std::mem::take(&mut *self.lock()) {
-            connection.sink.closed(id);
+            connection.sink.closed(id, None);
         }
     }
 
     /// Sends an event to all.
     ///
     /// # Errors
-    /// `TooLarge`, `Busy` when there are too many a second.
-    pub(crate) fn broadcast(&self, payload: Bytes) -> Result<(), NetworkError> {
+    /// `TooLarge`, `Busy` when there are too many a second, or when nobody who
+    /// waits can give way.
+    pub(crate) fn broadcast(self: &Arc<Self>, payload: Bytes) -> Result<(), NetworkError> {
         self.admit(&payload)?;
-        let mut event = Outgoing { payload, open: None };
         let mut entries = self.lock();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let open = Arc::new(self.make_room(&mut entries, payload.len())?);
         let full: Vec<ConnectionId> = entries
             .iter_mut()
             .filter_map(|(id, connection)| {
-                self.push(id, connection, &mut event).err().map(|_| id.clone())
+                let pushed = connection.ledger.push(&payload, open.clone());
+                pushed.err().map(|Full| id.clone())
             })
             .collect();
         for id in full {
-            if let Some(connection) = entries.remove(&id) {
-                tracing::warn!(connection = %id, "closed: the client does not read its events");
-                connection.sink.closed(id.clone());
-                connection.farewell.send(id);
-            }
+            end(&mut entries, &id);
         }
+        drop(entries);
+        self.order();
         Ok(())
     }
 
@@ -209,87 +254,96 @@ impl Connections {
     ///
     /// # Errors
     /// `UnknownContainer` when there is no such connection, `Busy` when its
-    /// queue is full or there are too many a second, `TooLarge`.
-    pub(crate) fn send(&self, id: &str, payload: Bytes) -> Result<(), NetworkError> {
+    /// queue is full and nothing may be dropped, when there are too many a
+    /// second, or too many bytes wait; `TooLarge`.
+    pub(crate) fn send(self: &Arc<Self>, id: &str, payload: Bytes) -> Result<(), NetworkError> {
         self.admit(&payload)?;
-        let mut event = Outgoing { payload, open: None };
         let mut entries = self.lock();
-        let connection = ConnectionId::new(id).ok().and_then(|id| {
-            let connection = entries.get_mut(&id)?;
-            Some((id, connection))
-        });
-        match connection {
-            Some((id, connection)) => self.push(&id, connection, &mut event),
-            None => Err(NetworkError::refused(
-                ErrorKind::UnknownContainer,
-                format!("there is no connection {id:?}; it may have ended"),
-            )),
+        let id = ConnectionId::new(id).map_err(|_| no_connection(id))?;
+        let connection = entries.get_mut(&id).ok_or_else(|| no_connection(id.as_str()))?;
+        let open = Arc::new(self.usage.open_many(Thing::UnreadByte, payload.len())?);
+        connection.ledger.push(&payload, open).map_err(|Full| {
+            NetworkError::not_processed(
+                ErrorKind::Busy,
+                format!("the connection {id} does not read its events; its queue is full"),
+            )
+        })?;
+        drop(entries);
+        self.order();
+        Ok(())
+    }
+
+    /// Counts the bytes of an event. While there are too many, the longest
+    /// queue gives way, as its client chose.
+    fn make_room(
+        &self,
+        entries: &mut BTreeMap<ConnectionId, Connection>,
+        bytes: usize,
+    ) -> Result<Open, NetworkError> {
+        loop {
+            let error = match self.usage.open_many(Thing::UnreadByte, bytes) {
+                Ok(open) => return Ok(open),
+                Err(error) => error,
+            };
+            let longest =
+                entries.iter_mut().max_by_key(|(_, connection)| connection.ledger.bytes());
+            let Some((id, connection)) = longest.filter(|(_, one)| one.ledger.bytes() > 0) else {
+                return Err(error);
+            };
+            if connection.ledger.make_room().is_err() {
+                let id = id.clone();
+                end(entries, &id);
+            }
         }
     }
 
-    /// Sends what waits, as far as there is room. Answers whether some is left.
-    pub(crate) fn flush(&self) -> bool {
-        let mut left = false;
-        for (id, connection) in self.lock().iter_mut().filter(|(_, connection)| connection.open) {
-            while let Some(Waiting { payload, .. }) = connection.queue.front() {
-                if self.deliver(id, connection, payload).is_err() {
-                    left = true;
-                    break;
+    /// Sends what may leave, one message for each connection at most.
+    pub(crate) fn flush(&self) -> Left {
+        // First: what comes from now on orders another one.
+        self.ordered.store(false, Ordering::SeqCst);
+        let mut entries = self.lock();
+        let shipments = shipment::load(entries.iter());
+        if shipments.is_empty() {
+            return Left::Nothing;
+        }
+        if !(self.exit.is_open)() {
+            return Left::Held;
+        }
+        let mut left = Left::Nothing;
+        for shipment in shipments {
+            let delivered =
+                shipment.sink.deliver(shipment.event(self.epoch), shipment.payload.clone());
+            match delivered {
+                Ok(()) => {
+                    for id in &shipment.connections {
+                        let Some(connection) = entries.get_mut(id) else { continue };
+                        connection.ledger.left(shipment.count);
+                        if left < Left::More && connection.ledger.ready(1) > 0 {
+                            left = Left::More;
+                        }
+                    }
                 }
-                connection.bytes = connection.bytes.saturating_sub(payload.len());
-                connection.queue.pop_front();
+                Err(error) if error.kind == ErrorKind::Busy => left = left.max(Left::Held),
+                // It is gone, or reconnecting, and then it connects anew.
+                Err(error) => {
+                    for id in shipment.connections {
+                        let Some(connection) = entries.remove(&id) else { continue };
+                        tracing::debug!(connection = %id, %error, "closed");
+                        connection.sink.closed(id.clone(), None);
+                        connection.farewell.send(id);
+                    }
+                }
             }
         }
         left
     }
 
-    /// Ends when events wait that [`Connections::flush`] should try.
-    pub(crate) async fn waiting(&self) {
-        self.waiting.notified().await;
-    }
-
-    fn push(
-        &self,
-        id: &ConnectionId,
-        connection: &mut Connection,
-        event: &mut Outgoing,
-    ) -> Result<(), NetworkError> {
-        let Outgoing { payload, open } = event;
-        if connection.open && connection.queue.is_empty() {
-            match self.deliver(id, connection, payload) {
-                Err(error) if error.kind == ErrorKind::Busy => {}
-                delivered => return delivered,
-            }
+    /// Has the queues flushed.
+    pub(crate) fn order(self: &Arc<Self>) {
+        if !self.ordered.swap(true, Ordering::SeqCst) {
+            // Without a receiver the agent is gone, and with it its clients.
+            let _gone = self.exit.flushes.send(self.clone());
         }
-        if connection.queue.len() >= QUEUE_EVENTS
-            || connection.bytes.saturating_add(payload.len()) > QUEUE_BYTES
-        {
-            return Err(NetworkError::not_processed(
-                ErrorKind::Busy,
-                format!("the connection {id} does not read its events; its queue is full"),
-            ));
-        }
-        let open = match open {
-            Some(open) => open.clone(),
-            None => {
-                let opened = self.usage.open_many(Thing::UnreadByte, payload.len())?;
-                open.insert(Arc::new(opened)).clone()
-            }
-        };
-        connection.bytes += payload.len();
-        connection.queue.push_back(Waiting { payload: payload.clone(), _open: open });
-        self.waiting.notify_one();
-        Ok(())
-    }
-
-    fn deliver(
-        &self,
-        id: &ConnectionId,
-        connection: &Connection,
-        payload: &Bytes,
-    ) -> Result<(), NetworkError> {
-        let event = Event::Container { connection: id.clone(), epoch: self.epoch };
-        connection.sink.deliver(event, payload.clone())
     }
 
     /// Checks one event against the limits.
@@ -321,6 +375,35 @@ impl Connections {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Connection>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends a connection for whose events there is no room; client and container
+/// are told.
+fn end(entries: &mut BTreeMap<ConnectionId, Connection>, id: &ConnectionId) {
+    let Some(connection) = entries.remove(id) else { return };
+    let error = full_queue(id, connection.ledger.len());
+    tracing::warn!(connection = %id, "closed: the client does not read its events");
+    connection.sink.closed(id.clone(), Some(error));
+    connection.farewell.send(id.clone());
+}
+
+/// Why a connection ended whose client needs every event.
+fn full_queue(id: &ConnectionId, waiting: usize) -> NetworkError {
+    NetworkError::refused(
+        ErrorKind::Busy,
+        format!(
+            "the connection {id} ended: its events were not read, and when {waiting} waited for it \
+             there was no room for another; read them faster, or connect with the policy {}",
+            Policy::DropOldest
+        ),
+    )
+}
+
+fn no_connection(id: &str) -> NetworkError {
+    NetworkError::refused(
+        ErrorKind::UnknownContainer,
+        format!("there is no connection {id:?}; it may have ended"),
+    )
 }
 
 #[cfg(test)]

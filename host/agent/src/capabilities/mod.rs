@@ -32,7 +32,7 @@ use wasmtime::{
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use caller::CallerHandle;
 pub(crate) use caller::container_id;
-pub(crate) use connections::{Connections, Sink};
+pub(crate) use connections::{Connections, Exit, Left, Sink};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use containers::ReferenceHandle;
 pub(crate) use context::{Context, Services};

@@ -13,7 +13,9 @@ use std::{
 use bytes::Bytes;
 use futures::FutureExt;
 use hulynet_agent_kinds::{ContainerLimits, Termination};
-use hulynet_protocol::{Activation, Caller, ConnectionId, ContainerId, ErrorKind, NetworkError};
+use hulynet_protocol::{
+    Activation, Caller, ConnectionId, ContainerId, ErrorKind, Flow, NetworkError,
+};
 use tokio::sync::{
     Notify,
     mpsc::{self, Permit},
@@ -27,7 +29,7 @@ use super::{
     runtime,
 };
 use crate::{
-    capabilities::{Connections, Services, Share, Sink, Usage},
+    capabilities::{Connections, Exit, Services, Share, Sink, Usage},
     network::Answer,
 };
 
@@ -199,16 +201,20 @@ struct Handle {
 }
 
 impl Container {
-    /// Starts a container in a task of its own; `ended` is called when it is
-    /// over.
-    pub(crate) fn spawn(start: Start, ended: impl FnOnce(&Ending) + Send + 'static) -> Self {
+    /// Starts a container in a task of its own, whose events leave through
+    /// `exit`; `ended` is called when it is over.
+    pub(crate) fn spawn(
+        start: Start,
+        exit: Exit,
+        ended: impl FnOnce(&Ending) + Send + 'static,
+    ) -> Self {
         let limits = &start.services.limits;
         let (messages, inbox_messages) = mpsc::channel(limits.mailbox);
         let (orders, inbox_orders) = mpsc::channel(ORDERS);
         let (farewells, inbox_farewells) = mpsc::channel(limits.connections);
         let usage = Arc::new(Usage::new(start.activation.id.clone(), limits));
         let epoch = start.activation.epoch;
-        let connections = Connections::new(epoch, limits, usage.clone(), farewells);
+        let connections = Connections::new(epoch, limits, usage.clone(), farewells, exit);
         let shared = Arc::new(Shared {
             activation: start.activation.clone(),
             connections: Arc::new(connections),
@@ -324,9 +330,10 @@ impl Container {
         connection: ConnectionId,
         caller: Caller,
         deadline: Instant,
+        flow: Flow,
         sink: Arc<dyn Sink>,
     ) -> Result<(), NetworkError> {
-        self.connections().add(connection.clone(), sink)?;
+        self.connections().add(connection.clone(), flow, sink)?;
         let (reply, answer) = oneshot::channel();
         let message = Message::Connect { connection, caller, deadline, reply };
         self.room()?.send(Box::new(message));
@@ -341,7 +348,7 @@ impl Container {
     }
 
     /// Its connections.
-    pub(crate) fn connections(&self) -> &Connections {
+    pub(crate) fn connections(&self) -> &Arc<Connections> {
         &self.0.shared.connections
     }
 

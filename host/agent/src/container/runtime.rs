@@ -19,7 +19,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use hulynet_protocol::{Activation, ErrorKind, NetworkError};
 use tokio::{
     sync::{Notify, watch},
-    time::{sleep, sleep_until},
+    time::sleep_until,
 };
 use wasmtime::{AsContextMut, Store, UpdateDeadline, component::Accessor};
 
@@ -32,9 +32,6 @@ use super::{
     vitals::{Verdict, Vitals},
 };
 use crate::capabilities::{Context, from_guest};
-
-/// How often a client that had no room for events is tried again.
-const FLUSH: Duration = Duration::from_millis(5);
 
 /// Bytes that a container may hand to the host in one call: the largest is a
 /// commit to documents. What is more ends it.
@@ -175,14 +172,6 @@ async fn refuse_waiting(mut inbox: Inbox, ending: &Ending, activation: &Activati
 
 /// Ends when the container must, judged from outside of it.
 async fn supervise(shared: &Shared, pulse: &Pulse) -> Ending {
-    let flushing = pin!(async {
-        loop {
-            shared.connections.waiting().await;
-            while shared.connections.flush() {
-                sleep(FLUSH).await;
-            }
-        }
-    });
     let watching = pin!(async {
         loop {
             let verdict = pulse.vitals().look(Instant::now());
@@ -202,7 +191,6 @@ async fn supervise(shared: &Shared, pulse: &Pulse) -> Ending {
             None => Ending::Forced,
         },
         ending = watching => ending,
-        () = flushing => Ending::Forced,
     }
 }
 

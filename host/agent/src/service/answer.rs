@@ -7,7 +7,7 @@ use futures::StreamExt;
 use hulynet_agent_table::{Begun, Located};
 use hulynet_bus::{Request, Responder};
 use hulynet_protocol::{
-    Call, Caller, ClientId, ConnectionId, ContainerCall, ContainerId, Epoch, ErrorKind,
+    Call, Caller, ClientId, ConnectionId, ContainerCall, ContainerId, Epoch, ErrorKind, Flow,
     NetworkError, Reply, Target,
 };
 
@@ -26,8 +26,21 @@ use crate::{
 pub(super) async fn answer(core: Arc<Core>, route: Route, request: Request) {
     let Request { peer, call, responder, .. } = request;
     match (call, &route) {
-        (Call::Connect { target, connection, caller }, _) => {
-            connect(&core, route, peer, target, connection, caller, responder).await;
+        (Call::Connect { target, connection, caller, flow }, _) => {
+            let wanted = Wanted { target, connection, caller, flow };
+            connect(&core, route, peer, wanted, responder).await;
+        }
+        (Call::Credit { connection, credit }, _) => {
+            let container = core.table().attached_to(&connection, &peer);
+            let is_known = container.is_some_and(|c| c.connections().grant(&connection, credit));
+            responder.reply(if is_known {
+                Ok((Reply::Done, Bytes::new()))
+            } else {
+                Err(NetworkError::refused(
+                    ErrorKind::UnknownContainer,
+                    format!("there is no connection {connection} here; make it again"),
+                ))
+            });
         }
         (Call::Disconnect { connection }, _) => {
             let container = core.table().detach(&connection, &peer);
@@ -160,16 +173,23 @@ async fn stream(
     }
 }
 
+/// A connection that a client wants.
+struct Wanted {
+    target: Target,
+    connection: ConnectionId,
+    caller: Caller,
+    flow: Flow,
+}
+
 /// A client connects to a container.
 async fn connect(
     core: &Core,
     route: Route,
     peer: ClientId,
-    target: Target,
-    connection: ConnectionId,
-    caller: Caller,
+    wanted: Wanted,
     mut responder: Responder,
 ) {
+    let Wanted { target, connection, caller, flow } = wanted;
     let located = {
         let mut table = core.table();
         table.reach(Instant::now(), &target).and_then(|located| {
@@ -177,7 +197,7 @@ async fn connect(
             Ok((located, begun))
         })
     };
-    let (Located { container, epoch }, Begun { attempt, again }) = match located {
+    let (Located { container, .. }, Begun { attempt, again }) = match located {
         Ok(located) => located,
         Err(error) => return responder.reply(Err(error)),
     };
@@ -185,8 +205,8 @@ async fn connect(
         container.connections().remove(&connection);
     }
     let deadline = Instant::now() + responder.remaining();
-    let outlet = Arc::new(Outlet::new(core, route, target.id.clone(), epoch));
-    let connecting = container.connect(connection.clone(), caller, deadline, outlet);
+    let outlet = Arc::new(Outlet::new(core, route));
+    let connecting = container.connect(connection.clone(), caller, deadline, flow, outlet);
     let connected = tokio::select! {
         connected = connecting => connected,
         () = responder.cancelled() => {

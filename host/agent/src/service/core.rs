@@ -28,10 +28,18 @@ use super::{
 };
 use crate::{
     AgentConfig,
-    capabilities::Services,
+    capabilities::{Connections, Exit, Services},
     container::{Container, Ending, Executor, Start},
     plugins::{Code, Kinds},
 };
+
+/// What other tasks learn of containers.
+pub(super) struct News {
+    /// Which ended.
+    pub(super) ended: mpsc::UnboundedSender<Ended>,
+    /// Which have events to send.
+    pub(super) flushes: mpsc::UnboundedSender<Arc<Connections>>,
+}
 
 /// The shared state. Locks are held for moments and never across an await.
 pub(super) struct Core {
@@ -46,6 +54,7 @@ pub(super) struct Core {
     requests: TaskTracker,
     listeners: Mutex<Listeners>,
     broadcasts: Arc<Broadcasts>,
+    flushes: mpsc::UnboundedSender<Arc<Connections>>,
     /// Where containers compute.
     runtime: Handle,
 }
@@ -59,8 +68,9 @@ impl Core {
         kinds: Arc<Kinds>,
         capacity: usize,
         server: Server,
-        ended: mpsc::UnboundedSender<Ended>,
+        news: News,
     ) -> Self {
+        let News { ended, flushes } = news;
         Self {
             endpoint,
             services: Arc::new(services),
@@ -73,6 +83,7 @@ impl Core {
             requests: TaskTracker::new(),
             listeners: Mutex::default(),
             broadcasts: Arc::default(),
+            flushes,
             runtime: Handle::current(),
         }
     }
@@ -223,10 +234,11 @@ impl Core {
             let activated = activation.clone();
             let start =
                 Start { activation: activated, extra, code: linked, services, executor, share };
+            let exit = self.exit(activation.clone());
             // The table holds the container, so the container must not hold it.
             let (table, ended) = (self.weak_table(), self.ended.clone());
             let (kinds, activation) = (self.kinds.clone(), activation.clone());
-            let container = Container::spawn(start, move |ending| {
+            let container = Container::spawn(start, exit, move |ending| {
                 let Activation { id, epoch, .. } = &*activation;
                 if let Some(table) = table.upgrade() {
                     table.lock().unwrap_or_else(PoisonError::into_inner).remove(id, *epoch);
@@ -240,6 +252,19 @@ impl Core {
             });
             Ok((container, number))
         })
+    }
+
+    /// How the events of an activation leave: only while it is certain that it
+    /// is the live one.
+    fn exit(&self, activation: Arc<Activation>) -> Exit {
+        let table = self.weak_table();
+        let is_open = Box::new(move || {
+            // Without a table the agent is gone, and nobody sends.
+            let Some(table) = table.upgrade() else { return false };
+            let table = table.lock().unwrap_or_else(PoisonError::into_inner);
+            table.release(Instant::now(), &activation.id, activation.epoch).is_ok()
+        });
+        Exit { is_open, flushes: self.flushes.clone() }
     }
 
     /// What a container gets, on the terms of its kind and its tenant.

@@ -1,13 +1,14 @@
 //! The agent's service: it moves calls, time and files to those who decide.
 //!
-//! Three tasks: one takes what clients ask directly, one keeps the agent
-//! registered and takes what the coordinator asks or forwards, one serves the
-//! plugin directory. What is not for a container has a task of its own while it
+//! Four tasks: one takes what clients ask directly, one keeps the agent
+//! registered and takes what the coordinator asks or forwards, one sends the
+//! events of containers, one serves the plugin directory. What is not for a container has a task of its own while it
 //! is answered. All but the last run on the thread of the bus, so that a request
 //! changes threads only where its container computes.
 
 mod answer;
 mod core;
+mod flush;
 mod link;
 mod listening;
 mod original;
@@ -24,7 +25,10 @@ use tokio::{
     task::AbortHandle,
 };
 
-use self::{core::Core, link::Link};
+use self::{
+    core::{Core, News},
+    link::Link,
+};
 use crate::{
     capabilities::{self, Pools, Services},
     config::AgentConfig,
@@ -80,6 +84,8 @@ impl Agent {
         let endpoint = Endpoint { agent: config.id.clone(), address: Some(address) };
         // Each container ends once, so this holds no more than there are.
         let (ended, endings) = mpsc::unbounded_channel();
+        // Each container orders one flush at a time.
+        let (flushes, flushing) = mpsc::unbounded_channel();
         let core = Arc::new(Core::new(
             &config,
             endpoint,
@@ -87,7 +93,7 @@ impl Agent {
             plugins.kinds().clone(),
             capacity as usize,
             server,
-            ended,
+            News { ended, flushes },
         ));
         let (link, peer) = Link::new(core.clone(), &config, bus.clone(), endings, changes)?;
         let mut settled = plugins.settled();
@@ -100,6 +106,7 @@ impl Agent {
             tracing::warn!("the kinds are still being compiled; they are served as they are ready");
         }
         agent.tasks.push(bus.spawn(serve(agent.core.clone(), incoming)).abort_handle());
+        agent.tasks.push(bus.spawn(flush::run(flushing)).abort_handle());
         agent.tasks.push(bus.spawn(link.run()).abort_handle());
         Ok(agent)
     }

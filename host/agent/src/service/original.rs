@@ -19,7 +19,8 @@ use hulynet_backrpc::{
 };
 use hulynet_bus::{OriginalRequest, OriginalResponder};
 use hulynet_protocol::{
-    Caller, ClientId, ConnectionId, ContainerId, ErrorKind, NetworkError, Target, Uuid, limits,
+    Caller, ClientId, ConnectionId, ContainerId, ErrorKind, Flow, NetworkError, Policy, Target,
+    Uuid, limits,
 };
 
 use super::{
@@ -121,16 +122,18 @@ async fn listen(
     let refused = |error: NetworkError| {
         tracing::debug!(container = %id, %peer, %error, "a client is not connected");
     };
-    let (Located { container, epoch }, attempt) = located.map_err(refused).ok()?;
+    let (Located { container, .. }, attempt) = located.map_err(refused).ok()?;
     let listener = Listener {
         container: id.uuid.clone(),
         server: core.server().clone(),
         peer: peer.clone(),
         broadcasts: core.broadcasts().clone(),
     };
-    let outlet = Outlet::new(core, Route::Original(listener), id.clone(), epoch);
+    let outlet = Arc::new(Outlet::new(core, Route::Original(listener)));
+    // There is no credit in this language.
+    let flow = Flow::endless(Policy::Disconnect);
     let (deadline, caller) = (Instant::now() + core.unattended(), Caller::outside(None));
-    match container.connect(connection.clone(), caller, deadline, Arc::new(outlet)).await {
+    match container.connect(connection.clone(), caller, deadline, flow, outlet).await {
         Ok(()) if core.table().is_attached(connection, peer) => Some(container),
         Ok(()) => {
             // It left meanwhile, and this connection was looked for in vain.

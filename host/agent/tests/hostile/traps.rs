@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hulynet_agent::AgentConfig;
-use hulynet_protocol::{Call, Caller, ConnectionId, ErrorKind, NetworkError, Reply, Retry, Target};
+use hulynet_protocol::{
+    Call, Caller, ConnectionId, ErrorKind, Flow, NetworkError, Policy, Reply, Retry, Target,
+};
 
 use crate::{
     stage::{Stage, id},
@@ -30,7 +32,8 @@ fn ended(error: &NetworkError, attack: &str, cause: &str) {
 async fn connect(stage: &Stage, attack: &str) -> Result<(), NetworkError> {
     let target = Target { id: id(attack, attack), epoch: None };
     let connection = ConnectionId::new("c").unwrap();
-    let call = Call::Connect { target, connection, caller: Caller::default() };
+    let flow = Flow::endless(Policy::Disconnect);
+    let call = Call::Connect { target, connection, caller: Caller::default(), flow };
     stage.world.client.call(call, Bytes::new(), PATIENCE).await.map(drop)
 }
 

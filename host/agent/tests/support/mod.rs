@@ -15,14 +15,14 @@ mod coordinator;
 mod kinds;
 mod others;
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::VecDeque, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hulynet_agent::{Agent, AgentConfig, Network};
 use hulynet_bus::{Body, Bus, Peer, PeerConfig, PeerEvent, Response};
 use hulynet_protocol::{
-    AccountId, Call, Caller, ClientId, ConnectionId, ContainerCall, ContainerId, Epoch, Kind,
-    Labels, NetworkError, Reply, Role, StartContainer, Target, Uuid,
+    AccountId, Call, Caller, ClientId, ConnectionId, ContainerCall, ContainerId, Epoch, Event,
+    Flow, Kind, Labels, NetworkError, Policy, Reply, Role, StartContainer, Target, Uuid, flow,
 };
 use hulynet_store::SqliteDocuments;
 use tempfile::TempDir;
@@ -40,6 +40,8 @@ pub struct World {
     pub coordinator: Coordinator,
     pub client: Peer,
     pub events: mpsc::Receiver<PeerEvent>,
+    /// Events of containers that came together with one that was asked for.
+    together: VecDeque<Bytes>,
     pub bus: Bus,
     pub plugins: PathBuf,
     pub documents: Arc<SqliteDocuments>,
@@ -87,7 +89,8 @@ impl World {
         coordinator.registration().await;
         let peer_config = PeerConfig::new(ClientId::random(), Role::Client);
         let (client, events) = bus.connect(&agent.local_addr().to_string(), peer_config);
-        Self { agent, coordinator, client, events, bus, plugins, documents, _directory: directory }
+        let (together, _directory) = (VecDeque::new(), directory);
+        Self { agent, coordinator, client, events, together, bus, plugins, documents, _directory }
     }
 
     /// Starts an `echo` container with the epoch 1.1.
@@ -131,12 +134,23 @@ impl World {
         text(self.client.call(call, payload, timeout).await?).await
     }
 
-    /// Connects to a container.
+    /// Connects to a container, without a bound for its events.
     pub async fn connect(&self, uuid: &str, connection: &str) -> Result<(), NetworkError> {
+        self.connect_on(uuid, connection, Flow::endless(Policy::Disconnect)).await
+    }
+
+    /// Connects to a container.
+    pub async fn connect_on(
+        &self,
+        uuid: &str,
+        connection: &str,
+        flow: Flow,
+    ) -> Result<(), NetworkError> {
         let call = Call::Connect {
             target: target(uuid),
             connection: ConnectionId::new(connection).unwrap(),
             caller: Caller::default(),
+            flow,
         };
         self.client.call(call, Bytes::new(), PATIENCE).await.map(drop)
     }
@@ -154,10 +168,24 @@ impl World {
 
     /// The next event of a container, as text.
     pub async fn event(&mut self) -> String {
-        match self.heard().await {
-            PeerEvent::Event { payload, .. } => String::from_utf8(payload.to_vec()).unwrap(),
-            other => panic!("expected an event, heard {other:?}"),
+        if self.together.is_empty() {
+            match self.heard().await {
+                PeerEvent::Event { event, payload } => {
+                    self.together.extend(split(&event, &payload))
+                }
+                other => panic!("expected an event, heard {other:?}"),
+            }
         }
+        let event = self.together.pop_front().expect("at least one");
+        String::from_utf8(event.to_vec()).unwrap()
+    }
+}
+
+/// The events of a container that came together.
+pub fn split(event: &Event, payload: &Bytes) -> Vec<Bytes> {
+    match event {
+        Event::Container { lengths, .. } => flow::split(lengths, payload).unwrap(),
+        Event::Network(_) => panic!("expected an event of a container, got {event:?}"),
     }
 }
 

@@ -34,7 +34,6 @@ use crate::{
 /// `Busy`; events that do end the connection, so that none is lost in silence;
 /// joining and losing are always told.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the largest variant is the usual one")]
 pub enum PeerEvent {
     /// Hello was answered. `resumed` false: the server does not know us (first
     /// time, restart, or lease expired): register and reclaim again.

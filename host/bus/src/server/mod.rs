@@ -38,7 +38,6 @@ use crate::{
 /// out then, and events disconnect their peer, so that none is lost in
 /// silence; joining and leaving are always told.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the largest variant is the usual one")]
 pub enum Incoming {
     /// A peer said hello.
     Joined {

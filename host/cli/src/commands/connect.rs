@@ -4,7 +4,7 @@ use std::future;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use hulynet_client::ConnectionEvent;
+use hulynet_client::{ConnectionEvent, Subscription};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
@@ -28,7 +28,7 @@ pub(crate) async fn connect(settings: &Settings, connect: &Connect) -> Result<()
     let deadline = limited.then(|| Instant::now() + settings.timeout);
     with_client(settings, async |client| {
         let reference = hold(client, &connect.get, options).await?;
-        let mut events = reference.connect().await?;
+        let mut events = reference.subscribe(Subscription::new().policy(connect.policy)).await?;
         output::note(&format!("connected to {}", reference.id()));
         let mut printed = 0;
         while connect.count.is_none_or(|count| printed < count) {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, future, stream};
 use hulynet_agent::{Answer, Chunks, Events, Network, Outgoing, Reference};
 use hulynet_bus::Bus;
-use hulynet_client::{Client, ConnectionEvent, Request, WatchEvent};
+use hulynet_client::{Client, ConnectionEvent, Policy, Request, Subscription, WatchEvent};
 use hulynet_protocol::{
     AgentId, AgentRecord, Caller, Change, ContainerId, ErrorKind, GetOptions, Kind, Labels,
     NetworkError, NetworkEvent,
@@ -124,7 +124,8 @@ impl Reference for Held {
     }
 
     async fn connect(&self, caller: Caller) -> Result<Events, NetworkError> {
-        let connection = self.0.connect_as(caller).await?;
+        let terms = Subscription::new().caller(caller).policy(Policy::Disconnect);
+        let connection = self.0.subscribe(terms).await?;
         // Events that may be missing end the stream: a container that needs
         // all of them connects again and catches up, as after any end.
         let messages = connection.scan((), |(), event| {

@@ -223,3 +223,21 @@ fn what_breaks_during_an_attempt_leads_to_another_one() {
     attachment.connected(now);
     assert!(matches!(attachment.step(now), Step::Wait(Some(_))));
 }
+
+#[test]
+fn what_the_other_side_ends_for_good_is_over_whatever_is_under_way() {
+    let now = Instant::now();
+    let mut steady = attached(now, direct(1));
+    assert_eq!(steady.attached(), Some(&direct(1)));
+    steady.end(refused());
+    assert_eq!(steady.step(now), Step::End(refused()));
+    let mut again = attached(now, direct(1));
+    again.disturb();
+    assert_eq!(again.attached(), None);
+    let later = pass(&mut again, now);
+    assert_eq!(again.step(later), Step::Route(later + PATIENCE));
+    again.end(refused());
+    again.routed(direct(1));
+    again.connected(later);
+    assert_eq!(again.step(later), Step::End(refused()));
+}

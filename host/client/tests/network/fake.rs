@@ -11,8 +11,8 @@ use bytes::Bytes;
 use hulynet_bus::{Bus, Incoming, PeerConfig, PeerEvent, Server, ServerConfig};
 use hulynet_client::{Client, ContainerId, ContainerRecord, Epoch, GetOptions, Kind, Uuid};
 use hulynet_protocol::{
-    AgentId, Call, ClientId, ConnectionId, ContainerCall, ContainerState, Endpoint, ErrorKind,
-    Event, NetworkError, Reply, Role, ServerId, Snapshot, Target,
+    AgentId, Amount, Call, ClientId, ConnectionId, ContainerCall, ContainerState, Endpoint,
+    ErrorKind, Event, Flow, NetworkError, Reply, Role, ServerId, Snapshot, Target,
 };
 use tokio::sync::watch;
 
@@ -47,6 +47,9 @@ pub(crate) struct World {
     pub(crate) seen: Vec<String>,
     /// Connections by id, with the peer to send events to.
     pub(crate) connections: BTreeMap<ConnectionId, ClientId>,
+    /// On which terms connections were made, and what was granted since.
+    pub(crate) flows: BTreeMap<ConnectionId, Flow>,
+    pub(crate) credits: BTreeMap<ConnectionId, Amount>,
     /// The revision of the registry.
     pub(crate) revision: u64,
     /// Errors to answer requests with, before all else.
@@ -131,7 +134,7 @@ impl Fake {
     pub(crate) fn broadcast(&self, counter: u64, payload: &'static str) {
         let connections = self.with(|world| world.connections.clone());
         for (connection, peer) in connections {
-            let event = Event::Container { connection, epoch: epoch(counter) };
+            let event = Event::single(connection, epoch(counter));
             self.server.event(&peer, event, Bytes::from_static(payload.as_bytes())).unwrap();
         }
     }
@@ -194,12 +197,20 @@ fn answer(world: &Mutex<World>, role: Role, request: hulynet_bus::Request) {
             world.unanswered.push(request.responder);
             return;
         }
-        Call::Connect { target, connection, .. } => {
+        Call::Connect { target, connection, flow, .. } => {
             world.seen.push(format!("{role:?} connect").to_lowercase());
             world.check(&target).map(|()| {
+                world.flows.insert(connection.clone(), flow);
                 world.connections.insert(connection, request.peer);
                 (Reply::Done, Bytes::new())
             })
+        }
+        Call::Credit { connection, credit } if world.connections.contains_key(&connection) => {
+            world.credits.insert(connection, credit);
+            done(Reply::Done)
+        }
+        Call::Credit { .. } => {
+            Err(NetworkError::refused(ErrorKind::UnknownContainer, "it was forgotten"))
         }
         Call::Disconnect { connection } => {
             world.seen.push("disconnect".into());

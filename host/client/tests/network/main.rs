@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod events;
 mod fake;
 mod reconnect;
 mod requests;

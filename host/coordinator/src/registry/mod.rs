@@ -376,6 +376,7 @@ impl Registry {
             | Call::Container(_)
             | Call::Limits(_)
             | Call::Connect { .. }
+            | Call::Credit { .. }
             | Call::Disconnect { .. }
             | Call::Disconnected { .. }
             | Call::ReportKinds => self.answer(token, Err(errors::not_for_the_registry())),

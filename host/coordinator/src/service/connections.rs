@@ -131,6 +131,13 @@ impl Connections {
         Some(&ends.client)
     }
 
+    /// The agent whose container sends on a connection of a client.
+    #[must_use]
+    pub fn speaker(&self, client: &ClientId, connection: &ConnectionId) -> Option<&ClientId> {
+        let ends = self.table.get(connection).filter(|ends| ends.client == *client)?;
+        Some(&ends.agent)
+    }
+
     /// Ends a connection of one of its two peers; gives the other one.
     pub fn end(&mut self, peer: &ClientId, connection: &ConnectionId) -> Option<ClientId> {
         let ends = self.table.get(connection)?;
@@ -208,6 +215,8 @@ mod tests {
         connections.begin(&peer("c"), &peer("a"), &named("1")).unwrap();
         assert_eq!(connections.listener(&peer("a"), &named("1")), Some(&peer("c")));
         assert_eq!(connections.listener(&peer("b"), &named("1")), None);
+        assert_eq!(connections.speaker(&peer("c"), &named("1")), Some(&peer("a")));
+        assert_eq!(connections.speaker(&peer("d"), &named("1")), None);
         assert_eq!(connections.end(&peer("b"), &named("1")), None);
         assert_eq!(connections.end(&peer("a"), &named("1")), Some(peer("c")));
         assert_eq!(connections.listener(&peer("a"), &named("1")), None);

@@ -173,7 +173,9 @@ impl Driver {
                 self.lose_peer(&peer);
                 self.input(Input::ClientLeft(peer));
             }
-            Incoming::Event { peer, event, payload } => self.container_event(&peer, event, payload),
+            Incoming::Event { peer, event, payload } => {
+                self.container_event(&peer, event, &payload);
+            }
             Incoming::Request(request) => self.request(request),
             Incoming::Original(request) => self.original_request(request),
         }
@@ -184,11 +186,16 @@ impl Driver {
         match call {
             Call::Container(call) => self.proxy(call, payload, responder),
             Call::Limits(target) => self.limits(target, responder),
-            Call::Connect { target, connection, caller } => {
-                self.connect(peer, target, connection, caller, responder);
+            Call::Connect { target, connection, caller, flow } => {
+                self.connect(peer, target, connection, caller, flow, responder);
+            }
+            Call::Credit { connection, credit } => {
+                self.credit(&peer, connection, credit, responder);
             }
             Call::Disconnect { connection } => self.disconnect(&peer, connection, responder),
-            Call::Disconnected { connection } => self.disconnected(&peer, &connection, responder),
+            Call::Disconnected { connection, error } => {
+                self.disconnected(&peer, &connection, error, responder);
+            }
             call => {
                 let token = self.next_token();
                 self.current = Some((token, responder));

@@ -1,10 +1,12 @@
 //! What passes through the coordinator: for peers that cannot reach agents.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use hulynet_bus::Responder;
 use hulynet_protocol::{
-    AgentId, Call, Caller, ClientId, ConnectionId, ContainerCall, ErrorKind, Event, NetworkError,
-    Reply, Retry, Target,
+    AgentId, Amount, Call, Caller, ClientId, ConnectionId, ContainerCall, ErrorKind, Event, Flow,
+    NetworkError, Reply, Retry, Target,
 };
 
 use super::{
@@ -63,6 +65,7 @@ impl Driver {
         mut target: Target,
         connection: ConnectionId,
         caller: Caller,
+        flow: Flow,
         responder: Responder,
     ) {
         let begun = self.route(&target).and_then(|route| {
@@ -82,7 +85,7 @@ impl Driver {
         target.epoch = Some(route.epoch);
         let (server, reports) = (self.server.clone(), self.reports.clone());
         self.tasks.spawn(async move {
-            let call = Call::Connect { target, connection: connection.clone(), caller };
+            let call = Call::Connect { target, connection: connection.clone(), caller, flow };
             let perhaps_made = match relay(server, route.peer, call, Bytes::new(), responder).await
             {
                 Outcome::Succeeded => return,
@@ -118,37 +121,72 @@ impl Driver {
         }
     }
 
+    /// The client takes more events.
+    pub(crate) fn credit(
+        &mut self,
+        client: &ClientId,
+        connection: ConnectionId,
+        credit: Amount,
+        responder: Responder,
+    ) {
+        match self.connections.speaker(client, &connection).cloned() {
+            Some(agent) => {
+                let call = Call::Credit { connection, credit };
+                let relayed = relay(self.server.clone(), agent, call, Bytes::new(), responder);
+                self.tasks.spawn(async {
+                    relayed.await;
+                });
+            }
+            None => responder.reply(Err(NetworkError::refused(
+                ErrorKind::UnknownContainer,
+                format!("there is no connection {connection} through here; make it again"),
+            ))),
+        }
+    }
+
     /// The container ended a connection.
     pub(crate) fn disconnected(
         &mut self,
         agent: &ClientId,
         connection: &ConnectionId,
+        error: Option<NetworkError>,
         responder: Responder,
     ) {
         if self.connections.listener(agent, connection).is_some()
             && let Some(client) = self.connections.end(agent, connection)
         {
-            self.end_at_client(client, connection.clone());
+            self.end_at_client(client, connection.clone(), error);
         }
         responder.reply(Ok((Reply::Done, Bytes::new())));
     }
 
-    /// A broadcast or send of a container. A client that is too slow for it
+    /// Broadcasts and sends of a container. A client that is too slow for them
     /// loses the connection rather than a part of what is sent on it.
-    pub(crate) fn container_event(&mut self, agent: &ClientId, event: Event, payload: Bytes) {
-        let Event::Container { connection, .. } = &event else {
+    pub(crate) fn container_event(&mut self, agent: &ClientId, event: Event, payload: &Bytes) {
+        let Event::Container { connections, epoch, missed, lengths } = event else {
             tracing::debug!(%agent, "a peer sent an event that only the coordinator sends");
             return;
         };
-        let connection = connection.clone();
-        let Some(client) = self.connections.listener(agent, &connection).cloned() else { return };
-        let Err(error) = self.server.event(&client, event, payload) else { return };
-        if error.kind == ErrorKind::Busy {
-            tracing::warn!(%client, %connection, "client is too slow for its connection");
+        let mut listeners: BTreeMap<ClientId, Vec<ConnectionId>> = BTreeMap::new();
+        for connection in connections {
+            if let Some(client) = self.connections.listener(agent, &connection) {
+                listeners.entry(client.clone()).or_default().push(connection);
+            }
         }
-        self.connections.end(&client, &connection);
-        self.end_at_agent(agent.clone(), connection.clone());
-        self.end_at_client(client, connection);
+        for (client, connections) in listeners {
+            let lengths = lengths.clone();
+            let event =
+                Event::Container { connections: connections.clone(), epoch, missed, lengths };
+            let Err(error) = self.server.event(&client, event, payload.clone()) else { continue };
+            if error.kind == ErrorKind::Busy {
+                tracing::warn!(%client, "client is too slow for its connections");
+            }
+            for connection in connections {
+                self.connections.end(&client, &connection);
+                self.end_at_agent(agent.clone(), connection.clone());
+                self.end_at_client(client.clone(), connection, None);
+            }
+        }
     }
 
     /// Nothing of a peer that is gone stays.
@@ -160,7 +198,7 @@ impl Driver {
             self.end_at_agent(agent, connection);
         }
         for (client, connection) in ended.at_clients {
-            self.end_at_client(client, connection);
+            self.end_at_client(client, connection, None);
         }
     }
 
@@ -186,10 +224,15 @@ impl Driver {
 
     /// A client that cannot be told has lost its connections with its own, and
     /// makes them again.
-    fn end_at_client(&mut self, client: ClientId, connection: ConnectionId) {
+    fn end_at_client(
+        &mut self,
+        client: ClientId,
+        connection: ConnectionId,
+        error: Option<NetworkError>,
+    ) {
         let (server, timeout) = (self.server.clone(), self.config.disconnect_timeout);
         self.tasks.spawn(async move {
-            let call = Call::Disconnected { connection: connection.clone() };
+            let call = Call::Disconnected { connection: connection.clone(), error };
             if let Err(error) = server.call(&client, call, Bytes::new(), timeout).await {
                 tracing::debug!(%client, %connection, %error, "a client was not told of an end");
             }

@@ -1,156 +1,348 @@
+use std::collections::BTreeSet;
+
 use hulynet_protocol::{ContainerId, Kind, Uuid};
 
-use super::*;
+use super::{ledger::QUEUE_EVENTS, *};
 
-/// A client that reads as long as it has room.
-#[derive(Default)]
+/// What a client gets in one message.
+#[derive(Clone, Debug)]
+struct Got {
+    connections: Vec<ConnectionId>,
+    missed: u64,
+    payload: Bytes,
+    events: Vec<Bytes>,
+}
+
+/// A client that has room for so many messages.
 struct Client {
+    name: ClientId,
     room: Mutex<usize>,
-    events: Mutex<Vec<Bytes>>,
-    closed: Mutex<Vec<ConnectionId>>,
+    got: Mutex<Vec<Got>>,
+    closed: Mutex<Vec<(ConnectionId, Option<ErrorKind>)>>,
+}
+
+impl Client {
+    fn new(name: &str, room: usize) -> Arc<Self> {
+        let name = ClientId::new(name).unwrap();
+        let (got, closed) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { name, room: Mutex::new(room), got, closed })
+    }
+
+    fn events(&self) -> Vec<Bytes> {
+        self.got.lock().unwrap().iter().flat_map(|got| got.events.clone()).collect()
+    }
+
+    fn got(&self) -> Vec<Got> {
+        self.got.lock().unwrap().clone()
+    }
 }
 
 impl Sink for Client {
-    fn deliver(&self, _: Event, payload: Bytes) -> Result<(), NetworkError> {
+    fn peer(&self) -> Option<&ClientId> {
+        Some(&self.name)
+    }
+
+    fn deliver(&self, event: Event, payload: Bytes) -> Result<(), NetworkError> {
         let mut room = self.room.lock().unwrap();
         *room = room
             .checked_sub(1)
             .ok_or_else(|| NetworkError::not_processed(ErrorKind::Busy, "full"))?;
-        self.events.lock().unwrap().push(payload);
+        let Event::Container { connections, missed, lengths, .. } = event else { panic!() };
+        let events = hulynet_protocol::flow::split(&lengths, &payload).unwrap();
+        self.got.lock().unwrap().push(Got { connections, missed, payload, events });
         Ok(())
     }
 
-    fn closed(&self, connection: ConnectionId) {
-        self.closed.lock().unwrap().push(connection);
+    fn closed(&self, connection: ConnectionId, error: Option<NetworkError>) {
+        self.closed.lock().unwrap().push((connection, error.map(|error| error.kind)));
     }
-}
-
-fn client(room: usize) -> Arc<Client> {
-    Arc::new(Client { room: Mutex::new(room), ..Client::default() })
 }
 
 fn id(text: &str) -> ConnectionId {
     ConnectionId::new(text).unwrap()
 }
 
-fn connections() -> (Connections, mpsc::Receiver<ConnectionId>) {
-    with(&ContainerLimits::default())
+/// The connections of a container, and what an agent has of them.
+struct World {
+    connections: Arc<Connections>,
+    ended: mpsc::Receiver<ConnectionId>,
+    flushes: mpsc::UnboundedReceiver<Arc<Connections>>,
+    is_open: Arc<AtomicBool>,
 }
 
-fn with(limits: &ContainerLimits) -> (Connections, mpsc::Receiver<ConnectionId>) {
+fn usage(limits: &ContainerLimits) -> Arc<Usage> {
     let container = ContainerId { kind: Kind::new("echo").unwrap(), uuid: Uuid::new("a").unwrap() };
-    let usage = Arc::new(Usage::new(container, limits));
-    let (farewells, ended) = mpsc::channel(2);
-    (Connections::new(Epoch::default(), limits, usage, farewells), ended)
+    Arc::new(Usage::new(container, limits))
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(&ContainerLimits::default())
+    }
+
+    fn with(limits: &ContainerLimits) -> Self {
+        let (farewells, ended) = mpsc::channel(64);
+        let (orders, flushes) = mpsc::unbounded_channel();
+        let is_open = Arc::new(AtomicBool::new(true));
+        let gate = Arc::clone(&is_open);
+        let exit = Exit { is_open: Box::new(move || gate.load(Ordering::SeqCst)), flushes: orders };
+        let (epoch, usage) = (Epoch::default(), usage(limits));
+        let connections = Arc::new(Connections::new(epoch, limits, usage, farewells, exit));
+        Self { connections, ended, flushes, is_open }
+    }
+
+    fn connect(&self, name: &str, client: &Arc<Client>, flow: Flow) {
+        self.connections.add(id(name), flow, client.clone()).unwrap();
+        self.connections.open(&id(name));
+    }
+
+    fn broadcast(&self, text: &str) {
+        self.connections.broadcast(Bytes::copy_from_slice(text.as_bytes())).unwrap();
+    }
+
+    /// Flushes as often as was ordered; what is left then.
+    fn flush(&mut self) -> Left {
+        let mut left = Left::Nothing;
+        while let Ok(connections) = self.flushes.try_recv() {
+            left = connections.flush();
+            if left == Left::More {
+                connections.order();
+            }
+        }
+        left
+    }
+}
+
+fn endless() -> Flow {
+    Flow::endless(Policy::Disconnect)
+}
+
+fn credit(policy: Policy, events: u64) -> Flow {
+    let credit = Amount { events, bytes: u64::MAX };
+    Flow { policy, heard: Amount::default(), credit }
 }
 
 #[test]
 fn events_wait_until_the_client_knows_that_it_is_connected() {
-    let (connections, _ended) = connections();
-    let reader = client(9);
-    connections.add(id("a"), reader.clone()).unwrap();
-    connections.send("a", Bytes::from_static(b"welcome")).unwrap();
-    connections.broadcast(Bytes::from_static(b"news")).unwrap();
-    assert!(reader.events.lock().unwrap().is_empty());
-    connections.open(&id("a"));
-    assert_eq!(*reader.events.lock().unwrap(), ["welcome", "news"]);
+    let mut world = World::new();
+    let reader = Client::new("reader", 9);
+    world.connections.add(id("a"), endless(), reader.clone()).unwrap();
+    world.connections.send("a", Bytes::from_static(b"welcome")).unwrap();
+    world.broadcast("news");
+    world.flush();
+    assert!(reader.got().is_empty());
+    world.connections.open(&id("a"));
+    world.flush();
+    assert_eq!(reader.events(), ["welcome", "news"]);
 }
 
 #[test]
-fn a_client_that_does_not_read_is_closed_and_others_get_everything() {
-    let (connections, mut ended) = connections();
-    let (reader, sleeper) = (client(usize::MAX), client(0));
-    for (name, sink) in [("reader", &reader), ("sleeper", &sleeper)] {
-        connections.add(id(name), sink.clone()).unwrap();
-        connections.open(&id(name));
+fn what_came_together_is_encoded_once_for_all_clients() {
+    let mut world = World::new();
+    let clients: Vec<_> = (0..50).map(|n| Client::new(&n.to_string(), 9)).collect();
+    for client in &clients {
+        world.connect(client.name.as_str(), client, endless());
     }
-    for _ in 0..=QUEUE_EVENTS {
-        connections.broadcast(Bytes::from_static(b"news")).unwrap();
+    for n in 0..16 {
+        world.broadcast(&n.to_string());
     }
-    assert_eq!(reader.events.lock().unwrap().len(), QUEUE_EVENTS + 1);
-    assert_eq!(*sleeper.closed.lock().unwrap(), [id("sleeper")]);
-    assert_eq!(ended.try_recv().unwrap(), id("sleeper"));
-    assert!(!connections.remove(&id("sleeper")));
+    world.flush();
+    let expected: Vec<_> = (0..16).map(|n: u32| n.to_string()).collect();
+    let mut encodings = BTreeSet::new();
+    for client in &clients {
+        let got = client.got();
+        assert_eq!((got.len(), client.events() == expected), (1, true));
+        encodings.insert(got[0].payload.as_ptr().addr());
+    }
+    assert_eq!(encodings.len(), 1);
+}
+
+#[test]
+fn one_message_carries_an_event_to_all_connections_of_a_client() {
+    let mut world = World::new();
+    let (many, one) = (Client::new("many", 9), Client::new("one", 9));
+    for name in ["a", "b", "c"] {
+        world.connect(name, &many, endless());
+    }
+    world.connect("d", &one, endless());
+    world.broadcast("news");
+    world.flush();
+    let got = many.got();
+    assert_eq!(got.len(), 1);
+    assert_eq!(got[0].connections, [id("a"), id("b"), id("c")]);
+    world.connections.send("b", Bytes::from_static(b"yours")).unwrap();
+    world.broadcast("more");
+    world.flush();
+    let of_b = many.got().into_iter().filter(|got| got.connections.contains(&id("b")));
+    assert_eq!(of_b.flat_map(|got| got.events).collect::<Vec<_>>(), ["news", "yours", "more"]);
+    assert_eq!(one.events(), ["news", "more"]);
+}
+
+#[test]
+fn one_that_does_not_read_ends_with_an_error_and_others_get_everything() {
+    let mut world = World::new();
+    let (reader, sleeper) = (Client::new("reader", usize::MAX), Client::new("sleeper", 9));
+    world.connect("reader", &reader, endless());
+    world.connect("sleeper", &sleeper, credit(Policy::Disconnect, 2));
+    for _ in 0..=QUEUE_EVENTS + 2 {
+        world.broadcast("news");
+        world.flush();
+    }
+    assert_eq!(reader.events().len(), QUEUE_EVENTS + 3);
+    assert_eq!(sleeper.events().len(), 2);
+    assert_eq!(*sleeper.closed.lock().unwrap(), [(id("sleeper"), Some(ErrorKind::Busy))]);
+    assert_eq!(world.ended.try_recv().unwrap(), id("sleeper"));
+    assert!(!world.connections.remove(&id("sleeper")));
+}
+
+#[test]
+fn one_that_wants_the_newest_is_told_of_each_gap() {
+    let mut world = World::new();
+    let reader = Client::new("reader", 9);
+    world.connect("a", &reader, credit(Policy::DropOldest, 1));
+    for n in 0..QUEUE_EVENTS + 4 {
+        world.broadcast(&n.to_string());
+        world.flush();
+    }
+    assert_eq!(reader.events(), ["0"]);
+    let granted = Amount { events: 3, bytes: u64::MAX };
+    assert!(world.connections.grant(&id("a"), granted));
+    world.flush();
+    let got = reader.got();
+    assert_eq!(
+        (got.len(), got[1].missed, got[1].events.clone()),
+        (2, 3, vec!["4".into(), "5".into()])
+    );
+    assert!(world.connections.grant(&id("a"), Amount::ENDLESS));
+    world.flush();
+    assert!(reader.got()[2..].iter().all(|got| got.missed == 0));
+    assert_eq!(reader.events().len(), QUEUE_EVENTS + 1);
+    assert!(!world.connections.grant(&id("b"), granted));
 }
 
 #[test]
 fn what_waits_leaves_in_order_when_there_is_room() {
-    let (connections, _ended) = connections();
-    let reader = client(1);
-    connections.add(id("a"), reader.clone()).unwrap();
-    connections.open(&id("a"));
+    let mut world = World::new();
+    let reader = Client::new("reader", 1);
+    world.connect("a", &reader, endless());
     for text in ["1", "2", "3"] {
-        connections.broadcast(Bytes::from_static(text.as_bytes())).unwrap();
+        world.broadcast(text);
+        world.flush();
     }
-    assert!(connections.flush());
+    assert_eq!(world.connections.flush(), Left::Held);
     *reader.room.lock().unwrap() = 9;
-    assert!(!connections.flush());
-    assert_eq!(*reader.events.lock().unwrap(), ["1", "2", "3"]);
+    assert_eq!(world.connections.flush(), Left::Nothing);
+    assert_eq!(reader.events(), ["1", "2", "3"]);
+}
+
+#[test]
+fn nothing_leaves_while_the_container_may_live_elsewhere() {
+    let mut world = World::new();
+    let reader = Client::new("reader", 9);
+    world.connect("a", &reader, endless());
+    world.is_open.store(false, Ordering::SeqCst);
+    world.broadcast("news");
+    assert_eq!(world.flush(), Left::Held);
+    assert!(reader.got().is_empty());
+    world.is_open.store(true, Ordering::SeqCst);
+    assert_eq!(world.connections.flush(), Left::Nothing);
+    assert_eq!(reader.events(), ["news"]);
+}
+
+#[test]
+fn what_clients_take_leaves_before_the_container_is_gone() {
+    let world = World::new();
+    let reader = Client::new("reader", 9);
+    world.connect("a", &reader, endless());
+    world.broadcast("last words");
+    world.connections.close();
+    assert_eq!(reader.events(), ["last words"]);
+    assert_eq!(*reader.closed.lock().unwrap(), [(id("a"), None)]);
 }
 
 #[test]
 fn a_full_queue_makes_a_single_send_busy() {
-    let (connections, _ended) = connections();
-    connections.add(id("a"), client(0)).unwrap();
+    let world = World::new();
+    world.connect("a", &Client::new("reader", 0), endless());
     for _ in 0..QUEUE_EVENTS {
-        connections.send("a", Bytes::new()).unwrap();
+        world.connections.send("a", Bytes::new()).unwrap();
     }
-    assert_eq!(connections.send("a", Bytes::new()).unwrap_err().kind, ErrorKind::Busy);
-    assert_eq!(connections.send("b", Bytes::new()).unwrap_err().kind, ErrorKind::UnknownContainer);
+    let send = |name| world.connections.send(name, Bytes::new()).unwrap_err().kind;
+    assert_eq!((send("a"), send("b")), (ErrorKind::Busy, ErrorKind::UnknownContainer));
 }
 
 #[test]
 fn connections_are_bounded_and_named_once() {
-    let (connections, _ended) = connections();
-    connections.add(id("a"), client(0)).unwrap();
-    assert_eq!(connections.add(id("a"), client(0)).unwrap_err().kind, ErrorKind::Busy);
-    connections.add(id("b"), client(0)).unwrap();
-    assert_eq!(connections.add(id("c"), client(0)).unwrap_err().kind, ErrorKind::Busy);
+    let (farewells, _ended) = mpsc::channel(2);
+    let (flushes, _orders) = mpsc::unbounded_channel();
+    let exit = Exit { is_open: Box::new(|| true), flushes };
+    let limits = ContainerLimits::default();
+    let usage = usage(&limits);
+    let connections = Connections::new(Epoch::default(), &limits, usage, farewells, exit);
+    let add = |name| connections.add(id(name), endless(), Client::new("reader", 0));
+    add("a").unwrap();
+    assert_eq!(add("a").unwrap_err().kind, ErrorKind::Busy);
+    add("b").unwrap();
+    assert_eq!(add("c").unwrap_err().kind, ErrorKind::Busy);
     connections.forget(&id("b"));
-    connections.add(id("c"), client(0)).unwrap();
-}
-
-#[test]
-fn an_event_over_the_limit_is_refused() {
-    let (connections, _ended) = connections();
-    let payload = Bytes::from(vec![0; limits::PAYLOAD_BYTES + 1]);
-    assert_eq!(connections.broadcast(payload).unwrap_err().kind, ErrorKind::TooLarge);
+    add("c").unwrap();
 }
 
 #[test]
 fn events_over_the_rate_or_the_size_are_refused_and_nothing_is_sent() {
     let limits = ContainerLimits { events: 1, event_bytes: 4, ..ContainerLimits::default() };
-    let (connections, _ended) = with(&limits);
-    let reader = client(usize::MAX);
-    connections.add(id("a"), reader.clone()).unwrap();
-    connections.open(&id("a"));
-    let large = connections.broadcast(Bytes::from_static(b"large")).unwrap_err();
+    let mut world = World::with(&limits);
+    let reader = Client::new("reader", usize::MAX);
+    world.connect("a", &reader, endless());
+    let large = world.connections.broadcast(Bytes::from_static(b"large")).unwrap_err();
     assert_eq!(large.message, "an event of 5 bytes; at most 4 are allowed");
-    let refused = (0..100).filter_map(|_| connections.send("a", Bytes::new()).err()).last();
-    let refused = refused.unwrap();
+    let send = |_| world.connections.send("a", Bytes::new()).err();
+    let refused: Vec<NetworkError> = (0..100).filter_map(send).collect();
+    let refused = refused.last().unwrap();
     assert_eq!(refused.kind, ErrorKind::Busy);
     assert!(refused.message.contains("more than 1 events a second"), "{refused}");
-    assert!((10..100).contains(&reader.events.lock().unwrap().len()));
+    world.flush();
+    assert!((10..100).contains(&reader.events().len()));
 }
 
 #[test]
 fn events_that_wait_weigh_once_however_many_wait_for_them_and_only_as_long() {
     let limits = ContainerLimits { unread_bytes: 10, ..ContainerLimits::default() };
-    let (connections, _ended) = with(&limits);
-    let (reader, sleeper) = (client(0), client(0));
-    for (name, sink) in [("reader", &reader), ("sleeper", &sleeper)] {
-        connections.add(id(name), sink.clone()).unwrap();
-        connections.open(&id(name));
-    }
-    connections.broadcast(Bytes::from_static(b"12345678")).unwrap();
-    assert_eq!(connections.usage.used(Thing::UnreadByte), 8);
-    let error = connections.send("reader", Bytes::from_static(b"123")).unwrap_err();
+    let mut world = World::with(&limits);
+    let (reader, sleeper) = (Client::new("reader", 0), Client::new("sleeper", 0));
+    world.connect("reader", &reader, endless());
+    world.connect("sleeper", &sleeper, endless());
+    world.broadcast("12345678");
+    assert_eq!(world.connections.usage.used(Thing::UnreadByte), 8);
+    let error = world.connections.send("reader", Bytes::from_static(b"123")).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Busy);
     assert!(error.message.contains("has up to 10 bytes that nobody has read yet"), "{error}");
     *reader.room.lock().unwrap() = 9;
-    connections.flush();
-    assert_eq!(connections.usage.used(Thing::UnreadByte), 8, "the sleeper has it still");
-    assert!(connections.remove(&id("sleeper")));
-    assert_eq!(connections.usage.used(Thing::UnreadByte), 0);
-    connections.send("reader", Bytes::from_static(b"123")).unwrap();
+    world.flush();
+    assert_eq!(world.connections.usage.used(Thing::UnreadByte), 8, "the sleeper has it still");
+    assert!(world.connections.remove(&id("sleeper")));
+    assert_eq!(world.connections.usage.used(Thing::UnreadByte), 0);
+    world.connections.send("reader", Bytes::from_static(b"123")).unwrap();
+}
+
+#[test]
+fn the_longest_queue_gives_way_when_the_container_has_too_much_unread() {
+    let limits = ContainerLimits { unread_bytes: 10, ..ContainerLimits::default() };
+    let mut world = World::with(&limits);
+    let (newest, every) = (Client::new("newest", usize::MAX), Client::new("every", usize::MAX));
+    let reader = Client::new("reader", usize::MAX);
+    world.connect("newest", &newest, credit(Policy::DropOldest, 0));
+    world.connect("every", &every, credit(Policy::Disconnect, 0));
+    world.connect("reader", &reader, endless());
+    for text in ["1234", "5678", "abcd"] {
+        world.broadcast(text);
+        world.flush();
+    }
+    assert_eq!(reader.events(), ["1234", "5678", "abcd"]);
+    assert_eq!(*every.closed.lock().unwrap(), [(id("every"), Some(ErrorKind::Busy))]);
+    world.connections.grant(&id("newest"), Amount::ENDLESS);
+    world.flush();
+    let got = newest.got();
+    assert_eq!((got[0].missed, newest.events()), (1, vec!["5678".into(), "abcd".into()]));
+    assert_eq!(world.connections.usage.used(Thing::UnreadByte), 0);
 }

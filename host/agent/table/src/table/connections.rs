@@ -69,6 +69,13 @@ impl<C: Clone> Table<C> {
         self.connections.get(connection).is_some_and(|attached| attached.peer == *peer)
     }
 
+    /// The container that a connection of a client leads to.
+    #[must_use]
+    pub fn attached_to(&self, connection: &ConnectionId, peer: &ClientId) -> Option<C> {
+        let attached = self.connections.get(connection).filter(|own| own.peer == *peer)?;
+        self.containers.get(&attached.uuid).map(|entry| entry.container.clone())
+    }
+
     /// Who has which connection to a container.
     pub fn attached(&self, uuid: &Uuid) -> impl Iterator<Item = (&ConnectionId, &ClientId)> {
         let there = |(_, attached): &(_, &Attached)| attached.uuid == *uuid;
