@@ -69,7 +69,9 @@ async fn a_method_whose_caller_gives_up_is_dropped_and_lets_go_of_what_it_holds(
     stage.start("hostile").await.unwrap();
     let soon = Duration::from_millis(100);
     let held = stage.beside(stage.ask_within(soon, "hostile", "hostile", "hold", ""));
-    assert_eq!(held.await.unwrap_err().kind, ErrorKind::DeadlineExceeded);
+    // The container may hear of the deadline a moment before its caller does.
+    let given_up = held.await.unwrap_err().kind;
+    assert!(matches!(given_up, ErrorKind::DeadlineExceeded | ErrorKind::Cancelled), "{given_up:?}");
     // It had the container for itself.
     let got = stage.ask("hostile", "hostile", "pry", "").await.unwrap();
     assert_eq!(got, "[]");
