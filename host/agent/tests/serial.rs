@@ -17,7 +17,8 @@ use support::{PATIENCE, World, id, kind, target};
 
 /// An agent with the kind, and a container of it.
 async fn serial(settings: impl FnOnce(&mut AgentConfig)) -> World {
-    let world = World::with(|config| {
+    // Some tests wait on purpose, which can take longer than a short lease.
+    let world = World::leased(60_000, |config| {
         fs::copy(kind("serial"), config.plugins.join("echo.wasm")).unwrap();
         settings(config);
     })
@@ -34,6 +35,20 @@ async fn terminate(world: &World, force: bool) -> Reply {
 /// A request that waits for another container, for as long as it is waited for.
 async fn wait(world: &World, time: Duration) -> NetworkError {
     world.request_within(time, "a", "ask-for-ever", "other").await.unwrap_err()
+}
+
+/// Ends when the container waits for the other one.
+async fn until_it_asks(world: &World) {
+    let asks = async {
+        loop {
+            let response = world.coordinator.ask(Call::Limits(target("a"))).await.unwrap();
+            let Reply::Limits(limits) = response.reply else { panic!("no limits") };
+            if limits.iter().any(|limit| limit.name == "outgoing" && limit.used == Some(1)) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asks).await.unwrap();
 }
 
 #[tokio::test]
@@ -148,14 +163,21 @@ async fn it_is_not_pinged_while_somebody_waits_for_its_answer() {
 
 #[tokio::test]
 async fn it_finishes_what_it_does_before_it_terminates_unless_it_is_forced() {
-    let world = serial(|config| config.limits.terminate = Duration::from_millis(100)).await;
-    let waiting = wait(&world, Duration::from_millis(500));
-    let (error, terminated) = tokio::join!(waiting, terminate(&world, false));
+    let mut world = serial(|config| config.limits.terminate = Duration::from_millis(100)).await;
+    let end = async |world: &World, force| {
+        until_it_asks(world).await;
+        terminate(world, force).await
+    };
+    let time = Duration::from_millis(500);
+    let (error, terminated) = tokio::join!(wait(&world, time), end(&world, false));
     assert_eq!(error.kind, ErrorKind::DeadlineExceeded);
     assert_eq!(terminated, Reply::Terminated(false));
-    world.start("a").await;
-    let waiting = wait(&world, PATIENCE);
-    let (error, terminated) = tokio::join!(waiting, terminate(&world, true));
+    match world.coordinator.told().await {
+        support::Told::Ended(ended, _) => assert_eq!(ended, id("a")),
+        other => panic!("expected an ending, was told {other:?}"),
+    }
+    world.start_as("a", 2, Labels::new()).await.unwrap();
+    let (error, terminated) = tokio::join!(wait(&world, PATIENCE), end(&world, true));
     assert_eq!(error.kind, ErrorKind::ContainerEnded);
     assert_eq!(terminated, Reply::Terminated(true));
 }
