@@ -19,7 +19,7 @@ use crate::{
 const PROFILE: &str = "kind";
 
 /// Kinds that only tests run.
-const FOR_TESTS: [&str; 1] = ["hostile"];
+const FOR_TESTS: [&str; 2] = ["fetch", "hostile"];
 
 #[derive(Args)]
 pub(crate) struct Options {

@@ -25,6 +25,10 @@ pub enum Capability {
     Environment,
     /// These secrets.
     Secrets,
+    /// Requests to these hosts.
+    Http,
+    /// Hosts whose addresses are not public.
+    PrivateAddresses,
 }
 
 /// How a capability is written.
@@ -38,7 +42,7 @@ pub enum Form {
 
 impl Capability {
     /// All of them: key, form, and what it allows.
-    pub const TABLE: [(Self, &'static str, Form, &'static str); 5] = [
+    pub const TABLE: [(Self, &'static str, Form, &'static str); 7] = [
         (
             Self::Containers,
             "containers",
@@ -49,6 +53,18 @@ impl Capability {
         (Self::Documents, "documents", Form::Switch, "the documents of workspaces"),
         (Self::Environment, "environment", Form::Names, "these variables of the environment"),
         (Self::Secrets, "secrets", Form::Names, "these secrets"),
+        (
+            Self::Http,
+            "http",
+            Form::Names,
+            "send HTTP requests to these hosts; with the port where it is unusual",
+        ),
+        (
+            Self::PrivateAddresses,
+            "private-addresses",
+            Form::Switch,
+            "hosts whose addresses are not public too",
+        ),
     ];
 
     /// Its key in a manifest and in the grants.

@@ -270,10 +270,15 @@ limits! {
     /// How often a second it may ask for a container, which may start one, with
     /// a burst of ten times as many.
     gets: PerSecond = 200, "gets";
-    /// Requests to others and to its documents that it may wait for at a time.
+    /// Requests to others, to its documents and to hosts that it may wait for
+    /// at a time.
     outgoing: Count = 1024, "outgoing";
     /// Bytes of those requests.
     outgoing_bytes: Bytes = 64 << 20, "outgoing-bytes";
+    /// Bytes of the body of one HTTP request of it, and of that of the answer.
+    http_bytes: Bytes = 16 << 20, "http-bytes";
+    /// How long one HTTP request may take, to the end of its answer.
+    http_time: Time = Duration::from_secs(30), "http-time";
     /// How many containers may wait for one another's answers in a row, this
     /// one included.
     depth: Count = 16, "depth";

@@ -35,6 +35,7 @@ fn capability_of(import: &str) -> Option<Capability> {
     match interface {
         "huly:network/containers" | "huly:network/containers-sync" => Some(Capability::Containers),
         "huly:network/documents" | "huly:network/documents-sync" => Some(Capability::Documents),
+        "wasi:http/outgoing-handler" => Some(Capability::Http),
         _ => None,
     }
 }

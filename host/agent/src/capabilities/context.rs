@@ -9,8 +9,8 @@ use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::{
-    CallerHandle, Connections, Pools, Serving, Share, Usage, environment, labels, log::Gate,
-    memory::MemoryLimit, output::Output, paths::Paths, random,
+    CallerHandle, Connections, Pools, Serving, Share, Usage, environment, http::Http, labels,
+    log::Gate, memory::MemoryLimit, output::Output, paths::Paths, random,
 };
 use crate::{
     container::{Meter, Threads},
@@ -52,6 +52,7 @@ pub(crate) struct Context {
     pub(crate) paths: Paths,
     /// What it works on, when it does one thing at a time.
     pub(crate) serving: Option<Serving>,
+    pub(super) http: Http,
     wasi: WasiCtx,
 }
 
@@ -76,6 +77,7 @@ impl Context {
             .stderr(Output::new(log.clone()));
         environment::give(&mut wasi, &services.terms);
         random::give(&mut wasi);
+        let http = Http::new(services.clone(), usage.clone(), log.clone());
         let memory = MemoryLimit::new(limits.memory, share, usage.clone());
         Self {
             meter: Meter::new(limits.compute),
@@ -87,6 +89,7 @@ impl Context {
             usage,
             paths: Paths::default(),
             serving: None,
+            http,
             wasi: wasi.build(),
             services,
         }

@@ -9,6 +9,7 @@ mod context;
 mod documents;
 mod environment;
 mod errors;
+mod http;
 mod identity;
 mod labels;
 mod log;
@@ -50,6 +51,7 @@ use crate::bindings::{huly::network, sync::huly::network as serial};
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     network::common::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
     network::types::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
     network::log::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;

@@ -25,7 +25,7 @@ impl Write for Log {
     }
 }
 
-fn listen() {
+pub fn listen() {
     static LISTENING: OnceLock<()> = OnceLock::new();
     LISTENING.get_or_init(|| {
         tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init();
@@ -38,7 +38,7 @@ fn log() -> String {
 }
 
 /// The log up to where this stands, once it does.
-async fn logged(text: &str) -> String {
+pub async fn logged(text: &str) -> String {
     let found = async {
         loop {
             if let Some((before, _)) = log().split_once(text) {

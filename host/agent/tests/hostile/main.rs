@@ -17,6 +17,7 @@ mod asks;
 mod circles;
 mod lies;
 mod logs;
+mod outside;
 mod stage;
 mod takes;
 mod traps;
