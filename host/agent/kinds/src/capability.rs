@@ -38,6 +38,8 @@ pub enum Form {
     Switch,
     /// A list of names; `*` stands for all of them.
     Names,
+    /// A list of hosts, as names, with the port where it is unusual.
+    Hosts,
 }
 
 impl Capability {
@@ -56,7 +58,7 @@ impl Capability {
         (
             Self::Http,
             "http",
-            Form::Names,
+            Form::Hosts,
             "send HTTP requests to these hosts; with the port where it is unusual",
         ),
         (
@@ -196,6 +198,10 @@ impl Capabilities {
                     let takes = "a list of names in quotes, [\"*\"] for all";
                     section.take(key, takes, |value| names(value))?
                 }
+                Form::Hosts => {
+                    let takes = "a list of hosts in quotes, [\"*\"] for all";
+                    section.take(key, takes, |value| hosts(value))?
+                }
             };
             if let Some(names) = names {
                 read.0.insert(capability, names);
@@ -230,6 +236,26 @@ fn names(value: toml::de::DeValue<'_>) -> Result<Names, Wrong> {
     }
 }
 
+/// A list of hosts, written as they are compared.
+fn hosts(value: toml::de::DeValue<'_>) -> Result<Names, Wrong> {
+    let hosts = names(value)?;
+    let well = |host: &str| {
+        !host.contains(|c: char| c.is_ascii_uppercase() || c.is_whitespace() || "/@?#".contains(c))
+    };
+    let wrong = hosts.iter().find(|host| !well(host)).map(str::to_owned);
+    match wrong {
+        Some(host) => Err(Wrong::Value(
+            host,
+            Some(
+                "a host is written in lower case, without scheme and path: api.example.com, \
+                 *.example.com, example.com:8080"
+                    .to_owned(),
+            ),
+        )),
+        None => Ok(hosts),
+    }
+}
+
 impl FromIterator<(Capability, Names)> for Capabilities {
     fn from_iter<I: IntoIterator<Item = (Capability, Names)>>(items: I) -> Self {
         Self(items.into_iter().collect())
@@ -244,7 +270,7 @@ impl fmt::Display for Capabilities {
             write!(f, "{separator}{} = ", capability.key())?;
             match capability.form() {
                 Form::Switch => f.write_str("true")?,
-                Form::Names => f.debug_list().entries(names.iter()).finish()?,
+                Form::Names | Form::Hosts => f.debug_list().entries(names.iter()).finish()?,
             }
             separator = ", ";
         }
@@ -307,6 +333,17 @@ mod tests {
         }
         for wrong in ["*a", "", "*.", "a*", "*.*"] {
             assert!(read(&format!("secrets = [{wrong:?}]")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_written_as_it_is_compared() {
+        for host in ["api.example.com", "*.example.com", "example.com:8080", "[::1]:81", "*"] {
+            read(&format!("http = [{host:?}]")).unwrap();
+        }
+        for wrong in ["https://example.com", "Example.com", "example.com/path", "me@example.com"] {
+            let error = read(&format!("http = [{wrong:?}]")).unwrap_err();
+            assert!(error.contains("a host is written in lower case, without scheme"), "{error}");
         }
     }
 }

@@ -24,7 +24,7 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
-use self::exchange::{Bounds, exchange};
+use self::exchange::{Bounds, Lookups, exchange};
 use super::{Context, Services, Thing, log::Gate, usage::Usage};
 use crate::bindings::huly::network::log::Level;
 
@@ -41,7 +41,8 @@ pub(crate) struct Http {
 
 impl Http {
     pub(super) fn new(services: Arc<Services>, usage: Arc<Usage>, log: Gate) -> Self {
-        Self { wasi: WasiHttpCtx::new(), door: Door { services, usage, log } }
+        let door = Door { services, usage, log, lookups: Lookups::default() };
+        Self { wasi: WasiHttpCtx::new(), door }
     }
 
     fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
@@ -59,6 +60,7 @@ struct Door {
     services: Arc<Services>,
     usage: Arc<Usage>,
     log: Gate,
+    lookups: Lookups,
 }
 
 impl Door {
@@ -75,7 +77,7 @@ impl Door {
         let to = Destination::of(request.uri()).ok_or(Error::HttpRequestUriInvalid)?;
         let terms = &self.services.terms;
         let name = to.name();
-        if !terms.allow(Capability::Http, &name) {
+        if !to.names().iter().any(|name| terms.allow(Capability::Http, name)) {
             self.warn(format!(
                 "it may not send requests to {name}; add it to http in its manifest's [asks] and in the \
                  agent's grants"
@@ -92,6 +94,7 @@ impl Door {
             until: Instant::now() + limits.http_time,
             private: terms.has(Capability::PrivateAddresses),
             options,
+            lookups: self.lookups.clone(),
             open,
         };
         Ok((to, bounds))
@@ -158,15 +161,21 @@ impl Destination {
         if tls { 443 } else { 80 }
     }
 
-    /// As it is granted: with the port where that is not the usual one.
-    fn name(&self) -> String {
+    /// What it may be granted as: alone with the usual port, and with each one.
+    fn names(&self) -> Vec<String> {
         let host =
             if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let with_port = format!("{host}:{}", self.port);
         if self.port == Self::default_port(self.tls) {
-            host
+            vec![host, with_port]
         } else {
-            format!("{host}:{}", self.port)
+            vec![with_port]
         }
+    }
+
+    /// What it is called in messages.
+    fn name(&self) -> String {
+        self.names().swap_remove(0)
     }
 }
 
@@ -191,8 +200,18 @@ mod tests {
     }
 
     #[test]
+    fn who_grants_a_port_grants_one_of_the_two_usual_ones() {
+        let names = |uri: &str| Destination::of(&uri.parse().unwrap()).unwrap().names();
+        assert_eq!(names("https://example.com/"), ["example.com", "example.com:443"]);
+        assert_eq!(names("http://example.com/"), ["example.com", "example.com:80"]);
+        assert_eq!(names("http://example.com:443/"), ["example.com:443"]);
+    }
+
+    #[test]
     fn whoever_hides_the_host_names_nobody() {
-        for uri in ["https://granted.example@other.example/", "/path", "https://x:99999/"] {
+        for uri in
+            ["https://granted.example@other.example/", "/path", "https://x:99999/", "https://./"]
+        {
             let named = uri.parse().ok().and_then(|uri| Destination::of(&uri));
             assert_eq!(named, None, "{uri}");
         }

@@ -3,7 +3,7 @@
 use std::{
     error::Error as _,
     io,
-    net::{SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     pin::pin,
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
@@ -36,7 +36,21 @@ const HEAD: usize = 64 * 1024;
 
 /// Names of all containers that are resolved at a time: each occupies a thread,
 /// which nothing can call back.
-static LOOKUPS: Semaphore = Semaphore::const_new(32);
+static LOOKUPS: Semaphore = Semaphore::const_new(64);
+
+/// Names of one container that are resolved at a time, so that one whose names
+/// take long leaves room for others.
+const OWN_LOOKUPS: usize = 4;
+
+/// The lookups of one container.
+#[derive(Clone, Debug)]
+pub(super) struct Lookups(Arc<Semaphore>);
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(OWN_LOOKUPS)))
+    }
+}
 
 /// What an exchange may take.
 pub(super) struct Bounds {
@@ -48,6 +62,8 @@ pub(super) struct Bounds {
     pub(super) private: bool,
     /// Shorter times that the container asks for.
     pub(super) options: RequestOptions,
+    /// Those of the container.
+    pub(super) lookups: Lookups,
     /// It counts as a request that is waited for.
     pub(super) open: Open,
 }
@@ -61,14 +77,14 @@ pub(super) async fn exchange(
     to: Destination,
     bounds: Bounds,
 ) -> Answered {
-    let Bounds { bytes, until, private, options, open } = bounds;
+    let Bounds { bytes, until, private, options, lookups, open } = bounds;
     // In a request line the host would address a proxy.
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     let request = request.map(|body| Bounded::new(body, bytes, Error::HttpRequestBodySize));
 
     let connecting = async {
-        let stream = connect(&to, private).await?;
+        let stream = connect(&to, private, lookups).await?;
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD).handshake(TokioIo::new(stream)).await.map_err(failed)
     };
@@ -121,12 +137,19 @@ fn soonest(until: Instant, within: Option<Duration>) -> Instant {
 }
 
 /// Connects to an address that may be connected to.
-async fn connect(to: &Destination, private: bool) -> Result<Box<dyn Stream>, Error> {
-    let found = resolve(to).await?;
+async fn connect(
+    to: &Destination,
+    private: bool,
+    lookups: Lookups,
+) -> Result<Box<dyn Stream>, Error> {
+    let found = resolve(to, lookups).await?;
     let mut failure = Error::DestinationIpProhibited;
     for address in found.into_iter().filter(|address| private || is_public(address.ip())) {
         match TcpStream::connect(address).await {
-            Ok(stream) if to.tls => return secure(stream, &to.host).await,
+            Ok(stream) if to.tls => {
+                let config = TLS.as_ref().map_err(|_| Error::ConfigurationError)?;
+                return secure(stream, &to.host, config.clone()).await;
+            }
             Ok(stream) => return Ok(Box::new(stream)),
             Err(error) => failure = not_connected(&error),
         }
@@ -135,13 +158,18 @@ async fn connect(to: &Destination, private: bool) -> Result<Box<dyn Stream>, Err
 }
 
 /// The addresses that a name stands for.
-async fn resolve(to: &Destination) -> Result<Vec<SocketAddr>, Error> {
-    // It is never closed.
-    let permit = LOOKUPS.acquire().await.map_err(|_| Error::ConfigurationError)?;
+async fn resolve(to: &Destination, lookups: Lookups) -> Result<Vec<SocketAddr>, Error> {
+    if let Ok(address) = to.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, to.port)]);
+    }
+    // They are never closed.
+    let closed = |_| Error::ConfigurationError;
+    let own = lookups.0.acquire_owned().await.map_err(closed)?;
+    let permit = LOOKUPS.acquire().await.map_err(closed)?;
     let name = (to.host.clone(), to.port);
     let looking = spawn_blocking(move || {
         let found = name.to_socket_addrs().map(Vec::from_iter);
-        drop(permit);
+        drop((own, permit));
         found
     });
     let found = looking.await.map_err(io::Error::from).flatten();
@@ -157,18 +185,23 @@ fn not_connected(error: &io::Error) -> Error {
 }
 
 /// Who is believed: what Mozilla's programs believe.
-static TLS: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| {
+static TLS: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> =
+    LazyLock::new(|| trusting(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() }));
+
+fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
     let builder =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
-});
+}
 
-async fn secure(stream: TcpStream, host: &str) -> Result<Box<dyn Stream>, Error> {
-    let config = TLS.as_ref().map_err(|_| Error::ConfigurationError)?;
+async fn secure(
+    stream: TcpStream,
+    host: &str,
+    config: Arc<ClientConfig>,
+) -> Result<Box<dyn Stream>, Error> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::HttpRequestUriInvalid)?;
-    let connector = TlsConnector::from(config.clone());
+    let connector = TlsConnector::from(config);
     let stream = connector.connect(name, stream).await.map_err(|error| {
         let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
         match cause {
@@ -194,5 +227,100 @@ fn failed(error: hyper::Error) -> Error {
         Error::HttpResponseIncomplete
     } else {
         Error::ConnectionTerminated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+    use tokio_rustls::{
+        TlsAcceptor,
+        rustls::{
+            ServerConfig,
+            pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+        },
+    };
+
+    use super::*;
+
+    /// A certificate of `localhost` that is signed by itself, and its key.
+    const CERTIFICATE: &[u8] = include_bytes!("../../../tests/data/localhost.pem");
+    const KEY: &[u8] = include_bytes!("../../../tests/data/localhost.key");
+
+    /// A host that proves to be `localhost` to those who know its certificate,
+    /// and says what it was asked.
+    async fn host() -> (SocketAddr, tokio::task::JoinHandle<io::Result<String>>) {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from_pem_slice(CERTIFICATE).unwrap()],
+                PrivateKeyDer::from_pem_slice(KEY).unwrap(),
+            )
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await?;
+            let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await?;
+            let mut asked = [0; 4];
+            stream.read_exact(&mut asked).await?;
+            stream.write_all(b"well").await?;
+            Ok(String::from_utf8_lossy(&asked).into_owned())
+        });
+        (address, asked)
+    }
+
+    async fn ask(
+        address: SocketAddr,
+        name: &str,
+        config: Arc<ClientConfig>,
+    ) -> Result<String, Error> {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut stream = secure(stream, name, config).await?;
+        stream.write_all(b"how?").await.unwrap();
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).await.unwrap();
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    fn knowing_it() -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(CERTIFICATE).unwrap()).unwrap();
+        trusting(roots).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_proves_its_name_is_asked() {
+        let (address, asked) = host().await;
+        assert_eq!(ask(address, "localhost", knowing_it()).await.unwrap(), "well");
+        assert_eq!(asked.await.unwrap().unwrap(), "how?");
+    }
+
+    #[tokio::test]
+    async fn who_proves_another_name_or_is_vouched_for_by_nobody_is_asked_nothing() {
+        for (name, config) in [("other.example", knowing_it()), ("localhost", TLS.clone().unwrap())]
+        {
+            let (address, asked) = host().await;
+            let refused = ask(address, name, config).await.unwrap_err();
+            assert!(matches!(refused, Error::TlsCertificateError), "{name}: {refused:?}");
+            assert!(asked.await.unwrap().is_err(), "{name}: it was asked");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_is_not_looked_up_and_lookups_that_hang_do_not_stop_it() {
+        let lookups = Lookups::default();
+        let _hanging = lookups.0.acquire_many(OWN_LOOKUPS as u32).await.unwrap();
+        let to = Destination { host: "::1".to_owned(), port: 81, tls: false };
+        let found = resolve(&to, lookups.clone()).await.unwrap();
+        assert_eq!(found, ["[::1]:81".parse().unwrap()]);
+        let named = Destination { host: "localhost".to_owned(), port: 81, tls: false };
+        assert!(futures::FutureExt::now_or_never(resolve(&named, lookups)).is_none());
     }
 }
