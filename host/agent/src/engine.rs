@@ -51,10 +51,7 @@ const SMALL_GUARD: u64 = 64 << 10;
 /// [`AgentError::Engine`] when not even a small pool can be had,
 /// [`AgentError::Thread`] when the clock cannot run.
 pub(crate) fn start(wanted: Option<u32>) -> Result<(Engine, u32), AgentError> {
-    let maps = fs::read_to_string("/proc/sys/vm/max_map_count")
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(MAPS_DEFAULT);
+    let maps = memory_maps();
     let mut containers = pool_size(wanted, maps);
     if let Some(wanted) = wanted.filter(|wanted| *wanted > containers) {
         tracing::warn!(
@@ -77,6 +74,14 @@ pub(crate) fn start(wanted: Option<u32>) -> Result<(Engine, u32), AgentError> {
     };
     start_clock(&engine)?;
     Ok((engine, containers))
+}
+
+/// How many memory maps the kernel allows a process.
+pub(crate) fn memory_maps() -> u32 {
+    fs::read_to_string("/proc/sys/vm/max_map_count")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(MAPS_DEFAULT)
 }
 
 /// How many containers the kernel's limit of memory maps allows.

@@ -1,6 +1,9 @@
 //! How a container ended, for those who wait for it and for the operator.
 
 use hulynet_protocol::{Activation, ErrorKind, NetworkError};
+use wasmtime::PoolConcurrencyLimitError;
+
+use crate::engine;
 
 /// How a container ended.
 #[derive(Debug)]
@@ -21,12 +24,34 @@ pub(crate) enum Ending {
     },
     /// It did not answer in time, or said that it is not well.
     Unhealthy(String),
+    /// The agent or its system had no room for it, which is no fault of it.
+    NoRoom(String),
+}
+
+/// What a system without memory, or without another map of it, answers.
+const NO_MEMORY: &str = "(os error 12)";
+
+/// Why there is no room, if that is what a failure of the engine means.
+fn no_room(error: &wasmtime::Error) -> Option<String> {
+    if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+        return Some(format!("{full}; allow the agent more --containers"));
+    }
+    // The engine wraps what the system answers in more than one type.
+    let system = error.chain().map(ToString::to_string).find(|text| text.contains(NO_MEMORY))?;
+    Some(format!(
+        "the system gives it no more memory or no more maps of it ({system}); end some containers, add \
+         memory, or allow more maps with: sysctl -w vm.max_map_count={}",
+        engine::memory_maps().saturating_mul(2)
+    ))
 }
 
 impl Ending {
     /// What a failure inside of the store means. A container that was refused
     /// memory usually fails for that reason, and says another one.
     pub(crate) fn trapped(error: &wasmtime::Error, memory: Option<&str>) -> Self {
+        if let Some(why) = no_room(error) {
+            return Self::NoRoom(why);
+        }
         let (mut cause, mut details) = (error.root_cause().to_string(), format!("{error:?}"));
         if let Some(refused) = memory {
             for text in [&mut cause, &mut details] {
@@ -44,6 +69,19 @@ impl Ending {
             Self::StartFailed(error) => format!("it could not start: {}", error.message),
             Self::Trapped { cause, .. } => format!("it failed: {cause}"),
             Self::Unhealthy(cause) => cause.clone(),
+            Self::NoRoom(why) => format!("the agent has no room for it: {why}"),
+        }
+    }
+
+    /// The answer to the order to start, when it ended before it had started,
+    /// however that came: nothing was done, and the caller may try again.
+    pub(crate) fn not_started(self) -> NetworkError {
+        match self {
+            Self::StartFailed(error) => error,
+            Self::NoRoom(why) => {
+                NetworkError::not_processed(ErrorKind::Busy, format!("the agent is full: {why}"))
+            }
+            other => NetworkError::not_processed(ErrorKind::StartFailed, other.cause()),
         }
     }
 
@@ -76,9 +114,44 @@ impl Ending {
             Self::Trapped { details, .. } => {
                 tracing::error!(%container, %epoch, "the container ended: it failed: {details}");
             }
-            Self::StartFailed(_) | Self::Unhealthy(_) => {
+            Self::StartFailed(_) | Self::Unhealthy(_) | Self::NoRoom(_) => {
                 tracing::error!(%container, %epoch, "the container ended: {}", self.cause());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use hulynet_protocol::Retry;
+
+    use super::*;
+
+    /// What the engine says when the system has no more of something.
+    fn refused(code: i32) -> wasmtime::Error {
+        wasmtime::Error::from(io::Error::from_raw_os_error(code))
+            .context("failed to map memory image")
+    }
+
+    #[test]
+    fn a_system_without_memory_maps_means_a_full_agent_and_names_the_remedy() {
+        let ending = Ending::trapped(&refused(12), None);
+        let Ending::NoRoom(_) = ending else { panic!("{ending:?}") };
+        let error = ending.not_started();
+        assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
+        for part in ["the agent is full", "Cannot allocate memory", "sysctl -w vm.max_map_count="] {
+            assert!(error.message.contains(part), "{part} in {error}");
+        }
+    }
+
+    #[test]
+    fn any_other_failure_is_the_containers_own() {
+        for error in [refused(1), wasmtime::Error::msg("out of memory")] {
+            let ending = Ending::trapped(&error, None);
+            assert!(matches!(ending, Ending::Trapped { .. }), "{ending:?}");
+            assert_eq!(ending.not_started().kind, ErrorKind::StartFailed);
         }
     }
 }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use hulynet_protocol::{Activation, ErrorKind, NetworkError};
+use hulynet_protocol::Activation;
 use tokio::{
     sync::{Notify, watch},
     time::sleep_until,
@@ -142,18 +142,12 @@ fn make_store(start: &Start, shared: &Shared, turn: Turn) -> Store<Context> {
     store
 }
 
-/// A container that ended before it had started, however that came, is a
-/// failed start: nothing was done, and the caller may try again.
+/// A container that ended before it had started is a failed start.
 fn not_started(start: &Start, ending: Ending) -> Ending {
     if let Ending::Trapped { details, .. } = &ending {
         tracing::error!(container = %start.activation.id, "the container failed to start: {details}");
     }
-    match ending {
-        Ending::StartFailed(error) => Ending::StartFailed(error),
-        other => {
-            Ending::StartFailed(NetworkError::not_processed(ErrorKind::StartFailed, other.cause()))
-        }
-    }
+    Ending::StartFailed(ending.not_started())
 }
 
 async fn refuse_waiting(mut inbox: Inbox, ending: &Ending, activation: &Activation) {

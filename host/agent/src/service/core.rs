@@ -354,7 +354,7 @@ impl Core {
 /// What an ending says about the code of the container.
 fn end(ending: &Ending) -> End {
     match ending {
-        Ending::Terminated | Ending::Forced => End::Orderly,
+        Ending::Terminated | Ending::Forced | Ending::NoRoom(_) => End::Orderly,
         Ending::StartFailed(error) => match error.kind {
             // The container refused what it was asked for, or the agent had no
             // room: another one may start.
