@@ -83,6 +83,8 @@ impl World {
         config.coordinators = vec![coordinator.address()];
         config.containers = Some(32);
         config.poll = Duration::from_millis(50);
+        // Tests begin with everything loaded, however busy the machine is.
+        config.warm_up = Duration::from_secs(600);
         settings(&mut config);
         let documents = Arc::new(SqliteDocuments::open(&directory.path().join("data")).unwrap());
         let agent = Agent::start(config, bus.clone(), others, documents.clone()).await.unwrap();
