@@ -54,11 +54,7 @@ pub(super) async fn request(
     let answer = match answered {
         Ok(Body::Payload(payload)) if payload.len() > limit => Err(NetworkError::maybe_processed(
             ErrorKind::TooLarge,
-            format!(
-                "the answer has {} bytes; at most {limit} are allowed, larger ones must be \
-                     streamed",
-                payload.len(),
-            ),
+            too_large(payload.len(), limit, exports.are_serial()),
         )),
         Ok(Body::Payload(payload)) => Ok(Answer::Payload(payload.into())),
         Ok(Body::Chunks(reader)) => {
@@ -72,6 +68,20 @@ pub(super) async fn request(
     // The caller may have given up; its chunks are then dropped with it.
     reply.send(answer);
     Ok(Done::Served)
+}
+
+/// What helps depends on the world: a container of the synchronous one has no
+/// streams.
+fn too_large(bytes: usize, limit: usize, serial: bool) -> String {
+    let remedy = if serial {
+        "answer in parts that are asked for one by one"
+    } else {
+        "stream larger ones, or answer in parts"
+    };
+    format!(
+        "the answer has {bytes} bytes, and at most {limit} are allowed; {remedy}, or raise the limit \
+         reply-bytes of its kind in the agent's grants"
+    )
 }
 
 /// A client connects.
