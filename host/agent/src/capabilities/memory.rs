@@ -10,7 +10,7 @@ use std::sync::Arc;
 use hulynet_settings::units::show_bytes;
 use wasmtime::ResourceLimiter;
 
-use super::{Share, Usage};
+use super::{Refusal, Share, Usage, Whose};
 
 /// Bytes of one element of a table.
 const ELEMENT: usize = size_of::<usize>();
@@ -29,7 +29,7 @@ pub(crate) struct MemoryLimit {
     limit: usize,
     share: Share,
     usage: Arc<Usage>,
-    refused: Option<String>,
+    refused: Option<Refusal>,
 }
 
 impl MemoryLimit {
@@ -38,19 +38,20 @@ impl MemoryLimit {
         Self { used: 0, limit, share, usage, refused: None }
     }
 
-    /// Why a growth was refused last.
-    pub(crate) fn refused(&self) -> Option<&str> {
-        self.refused.as_deref()
+    /// The growth that was refused last.
+    pub(crate) fn refused(&self) -> Option<&Refusal> {
+        self.refused.as_ref()
     }
 
     fn take(&mut self, bytes: usize) -> bool {
         let used = self.used.saturating_add(bytes);
         let taken = if used > self.limit {
-            Err(format!(
+            let why = format!(
                 "a container of its kind may have {}, which the agent's setting container-memory \
                  raises",
                 show_bytes(self.limit as u64)
-            ))
+            );
+            Err(Refusal { whose: Whose::Container, why })
         } else {
             self.share.grow(self.used, used)
         };
@@ -135,7 +136,8 @@ mod tests {
         assert!(limit.table_growing(0, 2, None).unwrap());
         assert!(!limit.table_growing(2, 3, None).unwrap());
         assert_eq!(limit.usage.memory(), 96);
-        let refused = limit.refused().unwrap();
+        let Refusal { whose, why: refused } = limit.refused().unwrap();
+        assert_eq!(*whose, Whose::Container);
         assert!(refused.starts_with("a container of its kind may have 100B"), "{refused}");
     }
 
@@ -147,7 +149,7 @@ mod tests {
         let mut second = limit(usize::MAX, &pools);
         assert!(!second.memory_growing(0, UNCOUNTED + 1, None).unwrap());
         let refused = second.refused().unwrap();
-        assert_eq!(refused, "all containers of the agent may have 100B together");
+        assert_eq!(refused.why, "all containers of the agent may have 100B together");
         drop(first);
         assert!(second.memory_growing(0, UNCOUNTED + 100, None).unwrap());
     }

@@ -125,7 +125,8 @@ impl Pools {
     /// A share for one container, of the tenant that it works for.
     ///
     /// # Errors
-    /// `Busy` when the tenant has as many containers as it may.
+    /// `Unavailable` when the tenant has as many containers as it may: for others
+    /// the agent is not busy.
     pub(crate) fn share(&self, tenant: Option<(&str, Total)>) -> Result<Share, NetworkError> {
         let tenant = tenant.map(|(name, total)| {
             let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +136,7 @@ impl Pools {
             && !pool.containers.take(1)
         {
             return Err(NetworkError::not_processed(
-                ErrorKind::Busy,
+                ErrorKind::Unavailable,
                 format!(
                     "{} has {} containers on this agent, as many as it may; end some, or raise its \
                      total in the agent's grants",
@@ -146,6 +147,25 @@ impl Pools {
         }
         Ok(Share(Arc::new(Taken { agent: self.agent.clone(), tenant })))
     }
+}
+
+/// Whose limit of memory was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The container's own.
+    Container,
+    /// That of all containers of its tenant.
+    Tenant,
+    /// That of all containers.
+    Agent,
+}
+
+/// More memory was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) whose: Whose,
+    /// Which limit it was.
+    pub(crate) why: String,
 }
 
 /// The share of one container. Clones are the same share.
@@ -167,13 +187,16 @@ impl Share {
     ///
     /// # Errors
     /// Whose limit does not allow it; nothing was taken.
-    pub(super) fn grow(&self, before: usize, after: usize) -> Result<(), String> {
+    pub(super) fn grow(&self, before: usize, after: usize) -> Result<(), Refusal> {
         for (index, pool) in self.pools().enumerate() {
             if !pool.memory.take(pool.counted(before, after)) {
                 let taken = self.pools().take(index);
                 taken.for_each(|pool| pool.memory.give_back(pool.counted(before, after)));
                 let limit = show_bytes(pool.memory.limit.unwrap_or(usize::MAX) as u64);
-                return Err(format!("{} may have {limit} together", pool.whose));
+                let whose =
+                    if index < self.0.tenant.iter().len() { Whose::Tenant } else { Whose::Agent };
+                let why = format!("{} may have {limit} together", pool.whose);
+                return Err(Refusal { whose, why });
             }
         }
         Ok(())
@@ -217,11 +240,14 @@ mod tests {
             (pools.share(Some(("t", total(50, 9)))), pools.share(Some(("t", total(50, 9)))));
         let (a, b, other) = (a.unwrap(), b.unwrap(), pools.share(None).unwrap());
         a.grow(0, 30).unwrap();
-        assert_eq!(b.grow(0, 30).unwrap_err(), "the tenant \"t\" may have 50B together");
+        let refused = b.grow(0, 30).unwrap_err();
+        assert_eq!(refused.why, "the tenant \"t\" may have 50B together");
+        assert_eq!(refused.whose, Whose::Tenant);
         b.grow(0, 20).unwrap();
         other.grow(0, UNCOUNTED + 100).unwrap();
         let refused = other.grow(UNCOUNTED + 100, UNCOUNTED + 101).unwrap_err();
-        assert_eq!(refused, "all containers of the agent may have 100B together");
+        assert_eq!(refused.why, "all containers of the agent may have 100B together");
+        assert_eq!(refused.whose, Whose::Agent);
         a.free(30);
         b.grow(20, 50).unwrap();
         other.free(UNCOUNTED + 100);

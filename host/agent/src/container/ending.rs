@@ -3,7 +3,10 @@
 use hulynet_protocol::{Activation, ErrorKind, NetworkError};
 use wasmtime::PoolConcurrencyLimitError;
 
-use crate::engine;
+use crate::{
+    capabilities::{Refusal, Whose},
+    engine,
+};
 
 /// How a container ended.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(crate) enum Ending {
         cause: String,
         /// With the container's own backtrace.
         details: String,
+        /// The memory that it had been refused, if it had.
+        refused: Option<Whose>,
     },
     /// It did not answer in time, or said that it is not well.
     Unhealthy(String),
@@ -48,17 +53,17 @@ fn no_room(error: &wasmtime::Error) -> Option<String> {
 impl Ending {
     /// What a failure inside of the store means. A container that was refused
     /// memory usually fails for that reason, and says another one.
-    pub(crate) fn trapped(error: &wasmtime::Error, memory: Option<&str>) -> Self {
+    pub(crate) fn trapped(error: &wasmtime::Error, memory: Option<&Refusal>) -> Self {
         if let Some(why) = no_room(error) {
             return Self::NoRoom(why);
         }
         let (mut cause, mut details) = (error.root_cause().to_string(), format!("{error:?}"));
         if let Some(refused) = memory {
             for text in [&mut cause, &mut details] {
-                text.push_str(&format!("; it had been refused more memory: {refused}"));
+                text.push_str(&format!("; it had been refused more memory: {}", refused.why));
             }
         }
-        Self::Trapped { cause, details }
+        Self::Trapped { cause, details, refused: memory.map(|refusal| refusal.whose) }
     }
 
     /// In a few words.
@@ -81,7 +86,17 @@ impl Ending {
             Self::NoRoom(why) => {
                 NetworkError::not_processed(ErrorKind::Busy, format!("the agent is full: {why}"))
             }
-            other => NetworkError::not_processed(ErrorKind::StartFailed, other.cause()),
+            other => NetworkError::not_processed(other.start_error(), other.cause()),
+        }
+    }
+
+    /// What kind of error a start is that ended so: the want of what others
+    /// have is no failure of the kind.
+    fn start_error(&self) -> ErrorKind {
+        match self {
+            Self::Trapped { refused: Some(Whose::Agent), .. } => ErrorKind::Busy,
+            Self::Trapped { refused: Some(Whose::Tenant), .. } => ErrorKind::Unavailable,
+            _ => ErrorKind::StartFailed,
         }
     }
 
@@ -143,6 +158,20 @@ mod tests {
         assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
         for part in ["the agent is full", "Cannot allocate memory", "sysctl -w vm.max_map_count="] {
             assert!(error.message.contains(part), "{part} in {error}");
+        }
+    }
+
+    #[test]
+    fn who_does_not_start_for_want_of_what_others_have_is_no_failure_of_its_kind() {
+        for (whose, kind) in [
+            (Whose::Container, ErrorKind::StartFailed),
+            (Whose::Tenant, ErrorKind::Unavailable),
+            (Whose::Agent, ErrorKind::Busy),
+        ] {
+            let refusal = Refusal { whose, why: "enough".to_owned() };
+            let ending = Ending::trapped(&wasmtime::Error::msg("unreachable"), Some(&refusal));
+            let error = ending.not_started();
+            assert_eq!((error.kind, error.retry), (kind, Retry::NotProcessed), "{error}");
         }
     }
 

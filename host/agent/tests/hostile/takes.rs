@@ -54,7 +54,7 @@ async fn a_tenants_containers_together_get_what_it_has_and_no_more() {
     }
     assert!((3 * MIB..=4 * MIB).contains(&taken), "{taken}");
     let error = stage.start_for("acme", "memory", "third").await.unwrap_err();
-    assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
+    assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::NotProcessed));
     assert!(error.message.contains("the tenant \"acme\" has 2 containers"), "{error}");
     stage.start_for("other", "memory", "third").await.unwrap();
     let limits = stage.limits("memory", "first").await;
