@@ -128,6 +128,12 @@ impl Grants {
         self.tenants.get(name).or_else(|| self.tenants.get(OTHERS))
     }
 
+    /// Whether a tenant has an entry of its own.
+    #[must_use]
+    pub fn names_tenant(&self, name: &str) -> bool {
+        self.tenants.contains_key(name)
+    }
+
     /// Reads the grants; `file` is what messages call it.
     ///
     /// # Errors

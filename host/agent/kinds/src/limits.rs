@@ -175,6 +175,13 @@ macro_rules! limits {
                 Ok(read)
             }
 
+            /// The first of these keys that is set.
+            #[must_use]
+            pub fn first_of(&self, keys: &[&'static str]) -> Option<&'static str> {
+                let set = [$(self.$field.is_some().then_some($key),)+];
+                set.into_iter().flatten().find(|key| keys.contains(key))
+            }
+
             /// The limits that are set higher than allowed, as they stand in
             /// a file, each with what is allowed.
             #[must_use]
@@ -292,6 +299,25 @@ limits! {
     ping: Time = Duration::from_secs(5), "ping";
     /// The deadline of its own requests when it names none.
     request: Time = Duration::from_secs(30), "request";
+    /// The first starts of a new version that may fail, without one that
+    /// succeeded, before the version before it serves again.
+    failed_starts: Count = 3, "failed-starts";
+    /// Containers that crash within the window before their kind is in
+    /// quarantine for their tenant; where more of them live, so many.
+    crashes: Count = 5, "crashes";
+    /// Crashes that are looked at together.
+    crash_window: Time = Duration::from_secs(60), "crash-window";
+    /// The first quarantine; each further one is twice as long.
+    quarantine: Time = Duration::from_secs(10), "quarantine";
+    /// No quarantine is longer. A kind that went on for as long without another
+    /// one begins anew.
+    longest_quarantine: Time = Duration::from_secs(600), "longest-quarantine";
+}
+
+impl WrittenLimits {
+    /// Those that protect others from the kind itself: only operators set them.
+    pub const OF_OPERATORS: [&'static str; 5] =
+        ["failed-starts", "crashes", "crash-window", "quarantine", "longest-quarantine"];
 }
 
 /// As it stands in a file: what is not a number is in quotes.

@@ -108,13 +108,29 @@ impl Manifest {
                 }
                 None => Capabilities::default(),
             },
-            limits: section
-                .section("limits")?
-                .map_or_else(|| Ok(WrittenLimits::default()), WrittenLimits::read)?,
+            limits: match section.section("limits")? {
+                Some(limits) => own_limits(limits)?,
+                None => WrittenLimits::default(),
+            },
         };
         let known = ["version", "description", "concurrency", "termination", "asks", "limits"];
         section.finish(known)?;
         Ok(manifest)
+    }
+}
+
+/// The limits that a kind may set itself.
+fn own_limits(section: Section<'_>) -> Result<WrittenLimits, Mistake> {
+    let not_its_own = |key: &str| {
+        let message = format!("limits.{key} is set by operators only; remove it here");
+        section.mistake(section.line(key), message)
+    };
+    let mistakes = WrittenLimits::OF_OPERATORS.map(|key| (key, not_its_own(key)));
+    let read = WrittenLimits::read(section)?;
+    let first = read.first_of(&WrittenLimits::OF_OPERATORS);
+    match mistakes.into_iter().find(|(key, _)| Some(*key) == first) {
+        Some((_, mistake)) => Err(mistake),
+        None => Ok(read),
     }
 }
 
@@ -202,6 +218,10 @@ mod tests {
             ("[ask]\nsecrets = []", "echo.toml:1: there is no key \"ask\", did you mean \"asks\"?"),
             ("[asks]\ndocument = true", "echo.toml:2: there is no key \"asks.document\", did you"),
             ("[limits]\n\nmemory = \"much\"", "echo.toml:3: limits.memory takes a size such as"),
+            (
+                "[limits]\nmailbox = 1\ncrashes = 1000000",
+                "echo.toml:3: limits.crashes is set by operators only; remove it here",
+            ),
             ("asks = 1", "echo.toml:1: asks takes a table, not an integer"),
             ("version = \"1\"\nversion = \"2\"", "echo.toml:2: duplicate key"),
         ] {

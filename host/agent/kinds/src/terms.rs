@@ -53,6 +53,9 @@ pub struct Terms {
     pub tenant: Capabilities,
     /// How much one container may use.
     pub limits: ContainerLimits,
+    /// Whether an entry of its tenant's own lowers its limits: what fails then
+    /// says nothing about the kind.
+    pub lowered: bool,
     /// How its containers end.
     pub termination: Termination,
     /// The variables of its environment.
@@ -172,7 +175,8 @@ impl Terms {
             limits.concurrent = 1;
         }
         let (tenant, termination) = (Capabilities::default(), manifest.termination);
-        Ok(Self { asked, granted, tenant, limits, termination, environment, secrets })
+        let lowered = false;
+        Ok(Self { asked, granted, tenant, limits, lowered, termination, environment, secrets })
     }
 
     /// Whether its containers take several requests at a time.
@@ -206,6 +210,7 @@ impl Terms {
             return Err(Disagreement::NotForTenant { kind, tenant, missing });
         }
         terms.limits = terms.limits.at_most(&entry.each.limits);
+        terms.lowered = grants.names_tenant(name) && terms.limits != self.limits;
         terms.tenant = tenant.clone();
         Ok(terms)
     }
@@ -348,7 +353,7 @@ mod tests {
         let manifest = "[asks]\ncontainers = [\"query\"]\ndocuments = true";
         let terms = agree(Some(manifest), &[], text).unwrap();
         let acme = terms.for_tenant(&kind(), Some("acme"), &grants).unwrap();
-        assert_eq!(acme.limits.mailbox, 5);
+        assert_eq!((acme.limits.mailbox, acme.lowered), (5, true));
         assert!(acme.allow(Capability::Containers, "query"));
         assert!(acme.has(Capability::Documents), "the tenant's entry does not say anything");
         assert_eq!(terms.for_tenant(&kind(), Some("other"), &grants).unwrap(), terms);

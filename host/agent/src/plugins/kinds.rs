@@ -8,7 +8,7 @@ use std::{
 
 use hulynet_agent_kinds::{
     Catalog, Manifest, PublicKey, Terms,
-    catalog::{End, Number, State, Status, Unserved, Version},
+    catalog::{End, Member, Number, State, Status, Unserved, Version},
 };
 use hulynet_protocol::{ErrorKind, Kind, KindReport, KindState, NetworkError};
 use tokio::sync::Notify;
@@ -61,7 +61,7 @@ impl Kinds {
         self.lock().served()
     }
 
-    /// Begins a container of what serves now: `begin` makes it, and whatever it
+    /// Begins a container of what serves now for a tenant: `begin` makes it, and whatever it
     /// makes is counted until [`Kinds::ended`].
     ///
     /// # Errors
@@ -69,13 +69,14 @@ impl Kinds {
     pub(crate) fn begin<T>(
         &self,
         kind: &Kind,
+        tenant: Option<&str>,
         begin: impl FnOnce(Version<Arc<Code>>) -> Result<T, NetworkError>,
     ) -> Result<T, NetworkError> {
         let mut catalog = self.lock();
-        let version = catalog.code(Instant::now(), kind).map_err(unserved)?;
+        let version = catalog.code(Instant::now(), kind, tenant).map_err(unserved)?;
         let number = version.number;
         let begun = begin(version)?;
-        catalog.begun(kind, number);
+        catalog.begun(kind, number, tenant);
         Ok(begun)
     }
 
@@ -85,9 +86,9 @@ impl Kinds {
     }
 
     /// A container ended.
-    pub(crate) fn ended(&self, kind: &Kind, number: Number, end: End) {
+    pub(crate) fn ended(&self, kind: &Kind, member: Member<'_>, end: End) {
         let mut catalog = self.lock();
-        catalog.ended(Instant::now(), kind, number, end);
+        catalog.ended(Instant::now(), kind, member, end);
         if catalog.has_actions() {
             self.acted.notify_one();
         }

@@ -300,12 +300,13 @@ fn tell(kind: &Kind, news: &News) {
             tracing::error!(%kind, "refused, the version before goes on: {reason}");
         }
         News::Refused { reason, serving: false } => tracing::error!(%kind, "refused: {reason}"),
-        News::RolledBack(reason) => tracing::error!(
+        News::RolledBack { reason, .. } => tracing::error!(
             %kind,
             "rolled back to the version before: the new one did not start: {reason}"
         ),
-        News::Quarantined(reason) => tracing::error!(
+        News::Quarantined { tenant, reason } => tracing::error!(
             %kind,
+            tenant,
             "quarantined: its containers crash one after the other, the last one: {reason}"
         ),
         News::Removed(containers) => {

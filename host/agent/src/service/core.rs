@@ -8,7 +8,7 @@ use std::{
 use futures::future::join_all;
 use hulynet_agent_kinds::{
     Grants, Terms,
-    catalog::{End, Number},
+    catalog::{End, Member, Number},
     grants::tenant_of,
 };
 use hulynet_agent_table::{Decision, Table};
@@ -223,15 +223,16 @@ impl Core {
         extra: Vec<u8>,
     ) -> Result<(Container, Number), NetworkError> {
         let activation = Arc::new(activation);
-        self.kinds.begin(&activation.id.kind, |version| {
+        let tenant = tenant_of(&activation.labels);
+        self.kinds.begin(&activation.id.kind, tenant, |version| {
             let (code, number) = (version.code, version.number);
             let services = self.services(&code, &activation)?;
             let linked = code.linked.clone();
             let executor = Executor::new(self.runtime.clone(), code.pace.clone());
-            let tenant = tenant_of(&activation.labels);
             let total = tenant.and_then(|name| Some((name, self.grants.tenant(name)?.total)));
             let share = services.memory.share(total)?;
             let activated = activation.clone();
+            let terms = services.clone();
             let start =
                 Start { activation: activated, extra, code: linked, services, executor, share };
             let exit = self.exit(activation.clone());
@@ -239,11 +240,12 @@ impl Core {
             let (table, ended) = (self.weak_table(), self.ended.clone());
             let (kinds, activation) = (self.kinds.clone(), activation.clone());
             let container = Container::spawn(start, exit, move |ending| {
-                let Activation { id, epoch, .. } = &*activation;
+                let Activation { id, epoch, labels } = &*activation;
                 if let Some(table) = table.upgrade() {
                     table.lock().unwrap_or_else(PoisonError::into_inner).remove(id, *epoch);
                 }
-                kinds.ended(&id.kind, number, end(ending));
+                let member = Member { number, tenant: tenant_of(labels), limits: &terms.limits };
+                kinds.ended(&id.kind, member, end(ending, terms.terms.lowered));
                 // A start that failed is told too: a registration may have
                 // brought it meanwhile, and its answer may be lost with a
                 // connection. Without a receiver the agent is gone, and
@@ -351,10 +353,12 @@ impl Core {
     }
 }
 
-/// What an ending says about the code of the container.
-fn end(ending: &Ending) -> End {
+/// What an ending says about the code of the container. One that has less than
+/// its kind may have says nothing when it does not start.
+fn end(ending: &Ending, lowered: bool) -> End {
     match ending {
         Ending::Terminated | Ending::Forced | Ending::NoRoom(_) => End::Orderly,
+        Ending::StartFailed(_) if lowered => End::Orderly,
         Ending::StartFailed(error) => match error.kind {
             // The container refused what it was asked for, or the agent had no
             // room: another one may start.

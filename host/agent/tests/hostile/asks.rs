@@ -95,3 +95,35 @@ async fn a_kind_whose_containers_crash_one_after_the_other_is_quarantined_and_sa
     assert_eq!(report.state, KindState::Quarantined);
     assert!(report.reason.unwrap().contains("`unreachable` instruction executed"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_says_by_kind_and_tenant_what_a_crash_loop_is() {
+    let attack = "trap-in-request";
+    let grants = format!(
+        "{DEFAULT}[kind.{attack}.limits]\ncrashes = 3\nquarantine = \"1 m\"\n\
+         [tenant.acme.limits]\ncrashes = 1\n"
+    );
+    let grants = Grants::parse("grants.toml", &grants).unwrap();
+    let stage = Stage::new(|config| config.grants = Arc::new(grants)).await;
+    let crash = async |tenant: &'static str, uuid: &'static str| {
+        stage.start_for(tenant, attack, uuid).await?;
+        let limits = stage.limits(attack, uuid).await;
+        let crashes = limits.iter().find(|limit| limit.name == "crashes").unwrap().allowed;
+        stage.beside(stage.ask(attack, uuid, "attack", "")).await.unwrap_err();
+        Ok::<_, hulynet_protocol::NetworkError>(crashes)
+    };
+    assert_eq!(crash("acme", "a").await.unwrap(), 1);
+    let error = crash("acme", "b").await.unwrap_err();
+    for part in ["is quarantined for 60 s more", "its containers of the tenant \"acme\" crash"] {
+        assert!(error.message.contains(part), "{part} in {error}");
+    }
+    for uuid in ["c", "d", "e"] {
+        assert_eq!(crash("other", uuid).await.unwrap(), 3);
+    }
+    let error = crash("other", "f").await.unwrap_err();
+    assert!(error.message.contains("the tenant \"other\""), "{error}");
+    stage.start(attack).await.unwrap();
+    let report = stage.report(attack).await;
+    assert_eq!(report.state, KindState::Quarantined);
+    assert!(report.reason.unwrap().contains("for the tenant \"acme\""));
+}

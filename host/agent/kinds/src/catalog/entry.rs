@@ -3,15 +3,26 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use super::{
-    FAILED_STARTS,
-    trouble::{Quarantine, Trouble},
+    parties::{Failures, Parties},
+    trouble::Quarantine,
     work::Ticket,
 };
-use crate::directory::Source;
+use crate::{ContainerLimits, directory::Source};
 
 /// Tells the versions of all kinds of an agent apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Number(pub(super) u64);
+
+/// A container, as its kind counts it.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// The version that it was started from.
+    pub number: Number,
+    /// For whom it works.
+    pub tenant: Option<&'a str>,
+    /// What it may use.
+    pub limits: &'a ContainerLimits,
+}
 
 /// What a load made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +79,7 @@ pub struct Status<C> {
 struct Tried<C> {
     version: Version<C>,
     proven: bool,
-    failures: u32,
+    failures: Failures,
 }
 
 /// Why the newest files do not serve.
@@ -87,7 +98,7 @@ pub(super) struct Entry<C> {
     /// What serves again when the newest version does not start.
     before: Option<Version<C>>,
     verdict: Option<Verdict>,
-    trouble: Trouble,
+    parties: Parties,
     /// The live containers of each version.
     live: BTreeMap<Number, usize>,
     removed: bool,
@@ -102,7 +113,7 @@ impl<C> Default for Entry<C> {
             serving: None,
             before: None,
             verdict: None,
-            trouble: Trouble::default(),
+            parties: Parties::default(),
             live: BTreeMap::new(),
             removed: false,
             drains: false,
@@ -130,14 +141,15 @@ impl<C: Clone> Entry<C> {
             return false;
         }
         let version = Version { number, hash, code };
-        let old = self.serving.replace(Tried { version, proven: false, failures: 0 });
+        let old =
+            self.serving.replace(Tried { version, proven: false, failures: Failures::default() });
         // A version that never started is nothing to go back to, unless there
         // is no other.
         if let Some(old) = old.filter(|old| old.proven || self.before.is_none()) {
             self.before = Some(old.version);
         }
         // A new version is not judged by the crashes of the old one.
-        self.trouble = Trouble::default();
+        self.parties.forgive();
         true
     }
 
@@ -154,15 +166,17 @@ impl<C: Clone> Entry<C> {
         self.drains = self.containers() > 0;
     }
 
-    pub(super) fn begun(&mut self, number: Number) {
+    pub(super) fn begun(&mut self, number: Number, tenant: Option<&str>) {
         *self.live.entry(number).or_default() += 1;
+        self.parties.begun(tenant);
     }
 
-    pub(super) fn ended(&mut self, number: Number) {
-        if let Some(live) = self.live.get_mut(&number) {
+    pub(super) fn ended(&mut self, now: Instant, member: Member<'_>) {
+        self.parties.ended(now, member.tenant);
+        if let Some(live) = self.live.get_mut(&member.number) {
             *live -= 1;
             if *live == 0 {
-                self.live.remove(&number);
+                self.live.remove(&member.number);
             }
         }
     }
@@ -176,25 +190,25 @@ impl<C: Clone> Entry<C> {
         }
     }
 
-    /// A container of this version did not start; answers whether the version
+    /// A container did not start; answers the hash of its version if the one
     /// before serves again.
-    pub(super) fn start_failed(&mut self, number: Number, reason: &str) -> bool {
+    pub(super) fn start_failed(&mut self, member: Member<'_>, reason: &str) -> Option<String> {
+        let Member { number, tenant, limits } = member;
         let tried = self.serving.as_mut().filter(|tried| tried.version.number == number);
-        let Some(tried) = tried.filter(|tried| !tried.proven) else { return false };
-        tried.failures += 1;
-        if tried.failures < FAILED_STARTS {
-            return false;
+        let tried = tried.filter(|tried| !tried.proven)?;
+        if !tried.failures.are_enough_with(tenant, limits.failed_starts, &self.parties) {
+            return None;
         }
-        let Some(version) = self.before.take() else { return false };
-        self.serving = Some(Tried { version, proven: true, failures: 0 });
+        let version = self.before.take()?;
+        let back = Tried { version, proven: true, failures: Failures::default() };
+        let given_up = self.serving.replace(back)?;
         self.verdict = Some(Verdict::RolledBack(reason.to_owned()));
-        true
+        Some(given_up.version.hash)
     }
 
     /// A container crashed; answers whether that began a quarantine.
-    pub(super) fn crashed(&mut self, now: Instant, reason: &str) -> bool {
-        let live = self.containers();
-        self.trouble.crash(now, live, reason)
+    pub(super) fn crashed(&mut self, now: Instant, member: Member<'_>, reason: &str) -> bool {
+        self.parties.crash(now, member.tenant, member.limits, reason)
     }
 
     pub(super) fn serving(&self) -> Option<&Version<C>> {
@@ -209,8 +223,8 @@ impl<C: Clone> Entry<C> {
         }
     }
 
-    pub(super) fn quarantined(&self, now: Instant) -> Option<&Quarantine> {
-        self.trouble.quarantined(now)
+    pub(super) fn quarantined(&self, now: Instant, tenant: Option<&str>) -> Option<&Quarantine> {
+        self.parties.quarantined(now, tenant)
     }
 
     /// The live containers of all versions.
@@ -230,8 +244,11 @@ impl<C: Clone> Entry<C> {
 
     pub(super) fn status(&self, now: Instant) -> Status<C> {
         let serving = self.serving().cloned();
-        let state = match (self.quarantined(now), &self.wanted, &self.verdict) {
-            (Some(quarantine), ..) => State::Quarantined(quarantine.reason.clone()),
+        let state = match (self.parties.any_quarantine(now), &self.wanted, &self.verdict) {
+            (Some((None, quarantine)), ..) => State::Quarantined(quarantine.reason.clone()),
+            (Some((Some(tenant), quarantine)), ..) => {
+                State::Quarantined(format!("for the tenant {tenant:?}: {}", quarantine.reason))
+            }
             (None, Some(_), _) => State::Loading,
             (None, None, Some(Verdict::Refused(reason))) => State::Refused(reason.clone()),
             (None, None, Some(Verdict::RolledBack(reason))) => State::RolledBack(reason.clone()),

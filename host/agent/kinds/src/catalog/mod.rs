@@ -14,6 +14,7 @@
 //! Whoever drives it passes every input and then takes all [`Action`]s.
 
 mod entry;
+mod parties;
 mod trouble;
 mod work;
 
@@ -26,14 +27,10 @@ use hulynet_protocol::Kind;
 
 use self::{entry::Entry, work::Work};
 pub use self::{
-    entry::{Loaded, Number, State, Status, Version},
+    entry::{Loaded, Member, Number, State, Status, Version},
     work::{Progress, Ticket},
 };
 use crate::directory::Source;
-
-/// The first starts of a new version that may fail, without one that
-/// succeeded, before the version before it serves again.
-pub const FAILED_STARTS: u32 = 3;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +61,19 @@ pub enum News {
         serving: bool,
     },
     /// The newest version was given up.
-    RolledBack(String),
+    RolledBack {
+        /// Of the content of its files.
+        hash: String,
+        /// Why its containers did not start.
+        reason: String,
+    },
     /// No container is started for a while.
-    Quarantined(String),
+    Quarantined {
+        /// None of this tenant; without one, none that works for nobody.
+        tenant: Option<String>,
+        /// How the last one crashed.
+        reason: String,
+    },
     /// No new containers; so many go on.
     Removed(usize),
     /// The last container of a removed kind ended.
@@ -108,17 +115,25 @@ pub enum Unserved {
     },
     /// It is in a crash loop.
     #[error(
-        "the kind {kind} is quarantined for {seconds} s more, because its containers crash one after the \
-         other; the last one: {reason}"
+        "the kind {kind} is quarantined for {seconds} s more, because its containers{} crash one after \
+         the other; the last one: {reason}",
+        of(tenant)
     )]
     Quarantined {
         /// The kind.
         kind: Kind,
+        /// Whose containers of it; without one, those that work for nobody.
+        tenant: Option<String>,
         /// For how long.
         seconds: u64,
         /// How the last one crashed.
         reason: String,
     },
+}
+
+/// Whose containers these are.
+fn of(tenant: &Option<String>) -> String {
+    tenant.as_ref().map_or_else(String::new, |name| format!(" of the tenant {name:?}"))
 }
 
 fn served(kinds: &[Kind]) -> String {
@@ -188,18 +203,24 @@ impl<C: Clone> Catalog<C> {
         }
     }
 
-    /// What a new container of this kind runs; [`Catalog::begun`] follows when
-    /// it was begun.
+    /// What a new container of this kind that works for this tenant runs;
+    /// [`Catalog::begun`] follows when it was begun.
     ///
     /// # Errors
     /// Why none is started.
-    pub fn code(&self, now: Instant, kind: &Kind) -> Result<Version<C>, Unserved> {
+    pub fn code(
+        &self,
+        now: Instant,
+        kind: &Kind,
+        tenant: Option<&str>,
+    ) -> Result<Version<C>, Unserved> {
         let unknown = || Unserved::Unknown { kind: kind.clone(), others: self.served() };
         let entry = self.kinds.get(kind).ok_or_else(unknown)?;
-        if let Some(quarantine) = entry.quarantined(now) {
+        if let Some(quarantine) = entry.quarantined(now, tenant) {
             let left = quarantine.until.saturating_duration_since(now);
             return Err(Unserved::Quarantined {
                 kind: kind.clone(),
+                tenant: tenant.map(str::to_owned),
                 seconds: left.as_secs() + u64::from(left.subsec_nanos() > 0),
                 reason: quarantine.reason.clone(),
             });
@@ -215,8 +236,8 @@ impl<C: Clone> Catalog<C> {
     }
 
     /// A container of this version was begun.
-    pub fn begun(&mut self, kind: &Kind, number: Number) {
-        self.kinds.entry(kind.clone()).or_insert_with(Entry::removed).begun(number);
+    pub fn begun(&mut self, kind: &Kind, number: Number, tenant: Option<&str>) {
+        self.kinds.entry(kind.clone()).or_insert_with(Entry::removed).begun(number, tenant);
     }
 
     /// A container of this version has started: the version works.
@@ -226,19 +247,20 @@ impl<C: Clone> Catalog<C> {
         }
     }
 
-    /// A container of this version ended.
-    pub fn ended(&mut self, now: Instant, kind: &Kind, number: Number, end: End) {
+    /// A container ended.
+    pub fn ended(&mut self, now: Instant, kind: &Kind, member: Member<'_>, end: End) {
         let Some(entry) = self.kinds.get_mut(kind) else { return };
-        entry.ended(number);
+        entry.ended(now, member);
         let news = match end {
             End::Orderly => None,
             End::StartFailed(reason) => {
-                let back = entry.start_failed(number, &reason);
-                back.then_some(News::RolledBack(reason))
+                let given_up = entry.start_failed(member, &reason);
+                given_up.map(|hash| News::RolledBack { hash, reason })
             }
             End::Crashed(reason) => {
-                let begun = entry.crashed(now, &reason);
-                begun.then_some(News::Quarantined(reason))
+                let begun = entry.crashed(now, member, &reason);
+                let tenant = member.tenant.map(str::to_owned);
+                begun.then_some(News::Quarantined { tenant, reason })
             }
         };
         if let Some(news) = news {

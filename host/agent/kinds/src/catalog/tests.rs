@@ -1,5 +1,8 @@
 use super::*;
-use crate::directory::Stamp;
+use crate::{ContainerLimits, directory::Stamp};
+
+/// The first starts of a new version that may fail.
+const FAILED_STARTS: usize = 3;
 
 type Test = Catalog<&'static str>;
 
@@ -43,22 +46,32 @@ fn serving(code: &'static str) -> Test {
 }
 
 fn code(catalog: &Test, now: Instant) -> Result<&'static str, Unserved> {
-    catalog.code(now, &echo()).map(|version| version.code)
+    catalog.code(now, &echo(), None).map(|version| version.code)
 }
 
 /// Begins a container of what is served.
 fn begin(catalog: &mut Test, now: Instant) -> Number {
-    let number = catalog.code(now, &echo()).unwrap().number;
-    catalog.begun(&echo(), number);
+    let number = catalog.code(now, &echo(), None).unwrap().number;
+    catalog.begun(&echo(), number, None);
     number
 }
 
+/// A container that works for nobody ends.
+fn end(catalog: &mut Test, now: Instant, number: Number, end: End) {
+    let limits = ContainerLimits::default();
+    catalog.ended(now, &echo(), Member { number, tenant: None, limits: &limits }, end);
+}
+
 /// Starts of a container that fail.
-fn fail(catalog: &mut Test, now: Instant, times: u32) {
+fn fail(catalog: &mut Test, now: Instant, times: usize) {
     for _ in 0..times {
         let number = begin(catalog, now);
-        catalog.ended(now, &echo(), number, End::StartFailed("no".to_owned()));
+        end(catalog, now, number, End::StartFailed("no".to_owned()));
     }
+}
+
+fn rolled_back(hash: &str) -> News {
+    News::RolledBack { hash: hash.to_owned(), reason: "no".to_owned() }
 }
 
 fn state(catalog: &Test, now: Instant) -> State {
@@ -93,7 +106,7 @@ fn a_replaced_file_serves_new_containers_and_the_old_ones_go_on() {
     begin(&mut catalog, now);
     let status = &catalog.status(now)[0].1;
     assert_eq!((status.state.clone(), status.newest, status.containers), (State::Serving, 1, 2));
-    catalog.ended(now, &echo(), old, End::Orderly);
+    end(&mut catalog, now, old, End::Orderly);
     assert_eq!(catalog.status(now)[0].1.containers, 1);
 }
 
@@ -129,7 +142,7 @@ fn the_first_failed_starts_of_a_new_version_roll_back() {
     fail(&mut catalog, now, FAILED_STARTS - 1);
     assert_eq!(code(&catalog, now), Ok("2"));
     fail(&mut catalog, now, 1);
-    assert_eq!(drain(&mut catalog).1, [News::RolledBack("no".to_owned())]);
+    assert_eq!(drain(&mut catalog).1, [rolled_back("2")]);
     assert_eq!(code(&catalog, now), Ok("1"));
     assert_eq!(state(&catalog, now), State::RolledBack("no".to_owned()));
     fail(&mut catalog, now, 2 * FAILED_STARTS);
@@ -167,7 +180,7 @@ fn late_failures_of_an_older_version_do_not_judge_the_new_one() {
     let old: Vec<_> = (0..FAILED_STARTS).map(|_| begin(&mut catalog, now)).collect();
     drop_in(&mut catalog, Ok("2"));
     for number in old {
-        catalog.ended(now, &echo(), number, End::StartFailed("no".to_owned()));
+        end(&mut catalog, now, number, End::StartFailed("no".to_owned()));
     }
     assert_eq!(code(&catalog, now), Ok("2"));
 }
@@ -181,7 +194,7 @@ fn a_removed_kind_starts_nothing_and_drains() {
     assert!(matches!(code(&catalog, now), Err(Unserved::Unknown { .. })));
     assert!(catalog.served().is_empty());
     assert_eq!(state(&catalog, now), State::Draining);
-    catalog.ended(now, &echo(), number, End::Orderly);
+    end(&mut catalog, now, number, End::Orderly);
     assert_eq!(drain(&mut catalog).1, [News::Removed(1), News::Drained]);
     assert!(catalog.status(now).is_empty());
 }
@@ -194,7 +207,7 @@ fn a_kind_that_comes_back_while_it_drains_is_served_again() {
     catalog.gone(&echo());
     drop_in(&mut catalog, Ok("1"));
     assert_eq!(code(&catalog, now), Ok("1"));
-    catalog.ended(now, &echo(), number, End::Orderly);
+    end(&mut catalog, now, number, End::Orderly);
     assert_eq!(state(&catalog, now), State::Serving);
 }
 
@@ -205,7 +218,7 @@ fn a_removed_kind_that_comes_back_bad_stays_and_tells_why() {
     let number = begin(&mut catalog, now);
     catalog.gone(&echo());
     drop_in(&mut catalog, Err("truncated"));
-    catalog.ended(now, &echo(), number, End::Orderly);
+    end(&mut catalog, now, number, End::Orderly);
     assert_eq!(state(&catalog, now), State::Refused("truncated".to_owned()));
 }
 
@@ -231,9 +244,9 @@ fn a_load_that_is_not_wanted_any_more_changes_nothing() {
 fn the_same_content_again_is_no_new_version() {
     let now = Instant::now();
     let mut catalog = serving("1");
-    let number = catalog.code(now, &echo()).unwrap().number;
+    let number = catalog.code(now, &echo(), None).unwrap().number;
     assert!(drop_in(&mut catalog, Ok("1")).is_empty());
-    assert_eq!(catalog.code(now, &echo()).unwrap().number, number);
+    assert_eq!(catalog.code(now, &echo(), None).unwrap().number, number);
 }
 
 #[test]
@@ -243,9 +256,12 @@ fn a_crash_loop_is_quarantined_and_a_new_version_ends_it() {
     for _ in 0..5 {
         let number = begin(&mut catalog, now);
         catalog.started(&echo(), number);
-        catalog.ended(now, &echo(), number, End::Crashed("it trapped".to_owned()));
+        end(&mut catalog, now, number, End::Crashed("it trapped".to_owned()));
     }
-    assert_eq!(drain(&mut catalog).1, [News::Quarantined("it trapped".to_owned())]);
+    assert_eq!(
+        drain(&mut catalog).1,
+        [News::Quarantined { tenant: None, reason: "it trapped".to_owned() }]
+    );
     let message = code(&catalog, now).unwrap_err().to_string();
     assert!(
         message.contains("quarantined for 10 s more") && message.contains("it trapped"),
@@ -254,6 +270,53 @@ fn a_crash_loop_is_quarantined_and_a_new_version_ends_it() {
     assert_eq!(state(&catalog, now), State::Quarantined("it trapped".to_owned()));
     drop_in(&mut catalog, Ok("2"));
     assert_eq!(code(&catalog, now), Ok("2"));
+}
+
+/// A container of this tenant, which begins and crashes.
+fn crash(catalog: &mut Test, now: Instant, tenant: &str, limits: &ContainerLimits) {
+    let tenant = Some(tenant);
+    let number = catalog.code(now, &echo(), tenant).unwrap().number;
+    catalog.begun(&echo(), number, tenant);
+    catalog.started(&echo(), number);
+    let end = End::Crashed("it trapped".to_owned());
+    catalog.ended(now, &echo(), Member { number, tenant, limits }, end);
+}
+
+#[test]
+fn a_crash_loop_of_one_tenant_takes_the_kind_from_nobody_else() {
+    let now = Instant::now();
+    let mut catalog = serving("1");
+    let limits = ContainerLimits { crashes: 2, ..ContainerLimits::default() };
+    (0..2).for_each(|_| crash(&mut catalog, now, "acme", &limits));
+    let quarantined = catalog.code(now, &echo(), Some("acme")).unwrap_err().to_string();
+    assert!(quarantined.contains("its containers of the tenant \"acme\" crash"), "{quarantined}");
+    assert!(catalog.code(now, &echo(), Some("other")).is_ok());
+    assert!(catalog.code(now, &echo(), None).is_ok());
+    let told = State::Quarantined("for the tenant \"acme\": it trapped".to_owned());
+    assert_eq!(state(&catalog, now), told);
+    assert_eq!(state(&catalog, now + limits.quarantine), State::Serving);
+}
+
+#[test]
+fn failed_starts_of_one_tenant_do_not_take_a_new_version_from_others() {
+    let now = Instant::now();
+    let mut catalog = serving("1");
+    let limits = ContainerLimits::default();
+    for tenant in ["one", "two"] {
+        let number = catalog.code(now, &echo(), Some(tenant)).unwrap().number;
+        catalog.begun(&echo(), number, Some(tenant));
+        catalog.started(&echo(), number);
+    }
+    drop_in(&mut catalog, Ok("2"));
+    let mut fail = |tenant| {
+        let number = catalog.code(now, &echo(), tenant).unwrap().number;
+        catalog.begun(&echo(), number, tenant);
+        let end = End::StartFailed("no".to_owned());
+        catalog.ended(now, &echo(), Member { number, tenant, limits: &limits }, end);
+        catalog.code(now, &echo(), tenant).unwrap().code
+    };
+    assert!((0..2 * FAILED_STARTS).all(|_| fail(Some("one")) == "2"));
+    assert_eq!(fail(Some("two")), "1", "it fails for everybody");
 }
 
 #[test]
