@@ -182,16 +182,17 @@ async fn a_bad_replacement_is_refused_with_its_reason_and_the_old_version_serves
     report(&world, "echo", |report| report.state == KindState::Serving).await;
 }
 
+/// The manifest is part of the version, and with this one nothing can start.
+const BAD: &[u8] =
+    b"version = \"2\"\n[asks]\ncontainers = [\"*\"]\n[limits]\nmemory = \"64 KiB\"\n";
+
 #[tokio::test]
-async fn a_new_version_that_does_not_start_is_rolled_back_by_itself() {
-    let world = World::new().await;
+async fn a_new_version_that_does_not_start_is_rolled_back_and_not_tried_again() {
+    let cache = tempfile::tempdir().unwrap();
+    let path = cache.path().join("cache");
+    let world = World::with(|config| config.cache = path.clone()).await;
     world.start("proof").await;
-    // The manifest is part of the version, and with this one nothing can start.
-    put(
-        &world.plugins,
-        "echo.toml",
-        b"version = \"2\"\n[asks]\ncontainers = [\"*\"]\n[limits]\nmemory = \"64 KiB\"\n",
-    );
+    put(&world.plugins, "echo.toml", BAD);
     report(&world, "echo", |report| report.version.as_deref() == Some("2")).await;
     for counter in 1..=3 {
         let error = world.start_as("a", counter, Labels::new()).await.unwrap_err();
@@ -203,6 +204,36 @@ async fn a_new_version_that_does_not_start_is_rolled_back_by_itself() {
     assert!(reason.contains("memory"), "{reason}");
     world.start_as("a", 4, Labels::new()).await.unwrap();
     assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
+    drop(world);
+    // The next agent finds the same files.
+    let world = World::with(|config| {
+        config.cache = path;
+        put(&config.plugins, "echo.toml", BAD);
+    })
+    .await;
+    let refused = report(&world, "echo", |report| report.state == KindState::Refused).await;
+    let reason = refused.reason.unwrap();
+    assert!(reason.contains("echo.wasm was rolled back") && reason.contains("memory"), "{reason}");
+    fs::remove_file(world.plugins.join("echo.toml")).unwrap();
+    report(&world, "echo", |report| report.state == KindState::Serving).await;
+}
+
+#[tokio::test]
+async fn the_limits_of_one_tenant_do_not_take_a_new_version_from_others() {
+    let text = "[default]\ncontainers = [\"*\"]\n[tenant.small.limits]\nmemory = \"64 KiB\"\n";
+    let grants = Arc::new(Grants::parse("grants.toml", text).unwrap());
+    let world = World::with(|config| config.grants = grants).await;
+    let small = Labels::from([("workspace".to_owned(), "small".to_owned())]);
+    let before = report(&world, "echo", |report| report.state == KindState::Serving).await;
+    put(&world.plugins, "echo.wasm", &variant(1));
+    report(&world, "echo", |report| report.hash != before.hash).await;
+    for counter in 1..=6 {
+        let error = world.start_as("a", counter, small.clone()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::StartFailed, "{error}");
+    }
+    let after = report(&world, "echo", |_| true).await;
+    assert_eq!(after.state, KindState::Serving);
+    assert_ne!(after.hash, before.hash);
 }
 
 #[tokio::test]

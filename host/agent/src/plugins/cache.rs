@@ -11,9 +11,10 @@
 //! [`LARGEST`].
 
 use std::{
+    ffi::OsStr,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -29,6 +30,11 @@ use crate::error::AgentError;
 const CHECKSUM: usize = 32;
 /// What entries end with.
 const EXTENSION: &str = "cwasm";
+/// What the names of those versions end with that were rolled back. They begin
+/// with the hash of the version's files; the content is the reason.
+const GIVEN_UP: &str = "rolled-back";
+/// Bytes of a reason that are read.
+const REASON: u64 = 4096;
 /// Entries that nobody took for so long are removed: several agents may share
 /// the directory, so one that this agent does not need may be another's.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -103,6 +109,27 @@ impl Cache {
         Ok(())
     }
 
+    /// Remembers that a version was rolled back, and why.
+    pub(super) fn give_up(&self, version: &str, reason: &str) -> io::Result<()> {
+        let mut file = NamedTempFile::new_in(&self.directory)?;
+        file.write_all(reason.as_bytes())?;
+        file.persist(self.given_up_path(version))?;
+        Ok(())
+    }
+
+    /// Why a version was rolled back, if it was, and the file that says so.
+    pub(super) fn given_up(&self, version: &str) -> Option<(String, PathBuf)> {
+        let path = self.given_up_path(version);
+        let mut reason = Vec::new();
+        fs::File::open(&path).ok()?.take(REASON).read_to_end(&mut reason).ok()?;
+        touch(&path);
+        Some((String::from_utf8_lossy(&reason).into_owned(), path))
+    }
+
+    fn given_up_path(&self, version: &str) -> PathBuf {
+        self.directory.join(format!("{version}.{GIVEN_UP}"))
+    }
+
     /// Removes what is not needed any more.
     pub(super) fn prune(&self) -> io::Result<()> {
         let now = SystemTime::now();
@@ -135,8 +162,10 @@ fn superfluous(mut files: Vec<Kept>) -> Vec<PathBuf> {
     files.sort_by_key(|file| file.age);
     let mut room = LARGEST;
     let mut keep = |file: &Kept| {
-        if file.path.extension().is_none_or(|extension| extension != EXTENSION) {
-            return file.age < UNFINISHED;
+        match file.path.extension().and_then(OsStr::to_str) {
+            Some(EXTENSION) => {}
+            Some(GIVEN_UP) => return file.age < UNUSED,
+            _ => return file.age < UNFINISHED,
         }
         let fits = room.checked_sub(file.bytes);
         room = fits.unwrap_or(room);
@@ -188,7 +217,8 @@ fn forget(directory: &Path) -> io::Result<()> {
     );
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+        let ours = path.extension().and_then(OsStr::to_str);
+        if ours.is_some_and(|extension| [EXTENSION, GIVEN_UP].contains(&extension)) {
             fs::remove_file(path)?;
         }
     }
@@ -303,6 +333,22 @@ mod tests {
         assert!(Cache::open(&cache.directory).unwrap().get(&engine, &key).is_some());
         fs::set_permissions(&cache.directory, fs::Permissions::from_mode(0o770)).unwrap();
         assert!(Cache::open(&cache.directory).unwrap().get(&engine, &key).is_none());
+    }
+
+    #[test]
+    fn a_version_that_was_rolled_back_is_remembered_as_long_as_it_is_asked_for() {
+        let (_directory, cache, ..) = cached();
+        assert_eq!(cache.given_up("abc"), None);
+        cache.give_up("abc", "it trapped").unwrap();
+        let (reason, path) = cache.given_up("abc").unwrap();
+        assert_eq!((reason.as_str(), cache.given_up("abd")), ("it trapped", None));
+        let file = fs::File::options().append(true).open(&path).unwrap();
+        file.set_modified(SystemTime::now() - UNUSED / 2).unwrap();
+        cache.prune().unwrap();
+        assert!(cache.given_up("abc").is_some());
+        file.set_modified(SystemTime::now() - 2 * UNUSED).unwrap();
+        cache.prune().unwrap();
+        assert_eq!(cache.given_up("abc"), None);
     }
 
     #[test]

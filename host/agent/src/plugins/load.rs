@@ -55,6 +55,13 @@ pub(crate) enum Refusal {
     Distrusted { path: PathBuf, cause: Distrust },
     #[error("{cause}")]
     Manifest { cause: Mistake },
+    #[error(
+        "{} was rolled back, because its containers did not start: {reason}; replace it, or remove {} \
+         to try it again",
+        path.display(),
+        record.display()
+    )]
+    RolledBack { path: PathBuf, reason: String, record: PathBuf },
     #[error("{} {cause}", path.display())]
     Invalid { path: PathBuf, cause: Invalid },
     #[error("{} is not valid WebAssembly: {cause}", path.display())]
@@ -124,21 +131,28 @@ impl Loader {
         }
         let signer = self.vouch(kind, &files)?;
         let manifest = files.manifest(kind)?;
+        let (hash, version) = files.hashes();
+        let given_up = self.cache.as_ref().and_then(|cache| cache.given_up(&version));
+        if let Some((reason, record)) = given_up {
+            return Err(Refusal::RolledBack { path: path.to_owned(), reason, record });
+        }
         let (component, world) = self.component(&files)?;
         let mut terms = self.terms(kind, manifest.as_ref(), &component, world, path)?;
         for (name, file) in std::mem::take(&mut terms.secrets) {
             terms.environment.insert(name, secret(&file)?);
         }
         let linked = self.link(&component, world, path)?;
-        let hash = digest(&files.code);
-        // Another manifest is another version, though the code is the same.
-        let version = match &files.manifest {
-            Some(text) => digest(format!("{hash} {}", digest(text.as_bytes())).as_bytes()),
-            None => hash.clone(),
-        };
         let (services, pace) = (OnceLock::new(), Pace::default());
         let code = Code { linked, terms, manifest, signer, hash, services, pace };
         Ok(Loaded { hash: version, code: Arc::new(code) })
+    }
+
+    /// Remembers that a version was rolled back, so that the next start of the
+    /// agent does not try it again.
+    pub(super) fn give_up(&self, version: &str, reason: &str) {
+        if let Some(Err(error)) = self.cache.as_ref().map(|cache| cache.give_up(version, reason)) {
+            tracing::warn!("it cannot be kept that a version was rolled back: {error}");
+        }
     }
 
     /// Who vouches for it; nobody needs to when no key is trusted.
@@ -239,6 +253,17 @@ impl Files {
             signatures: beside("sig", signature::LARGEST)?,
             path: path.to_owned(),
         })
+    }
+
+    /// The hash of the code, and that of the version: another manifest is
+    /// another one, though the code is the same.
+    fn hashes(&self) -> (String, String) {
+        let hash = digest(&self.code);
+        let version = match &self.manifest {
+            Some(text) => digest(format!("{hash} {}", digest(text.as_bytes())).as_bytes()),
+            None => hash.clone(),
+        };
+        (hash, version)
     }
 
     /// What signatures are of.

@@ -233,7 +233,12 @@ impl Plugins {
                         (ticket, kind, result)
                     });
                 }
-                Some(Action::Tell(kind, news)) => tell(&kind, &news),
+                Some(Action::Tell(kind, news)) => {
+                    if let News::RolledBack { hash, reason } = &news {
+                        self.loader.give_up(hash, reason);
+                    }
+                    tell(&kind, &news);
+                }
                 None => break,
             }
         }

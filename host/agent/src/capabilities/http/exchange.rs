@@ -321,6 +321,6 @@ mod tests {
         let found = resolve(&to, lookups.clone()).await.unwrap();
         assert_eq!(found, ["[::1]:81".parse().unwrap()]);
         let named = Destination { host: "localhost".to_owned(), port: 81, tls: false };
-        assert!(futures::FutureExt::now_or_never(resolve(&named, lookups)).is_none());
+        assert!(futures::FutureExt::now_or_never(resolve(&named, lookups.clone())).is_none());
     }
 }
