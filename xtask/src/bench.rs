@@ -1,5 +1,7 @@
 //! Runs the benchmarks, optimised, each in one run with its floors.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::{
@@ -20,13 +22,13 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let directory = kinds::default_directory();
     let mut packages = vec!["hulynet-bench"];
+    let mut directory = PathBuf::new();
     // Only these go through agents, and with them through the whole of
     // wasmtime, which takes many minutes to build optimised.
-    if options.name.as_deref().is_none_or(|name| ["bus", "agent"].contains(&name)) {
+    if options.name.as_deref().is_none_or(|name| ["bus", "agent", "growth"].contains(&name)) {
         machine::prepare()?;
-        kinds::build(&["echo".to_owned()], &directory)?;
+        directory = kinds::build_for_bench()?;
         packages.push("hulynet-cli");
     }
     let mut build = cargo();

@@ -21,6 +21,9 @@ const PROFILE: &str = "kind";
 /// Kinds that only tests run.
 const FOR_TESTS: [&str; 2] = ["fetch", "hostile"];
 
+/// An asynchronous kind and a synchronous one.
+const FOR_BENCH: [&str; 2] = ["echo", "serial"];
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// Where the `.wasm` files go [default: target/kinds]
@@ -56,6 +59,20 @@ pub(crate) fn build_for_tests(out: &Path) -> anyhow::Result<()> {
     attacks.args(["run", "--quiet", "--locked", "--manifest-path", manifest, "--target-dir"]);
     attacks.arg(target().join("attacks")).arg("--").arg(out.join("attacks"));
     steps::program("build the kinds that attack their host", &mut attacks)
+}
+
+/// Builds the kinds that benchmarks ask, and nothing else, into a directory of
+/// their own.
+///
+/// # Errors
+/// When a build fails.
+pub(crate) fn build_for_bench() -> anyhow::Result<PathBuf> {
+    let out = target().join("bench-kinds");
+    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    for name in FOR_BENCH {
+        build_one(name, &out)?;
+    }
+    Ok(out)
 }
 
 /// Where the kinds go unless somebody says otherwise.

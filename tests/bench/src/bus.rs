@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::ensure;
 use bytes::Bytes;
-use futures::{StreamExt, stream::FuturesUnordered};
 use hulynet_bus::Bus;
 use hulynet_client::{Client as Network, GetOptions, Reference};
 
@@ -18,7 +17,7 @@ use crate::{
     broadcast,
     floor::{Floor, FloorServer, TcpClient, ZeromqClient, check},
     gets,
-    load::{Client, Outcome, Settings, load},
+    load::{Client, Outcome, Settings, keep_asking, load},
     measure::Measure,
     network,
 };
@@ -162,16 +161,6 @@ impl Client for EchoClient {
     }
 
     async fn pump(self, payload: Bytes, in_flight: usize, until: Instant) -> anyhow::Result<u64> {
-        let mut running: FuturesUnordered<_> =
-            (0..in_flight).map(|_| ask(&self.reference, &payload)).collect();
-        let mut completed = 0;
-        while let Some(outcome) = running.next().await {
-            outcome?;
-            completed += 1;
-            if Instant::now() < until {
-                running.push(ask(&self.reference, &payload));
-            }
-        }
-        Ok(completed)
+        keep_asking(|| ask(&self.reference, &payload), in_flight, until).await
     }
 }

@@ -1,4 +1,5 @@
-//! The floors: an echo over plain TCP, and one over the `zeromq` crate alone.
+//! The floors: an echo over plain TCP, one over the `zeromq` crate alone, and
+//! one by a native handler behind a server of the bus.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -8,6 +9,8 @@ use std::{
 use anyhow::{Context, bail};
 use bytes::{Bytes, BytesMut};
 use clap::ValueEnum;
+use hulynet_bus::{Bus, Incoming, ServerConfig};
+use hulynet_protocol::{Reply, Role, ServerId};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter},
     net::{TcpListener, TcpStream, tcp},
@@ -23,6 +26,8 @@ pub(crate) enum Floor {
     Tcp,
     /// DEALER and ROUTER of the `zeromq` crate
     Zeromq,
+    /// A handler on the thread of the bus, as an agent has one
+    Native,
 }
 
 /// Serves until killed.
@@ -32,6 +37,7 @@ pub(crate) fn serve(floor: Floor) -> anyhow::Result<()> {
     match floor {
         Floor::Tcp => runtime.block_on(serve_tcp()),
         Floor::Zeromq => runtime.block_on(serve_zeromq()),
+        Floor::Native => runtime.block_on(serve_native()),
     }
 }
 
@@ -65,6 +71,19 @@ async fn serve_zeromq() -> anyhow::Result<()> {
     }
 }
 
+async fn serve_native() -> anyhow::Result<()> {
+    let bus = Bus::current();
+    let config = ServerConfig { role: Role::Agent, id: ServerId::random() };
+    let (server, mut incoming) = bus.bind("127.0.0.1:0", config).await?;
+    println!("{}", server.local_addr());
+    while let Some(incoming) = incoming.recv().await {
+        if let Incoming::Request(request) = incoming {
+            request.responder.reply(Ok((Reply::Payload, request.payload)));
+        }
+    }
+    Ok(())
+}
+
 /// A floor's server, killed when dropped.
 pub(crate) struct FloorServer {
     process: Child,
@@ -84,6 +103,11 @@ impl FloorServer {
         let mut address = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut address)?;
         Ok(Self { process, address: address.trim().to_owned() })
+    }
+
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures::{StreamExt, stream::FuturesUnordered};
 
 /// How a transport is loaded.
 #[derive(Clone, Debug)]
@@ -98,11 +99,41 @@ async fn rate<C: Client>(
     in_flight: usize,
     connect: &impl AsyncFn() -> anyhow::Result<C>,
 ) -> anyhow::Result<f64> {
-    let payload = settings.payload();
     let mut connected = Vec::new();
     for _ in 0..clients {
         connected.push(connect().await?);
     }
+    let started = Instant::now();
+    let completed = pump(settings, connected, in_flight).await?;
+    Ok(completed as f64 / started.elapsed().as_secs_f64())
+}
+
+/// Keeps `in_flight` requests of one client under way until the time is over;
+/// answers how many were completed.
+pub(crate) async fn keep_asking<Asked: Future<Output = anyhow::Result<()>>>(
+    ask: impl Fn() -> Asked,
+    in_flight: usize,
+    until: Instant,
+) -> anyhow::Result<u64> {
+    let mut running: FuturesUnordered<_> = (0..in_flight).map(|_| ask()).collect();
+    let mut completed = 0;
+    while let Some(outcome) = running.next().await {
+        outcome?;
+        completed += 1;
+        if Instant::now() < until {
+            running.push(ask());
+        }
+    }
+    Ok(completed)
+}
+
+/// How many requests clients complete with so many in flight each.
+pub(crate) async fn pump<C: Client>(
+    settings: &Settings,
+    connected: Vec<C>,
+    in_flight: usize,
+) -> anyhow::Result<u64> {
+    let payload = settings.payload();
     let started = Instant::now();
     let until = started + Duration::from_secs(settings.seconds);
     let running: Vec<_> = connected
@@ -113,7 +144,7 @@ async fn rate<C: Client>(
     for client in running {
         completed += client.await.context("a client of the load panicked")??;
     }
-    Ok(completed as f64 / started.elapsed().as_secs_f64())
+    Ok(completed)
 }
 
 /// The one of these that so many of a hundred do not exceed, in microseconds.

@@ -12,6 +12,8 @@ mod coordinator;
 mod density;
 mod floor;
 mod gets;
+mod growth;
+mod handler;
 mod load;
 mod measure;
 mod network;
@@ -83,7 +85,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Run { name, json, hulynet, kinds, seconds } => {
-            let all = [registry::NAME, coordinator::NAME, bus::NAME, agent::NAME];
+            let all = [registry::NAME, coordinator::NAME, bus::NAME, agent::NAME, growth::NAME];
             if let Some(name) = name.as_deref().filter(|name| !all.contains(name)) {
                 anyhow::bail!("there is no benchmark {name:?}; there are: {}", all.join(", "));
             }
@@ -101,7 +103,11 @@ fn run(command: Command) -> anyhow::Result<()> {
             }
             if chosen(agent::NAME) {
                 measures.extend(agent::run(&settings, &hulynet, &kinds)?);
+                measures.extend(handler::run(&settings, &hulynet, &kinds)?);
                 measures.extend(density::run(&settings, &hulynet, &kinds)?);
+            }
+            if chosen(growth::NAME) {
+                measures.extend(growth::run(&settings, &hulynet, &kinds)?);
             }
             measure::print(&measures, json);
             Ok(())

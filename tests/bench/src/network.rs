@@ -57,6 +57,11 @@ impl Network {
         Ok(network)
     }
 
+    /// The process of the coordinator.
+    pub(crate) fn coordinator_process(&self) -> anyhow::Result<u32> {
+        Ok(self.processes.first().context("the coordinator was started first")?.id())
+    }
+
     /// The process of the agent.
     pub(crate) fn agent(&self) -> anyhow::Result<u32> {
         Ok(self.processes.last().context("the agent was started last")?.id())
