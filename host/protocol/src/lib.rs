@@ -15,6 +15,7 @@
 //! | [`error`] | the one error that crosses the wire, with its retry class |
 //! | [`call`] | requests and replies between peers |
 //! | [`flow`] | credit for events, and several events in one message |
+//! | [`ledger`] | events that wait for credit |
 //! | [`selector`] | conditions on labels |
 //! | [`load`] | what an agent can still take |
 //! | [`explanation`] | everything about one container, for operators |
@@ -29,6 +30,7 @@ pub mod explanation;
 pub mod flow;
 pub mod frame;
 pub mod id;
+pub mod ledger;
 pub mod limits;
 pub mod load;
 pub mod record;

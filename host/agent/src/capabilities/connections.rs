@@ -5,7 +5,7 @@
 //! meanwhile leaves in one message. Events wait there while their client takes
 //! none, while the bus has no room for it, and while the container may live
 //! elsewhere because the agent lost its coordinator. What becomes of those for
-//! which there is no room the client chose: see [`Policy`]. So one client that
+//! which there is no room the client chose: see [`Ledger`]. So one client that
 //! does not read costs its own queue and holds nobody back. All queues together
 //! have as many bytes as the container may have unread; when that is too few,
 //! the longest one gives way.
@@ -22,11 +22,12 @@ use std::{
 use bytes::Bytes;
 use hulynet_agent_kinds::ContainerLimits;
 use hulynet_protocol::{
-    Amount, ClientId, ConnectionId, Epoch, ErrorKind, Event, Flow, NetworkError, Policy, limits,
+    Amount, ClientId, ConnectionId, Epoch, ErrorKind, Event, Flow, NetworkError,
+    ledger::{Full, Ledger},
+    limits,
 };
 use tokio::sync::mpsc;
 
-use self::ledger::{Full, Ledger};
 use super::{
     Context,
     rate::Rate,
@@ -35,7 +36,6 @@ use super::{
 };
 use crate::bindings::huly::network::{common::Error, connections::Host};
 
-mod ledger;
 mod shipment;
 
 impl Host for Context {
@@ -381,22 +381,10 @@ impl Connections {
 /// are told.
 fn end(entries: &mut BTreeMap<ConnectionId, Connection>, id: &ConnectionId) {
     let Some(connection) = entries.remove(id) else { return };
-    let error = full_queue(id, connection.ledger.len());
+    let error = Full.ended(id, connection.ledger.len());
     tracing::warn!(connection = %id, "closed: the client does not read its events");
     connection.sink.closed(id.clone(), Some(error));
     connection.farewell.send(id.clone());
-}
-
-/// Why a connection ended whose client needs every event.
-fn full_queue(id: &ConnectionId, waiting: usize) -> NetworkError {
-    NetworkError::refused(
-        ErrorKind::Busy,
-        format!(
-            "the connection {id} ended: its events were not read, and when {waiting} waited for it \
-             there was no room for another; read them faster, or connect with the policy {}",
-            Policy::DropOldest
-        ),
-    )
 }
 
 fn no_connection(id: &str) -> NetworkError {

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
-use hulynet_protocol::{ContainerId, Kind, Uuid};
+use hulynet_protocol::{ContainerId, Kind, Policy, Uuid, ledger::QUEUE_EVENTS};
 
-use super::{ledger::QUEUE_EVENTS, *};
+use super::*;
 
 /// What a client gets in one message.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! The events of one connection that wait at the agent. Pure.
+//! The events of one connection that wait where they are sent. Pure.
 //!
 //! They leave within the credit that the client grants as its program takes
 //! them. At most [`QUEUE_EVENTS`] and [`QUEUE_BYTES`] wait; when more would,
@@ -6,25 +6,42 @@
 
 use std::collections::VecDeque;
 
+use crate::{Amount, ConnectionId, ErrorKind, Flow, NetworkError, Policy, limits};
 use bytes::Bytes;
-use hulynet_protocol::{Amount, Flow, Policy, limits};
 
 /// Events that may wait for one client.
-pub(super) const QUEUE_EVENTS: usize = 4096;
+pub const QUEUE_EVENTS: usize = 4096;
 /// Bytes that may wait for one client: the largest event always fits.
-pub(super) const QUEUE_BYTES: usize = limits::PAYLOAD_BYTES;
+pub const QUEUE_BYTES: usize = limits::PAYLOAD_BYTES;
 
 /// A queue with more room than this gives it back when it is empty.
 const KEPT: usize = 64;
 
 /// There is no room for an event, and none may be dropped for it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl Full {
+    /// Why a connection ended whose client needs every event, when so many
+    /// waited for it.
+    #[must_use]
+    pub fn ended(self, connection: &ConnectionId, waiting: usize) -> NetworkError {
+        NetworkError::refused(
+            ErrorKind::Busy,
+            format!(
+                "the connection {connection} ended: its events were not read, and when {waiting} \
+                 waited for it there was no room for another; read them faster, or connect with \
+                 the policy {}",
+                Policy::DropOldest
+            ),
+        )
+    }
+}
 
 /// See the module. Each event has a guard beside it, which goes when the event
 /// does.
 #[derive(Debug)]
-pub(super) struct Ledger<G> {
+pub struct Ledger<G> {
     policy: Policy,
     /// What left, and what may leave, in all.
     sent: Amount,
@@ -36,7 +53,9 @@ pub(super) struct Ledger<G> {
 }
 
 impl<G> Ledger<G> {
-    pub(super) fn new(flow: Flow) -> Self {
+    /// Nothing waits yet; `flow` is what the client wants.
+    #[must_use]
+    pub fn new(flow: Flow) -> Self {
         let Flow { policy, heard, credit } = flow;
         Self { policy, sent: heard, credit, waiting: VecDeque::new(), bytes: 0, missed: 0 }
     }
@@ -45,7 +64,7 @@ impl<G> Ledger<G> {
     ///
     /// # Errors
     /// [`Full`]; nothing changed.
-    pub(super) fn push(&mut self, event: &Bytes, guard: G) -> Result<(), Full> {
+    pub fn push(&mut self, event: &Bytes, guard: G) -> Result<(), Full> {
         while self.waiting.len() >= QUEUE_EVENTS || self.bytes + event.len() > QUEUE_BYTES {
             self.make_room()?;
         }
@@ -58,7 +77,7 @@ impl<G> Ledger<G> {
     ///
     /// # Errors
     /// [`Full`], when none may be dropped or there is none.
-    pub(super) fn make_room(&mut self) -> Result<(), Full> {
+    pub fn make_room(&mut self) -> Result<(), Full> {
         if self.policy == Policy::Disconnect || self.drop_oldest().is_none() {
             return Err(Full);
         }
@@ -67,12 +86,13 @@ impl<G> Ledger<G> {
     }
 
     /// The client takes so much in all; it never takes this back.
-    pub(super) fn grant(&mut self, credit: Amount) {
+    pub fn grant(&mut self, credit: Amount) {
         self.credit = self.credit.max(credit);
     }
 
     /// How many of the oldest events may leave together now, up to `most`.
-    pub(super) fn ready(&self, most: usize) -> usize {
+    #[must_use]
+    pub fn ready(&self, most: usize) -> usize {
         let (mut sent, mut bytes) = (self.sent, 0);
         let fits = |(event, _): &&(Bytes, G)| {
             let fits = sent.is_within(self.credit)
@@ -85,33 +105,42 @@ impl<G> Ledger<G> {
     }
 
     /// The oldest events.
-    pub(super) fn oldest(&self, count: usize) -> impl Iterator<Item = &Bytes> {
+    pub fn oldest(&self, count: usize) -> impl Iterator<Item = &Bytes> {
         self.waiting.iter().take(count).map(|(event, _)| event)
     }
 
     /// How many events were dropped before the oldest.
-    pub(super) fn missed(&self) -> u64 {
+    #[must_use]
+    pub fn missed(&self) -> u64 {
         self.missed
     }
 
     /// How many events wait.
-    pub(super) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
     /// How many bytes wait.
-    pub(super) fn bytes(&self) -> usize {
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The oldest events left.
-    pub(super) fn left(&mut self, count: usize) {
+    pub fn left(&mut self, count: usize) {
         for _ in 0..count {
             if let Some(length) = self.drop_oldest() {
                 self.sent = self.sent.and(length);
             }
         }
         self.missed = 0;
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// The length of the event that was the oldest.
