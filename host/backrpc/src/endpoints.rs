@@ -83,11 +83,19 @@ pub fn read(reference: &str) -> Way {
     }
     match serde_json::from_str(reference) {
         Ok(Shape { kind, host, port }) if !host.is_empty() && port != 0 => match kind {
-            ROUTED => Way::Routed(format!("{host}:{port}")),
-            DIRECT => Way::Direct(format!("{host}:{port}")),
+            ROUTED => Way::Routed(address(&host, port)),
+            DIRECT => Way::Direct(address(&host, port)),
             _ => Way::Unreachable,
         },
         _ => Way::Unreachable,
+    }
+}
+
+/// `HOST:PORT`; a bare IPv6 address gets its brackets.
+fn address(host: &str, port: u16) -> String {
+    match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
     }
 }
 
@@ -130,6 +138,10 @@ mod tests {
         assert_eq!(read(direct), Way::Direct("h:39103".to_owned()));
         let routed = r#"{"kind":0,"host":"h","port":1,"agentId":"a","uuid":"c"}"#;
         assert_eq!(read(routed), Way::Routed("h:1".to_owned()));
+        for host in ["::1", "[::1]"] {
+            let reference = format!(r#"{{"kind":0,"host":"{host}","port":1}}"#);
+            assert_eq!(read(&reference), Way::Routed("[::1]:1".to_owned()));
+        }
         for other in ["", "{}", "null", r#"{"kind":0,"host":"","port":0}"#, "{\"kind\":9}"] {
             assert_eq!(read(other), Way::Unreachable, "{other}");
         }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`codec`] | frames to messages and back |
 //! | [`session`] | the rules of a server towards one peer |
+//! | [`visit`] | the rules of a visitor at a server |
 //! | [`json`] | reading JSON that nobody has checked |
 //! | [`calls`] | what peers ask of a coordinator and of an agent |
 //! | [`back`] | what a coordinator asks of an agent |
@@ -27,6 +28,7 @@ pub mod json;
 pub mod labels;
 pub mod records;
 pub mod session;
+pub mod visit;
 
 pub use codec::{Malformed, Message, Operation, Text};
 pub use json::Refusal;

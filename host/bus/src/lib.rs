@@ -19,6 +19,7 @@
 //! | `door` | stands in front of every listening socket; hostile input ends there |
 //! | `server` | a ROUTER's sessions and its task |
 //! | `peer` | a DEALER of one connection and the supervisor that makes it again and again |
+//! | `guest` | one connection to a server of the original network |
 //! | `exchange` | the requests of one session, both directions, pure |
 //! | `calls` | the numbers of requests |
 //! | `window` | what a receiver of requests remembers, so that none runs twice, pure |
@@ -45,6 +46,7 @@ mod error;
 mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
+mod guest;
 mod home;
 mod lane;
 mod original;
@@ -63,6 +65,7 @@ pub use bus::Bus;
 pub use config::{DoorConfig, PeerConfig, ServerConfig};
 pub use counters::Dropped;
 pub use error::BusError;
+pub use guest::{Guest, Guests};
 pub use original::{OriginalAnswer, OriginalRequest, OriginalResponder};
 pub use peer::{Peer, PeerEvent};
 pub use request::{ChunkSender, Request, Responder};

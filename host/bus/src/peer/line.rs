@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use hulynet_backrpc::Message;
 use hulynet_protocol::limits;
 use tokio::{
     io::AsyncReadExt,
@@ -38,17 +39,21 @@ const PIECES: usize = 64;
 /// A server that takes nothing for so long is lost.
 const STALL: Duration = Duration::from_secs(10);
 
-/// What a server may send: native messages have two frames, those of the
-/// original four.
-const LIMITS: Limits = Limits {
+/// What a server may send in the native language.
+pub(super) const NATIVE: Limits = Limits {
     first_frame: limits::HEADER_BYTES as u64,
     frame: limits::PAYLOAD_BYTES as u64,
     frames: 4,
 };
 
+/// What one may send in the language of the original: the first frame is one
+/// digit.
+pub(crate) const ORIGINAL: Limits =
+    Limits { first_frame: 255, frame: limits::PAYLOAD_BYTES as u64, frames: 4 };
+
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LineError {
+pub(crate) enum LineError {
     #[error("the connection was closed")]
     Closed,
     #[error("the connection broke: {0}")]
@@ -61,7 +66,7 @@ pub(super) enum LineError {
 
 /// An open connection after its handshake.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     stream: TcpStream,
     input: BytesMut,
     decoder: Decoder,
@@ -71,8 +76,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Does the handshake on a new connection.
-    pub(super) async fn open(mut stream: TcpStream) -> Result<Self, DialError> {
+    /// Does the handshake on a new connection to a server that may send so much.
+    pub(super) async fn open(mut stream: TcpStream, limits: Limits) -> Result<Self, DialError> {
         stream.set_nodelay(true)?;
         let mut input = BytesMut::with_capacity(BUFFER);
         let greeted = timeout(TIMEOUT, greet(&mut stream, &mut input)).await;
@@ -82,13 +87,13 @@ impl Line {
             why: format!("it does not answer as a server: {error}"),
             refused: false,
         })?;
-        let (decoder, output) = (Decoder::new(LIMITS), Encoder::default());
+        let (decoder, output) = (Decoder::new(limits), Encoder::default());
         Ok(Self { stream, input, decoder, output, taken: Instant::now() })
     }
 
     /// Ends when something was read, or when there is room for what waits to be
     /// written; safe to drop.
-    pub(super) async fn receive(&mut self) -> Result<(), LineError> {
+    pub(crate) async fn receive(&mut self) -> Result<(), LineError> {
         if self.input.capacity() - self.input.len() < BUFFER / 4 {
             self.input.reserve(BUFFER);
         }
@@ -106,7 +111,7 @@ impl Line {
     }
 
     /// The next message that was read.
-    pub(super) fn next(&mut self) -> Result<Option<Frames>, LineError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Frames>, LineError> {
         while let Some(decoded) = self.decoder.next(&mut self.input)? {
             match decoded {
                 Decoded::Message(frames) => return Ok(Some(frames)),
@@ -117,18 +122,32 @@ impl Line {
         Ok(None)
     }
 
+    /// The bytes of a message whose end did not come yet.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.input.len() + self.decoder.unfinished()
+    }
+
     /// Queues a message; [`Self::flush`] sends it.
     pub(super) fn post(&mut self, message: Outgoing) -> Result<(), LineError> {
+        let (header, payload) = message.into_frames();
+        self.queue(|output| output.message(header, payload))
+    }
+
+    /// The same in the language of the original.
+    pub(crate) fn post_original(&mut self, message: &Message) -> Result<(), LineError> {
+        self.queue(|output| output.frames(message.frames()))
+    }
+
+    fn queue(&mut self, message: impl FnOnce(&mut Encoder)) -> Result<(), LineError> {
         if self.output.len() == 0 {
             self.taken = Instant::now();
         }
-        let (header, payload) = message.into_frames();
-        self.output.message(header, payload);
+        message(&mut self.output);
         if self.output.len() > account::DISCONNECT { Err(LineError::Stalled) } else { Ok(()) }
     }
 
     /// Writes as much as the connection takes now.
-    pub(super) fn flush(&mut self) -> Result<(), LineError> {
+    pub(crate) fn flush(&mut self) -> Result<(), LineError> {
         while self.output.len() > 0 {
             let mut slices = [IoSlice::new(&[]); PIECES];
             let count = self.output.slices(&mut slices);

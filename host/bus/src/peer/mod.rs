@@ -16,6 +16,8 @@ use bytes::Bytes;
 use hulynet_protocol::{Call, ErrorKind, Event, Frame, NetworkError, ServerId};
 use tokio::sync::oneshot;
 
+pub(crate) use dial::{DialError, dial};
+pub(crate) use line::{Line, LineError, ORIGINAL};
 pub(crate) use supervisor::Supervisor;
 
 use crate::{

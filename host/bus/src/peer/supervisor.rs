@@ -20,6 +20,7 @@ use super::{
     PeerEvent, Shared,
     backoff::Backoff,
     dial::{DialError, dial},
+    line::NATIVE,
     online::End,
 };
 use crate::{
@@ -104,7 +105,7 @@ impl Supervisor {
     /// One connection, from dialling to the pause after it.
     async fn round(&mut self) -> ControlFlow<()> {
         let shared = Arc::clone(&self.shared);
-        match self.offline(dial(&shared.address)).await? {
+        match self.offline(dial(&shared.address, NATIVE)).await? {
             Ok(line) => {
                 self.connection += 1;
                 match Box::pin(self.online(line)).await {

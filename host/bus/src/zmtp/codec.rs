@@ -53,6 +53,12 @@ impl Decoder {
         Self { limits, message: Frames::default() }
     }
 
+    /// The bytes of a message whose end did not come yet, but for those that are
+    /// still in the input.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.message.frames.iter().map(Bytes::len).sum()
+    }
+
     /// Takes the next message or command off the input; `None` when there is
     /// no whole one. The frames share the input's memory.
     pub(crate) fn next(&mut self, input: &mut BytesMut) -> Result<Option<Decoded>, Violation> {
@@ -102,6 +108,13 @@ impl Encoder {
         self.frame(header, more);
         if more {
             self.frame(payload, false);
+        }
+    }
+
+    /// A message of frames, each of which may be empty.
+    pub(crate) fn frames<const N: usize>(&mut self, frames: [Bytes; N]) {
+        for (place, frame) in frames.into_iter().enumerate() {
+            self.frame(frame, place + 1 < N);
         }
     }
 
@@ -200,6 +213,29 @@ mod tests {
         assert_eq!(decode(&giant, 9).unwrap_err(), refused);
         let more = [1, 0, 1, 0, 1, 0, 1, 0, 0, 0];
         assert_eq!(decode(&more, 10).unwrap_err(), Violation::Frames(4));
+    }
+
+    #[test]
+    fn empty_frames_are_frames() {
+        let mut encoder = Encoder::default();
+        encoder.frames([Bytes::from_static(b"5"), Bytes::new(), Bytes::new()]);
+        let bytes = drain(&mut encoder, 100);
+        assert_eq!(bytes, [1, 1, b'5', 1, 0, 0, 0]);
+        assert_eq!(
+            decode(&bytes, 2).unwrap(),
+            [vec![Bytes::from_static(b"5"), Bytes::new(), Bytes::new()]]
+        );
+    }
+
+    #[test]
+    fn what_has_not_ended_is_counted() {
+        let (mut decoder, mut input) = (Decoder::new(LIMITS), BytesMut::new());
+        input.extend_from_slice(&[1, 3, b'a', b'b', b'c', 0, 2, b'd']);
+        assert!(decoder.next(&mut input).unwrap().is_none());
+        assert_eq!((decoder.unfinished(), input.len()), (3, 3));
+        input.extend_from_slice(b"e");
+        assert!(decoder.next(&mut input).unwrap().is_some());
+        assert_eq!((decoder.unfinished(), input.len()), (0, 0));
     }
 
     proptest! {
