@@ -1,6 +1,6 @@
 // Agents of the original network under a hulynet coordinator.
 import assert from 'node:assert/strict'
-import { Agent, Peer, eventually, refused, run, sleep, tell } from './peer.mjs'
+import { Agent, Home, Peer, direct, eventually, refused, run, sleep, tell } from './peer.mjs'
 
 await run({
   async serves (address) {
@@ -50,15 +50,31 @@ await run({
   },
 
   async mixed (address) {
-    const agent = new Agent(address, 'agent-A', ['echo'])
+    const home = await Home.open()
+    const agent = new Agent(address, 'agent-A', ['echo'], { home })
     await agent.registered
     const client = new Peer(address)
-    for (let n = 0; n < 6; n++) await client.get('echo', { uuid: `m-${n}` })
+    const references = []
+    for (let n = 0; n < 6; n++) references.push((await client.get('echo', { uuid: `m-${n}` }))[1])
     const on = (await client.list('echo')).map((record) => record.agentId === 'agent-A')
     assert.equal(on.filter(Boolean).length, 3, JSON.stringify(on))
     assert(on.every((ours, n) => n === 0 || ours !== on[n - 1]), `not in turn: ${on}`)
     for (let n = 0; n < 6; n++) assert.deepEqual(await client.cs(`m-${n}`, 'echo', { n }), { n })
-    await Promise.all([agent.peer.close(), client.close()])
+    const ears = references.map((reference) => direct(reference))
+    for (let n = 0; n < 6; n++) assert.equal(await ears[n].request('cc', { uuid: `m-${n}` }), 0)
+    for (let n = 0; n < 6; n++) await client.cs(`m-${n}`, 'broadcast', { from: 'typescript', n })
+    for (let n = 0; n < 6; n++) {
+      await eventually('the broadcast', () => ears[n].heard.length === 1)
+      assert.deepEqual(ears[n].heard, [[`m-${n}`, { from: 'typescript', n }]])
+    }
+    // Native clients connect, ask, and have the containers broadcast.
+    await tell('READY')
+    for (let n = 0; n < 6; n++) {
+      await eventually('the native broadcast', () => ears[n].heard.length === 2)
+      assert.deepEqual(ears[n].heard[1], [`m-${n}`, { from: 'native', n }])
+    }
+    await Promise.all([agent.peer.close(), client.close(), ...ears.map((ear) => ear.close())])
+    home.close()
   },
 
   async loss (address) {
@@ -148,5 +164,44 @@ await run({
     await tell('READY')
     assert(agent.calls.some(([method, args]) => method === 'cs' && args[1] === 'echo'))
     await agent.peer.close()
+  },
+
+  // Native clients hear its containers.
+  async heard (address) {
+    let home = await Home.open()
+    const agent = new Agent(address, 'agent-A', ['ts'], { home })
+    await agent.registered
+    await tell('READY')
+    // Who connected for the client is one who pings, as every client does.
+    assert.equal(home.hellos, 1)
+    const { address: where } = home
+    home.close()
+    home = await eventually('the address', () => Home.open(where).catch(() => null))
+    agent.home = home
+    await tell('RESTARTED')
+    assert.equal(home.of('h').size, 1)
+    await tell('LEFT')
+    await eventually('the goodbye', () => home.clients.size === 0)
+    await agent.peer.close()
+    home.close()
+  },
+
+  // A native client follows its container to another agent.
+  async heardAfterLoss (address) {
+    const agents = []
+    for (const name of ['one', 'two']) {
+      const agent = new Agent(address, name, ['ts'], { home: await Home.open() })
+      await agent.registered
+      agents.push(agent)
+    }
+    await tell('READY')
+    const lost = agents.find((agent) => agent.containers.has('h'))
+    lost.peer.kill()
+    lost.home.close()
+    await tell('LOST')
+    const left = agents.find((agent) => agent !== lost)
+    assert.equal(left.home.of('h').size, 1)
+    await left.peer.close()
+    left.home.close()
   }
 })

@@ -1,12 +1,11 @@
 // A client of the original network and containers in WebAssembly.
 import assert from 'node:assert/strict'
 import { Dealer } from 'zeromq'
-import { Peer, eventually, line, refused, run, sleep, tell } from './peer.mjs'
+import { Peer, direct as there, eventually, line, refused, run, sleep, tell } from './peer.mjs'
 
 async function direct (coordinator, uuid, options = { id: coordinator.id }) {
   const [, reference] = await coordinator.get('echo', { uuid })
-  const { host, port } = JSON.parse(reference)
-  return new Peer(`${host}:${port}`, options)
+  return there(reference, options)
 }
 
 await run({
@@ -166,6 +165,25 @@ await run({
     await Promise.all([client.close(), reader.close()])
   },
 
+  // What its socket keeps while nobody is there is sent before hello.
+  async queued (address) {
+    const client = new Peer(address, { register: (peer) => peer.held?.() })
+    await client.get('echo', { uuid: 'q' })
+    client.held = () => client.get('echo', { uuid: 'q' })
+    const server = client.server
+    await tell('STOP')
+    const data = 'x'.repeat(200_000)
+    const large = Array.from({ length: 20 }, (_, n) => client.cs('q', 'echo', [n, data]))
+    const small = Array.from({ length: 300 }, (_, n) => client.cs('q', 'echo', [n]))
+    await tell('START')
+    assert.deepEqual(await Promise.all(large), Array.from({ length: 20 }, (_, n) => [n, data]))
+    assert.deepEqual(await Promise.all(small), Array.from({ length: 300 }, (_, n) => [n]))
+    assert.notEqual(client.server, server)
+    // Nobody closed its connection.
+    assert.equal(client.connects, 2)
+    await client.close()
+  },
+
   async malformed (address) {
     const client = new Peer(address)
     await client.agents()
@@ -238,8 +256,7 @@ await run({
     const { endpoint } = told.containers.find((each) => each.event === 1).container
     assert.notEqual(endpoint, reference)
     assert.equal(client.told('f', 2), undefined)
-    const { host, port } = JSON.parse(endpoint)
-    const after = new Peer(`${host}:${port}`, { id: client.id })
+    const after = there(endpoint, { id: client.id })
     await after.request('cc', { uuid: 'f' })
     assert.deepEqual(await after.cs('f', 'echo', 1), 1)
     await client.cs('f', 'broadcast', [2])

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { connect, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
-import { Dealer } from 'zeromq'
+import { Dealer, Router } from 'zeromq'
 
 export const TICK = 50
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -34,8 +34,9 @@ export class Peer {
     this.asked = 0
     this.greeted = 0
     this.retries = []
+    this.connects = 0
     this.socket = new Dealer({ linger: 0, ...(options.socket ?? {}) })
-    this.socket.events.on('connect', () => this.hello())
+    this.socket.events.on('connect', () => { this.connects++; void this.hello() })
     this.socket.connect(`tcp://${address}`)
     if (options.reads !== false) this.reading = this.read()
     if (this.pings) this.timer = setInterval(() => this.send(['5', '', '', '']), 1000)
@@ -156,16 +157,102 @@ export class Peer {
   }
 }
 
+/** A client of the agent that a reference names. */
+export function direct (reference, options) {
+  const { host, port } = JSON.parse(reference)
+  return new Peer(`${host}:${port}`, options)
+}
+
 /** A back request that is never answered. */
 export const NOTHING = Symbol('nothing')
 
 const wrap = (body) => (Array.isArray(body) ? { broadcast: body } : body)
+
+/** An agent's own server, where its containers are heard. */
+export class Home {
+  static async open (address = 'tcp://127.0.0.1:*') {
+    const home = new Home()
+    await home.socket.bind(address)
+    home.address = home.socket.lastEndpoint
+    home.port = Number(home.address.split(':').pop())
+    home.reading = home.read()
+    return home
+  }
+
+  constructor () {
+    this.socket = new Router({ linger: 0 })
+    this.id = randomUUID()
+    this.clients = new Map()
+    this.connected = new Map()
+    this.hellos = 0
+  }
+
+  send (route, ...frames) {
+    this.sending = (this.sending ?? Promise.resolve()).then(() => this.socket.send([route, ...frames])).catch(() => {})
+    return this.sending
+  }
+
+  async read () {
+    try {
+      for await (const [route, ...frames] of this.socket) this.receive(route, frames.map(String))
+    } catch (error) {
+      if (!this.closed) throw error
+    }
+  }
+
+  receive (route, [operation, id, body]) {
+    const name = route.toString('hex')
+    if (operation === '0') {
+      this.hellos++
+      this.clients.set(name, { route, id })
+      return this.send(route, '0', this.id, '')
+    }
+    if (operation === '5') void this.send(route, '6', this.id, '')
+    const client = this.clients.get(name)
+    if (client === undefined) {
+      return operation === '1' ? this.send(route, '7', id, '1') : this.send(route, '9', this.id, '')
+    }
+    if (operation === '8') return this.forget(name)
+    if (operation !== '1') return
+    const [method, params] = JSON.parse(body)
+    if (method === 'cc') {
+      for (const uuid of [params.uuid].flat()) this.of(uuid).add(name)
+      return this.send(route, '2', id, '0')
+    }
+    assert.equal(method, 'cd')
+    this.of(params.uuid).delete(name)
+    return this.send(route, '2', id, '"ok"')
+  }
+
+  /** Who listens to a container. */
+  of (uuid) {
+    if (!this.connected.has(uuid)) this.connected.set(uuid, new Set())
+    return this.connected.get(uuid)
+  }
+
+  forget (name) {
+    this.clients.delete(name)
+    for (const all of this.connected.values()) all.delete(name)
+  }
+
+  /** Tells everybody who listens what a container sends. */
+  emit (uuid, data) {
+    for (const name of this.of(uuid)) void this.send(this.clients.get(name).route, '4', '', JSON.stringify([uuid, data]))
+    return this.of(uuid).size
+  }
+
+  close () {
+    this.closed = true
+    this.socket.close()
+  }
+}
 
 /** An agent whose containers echo. */
 export class Agent {
   constructor (address, agentId, kinds, options = {}) {
     this.agentId = agentId
     this.kinds = kinds
+    this.home = options.home
     this.containers = new Map(options.containers ?? [])
     this.stateless = new Set(this.containers.keys())
     this.calls = []
@@ -187,13 +274,13 @@ export class Agent {
   }
 
   reference (uuid) {
-    return JSON.stringify({ kind: 0, host: '127.0.0.1', port: 1, agentId: this.agentId, uuid })
+    return JSON.stringify({ kind: 0, host: '127.0.0.1', port: this.home?.port ?? 1, agentId: this.agentId, uuid })
   }
 
   async register () {
     const containers = [...this.containers].map(([uuid, kind]) =>
       ({ agentId: this.agentId, uuid, endpoint: this.reference(uuid), kind, lastVisit: Date.now() }))
-    const endpoint = JSON.stringify({ host: '127.0.0.1', port: 1, kind: 1, agentId: this.agentId })
+    const endpoint = JSON.stringify({ host: '127.0.0.1', port: this.home?.port ?? 1, kind: 1, agentId: this.agentId })
     const result = await this.peer.request('ar', { uuid: this.agentId, containers, kinds: this.kinds, endpoint })
     this.dropped = result
     this.isRegistered(result)
@@ -223,6 +310,7 @@ export class Agent {
     if (operation === 'slow') { await sleep(data.ms); return data }
     if (operation === 'stuck') return NOTHING
     if (operation === 'nothing') return undefined
+    if (operation === 'broadcast') return this.home.emit(uuid, data)
     return data
   }
 }

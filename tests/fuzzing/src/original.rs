@@ -1,5 +1,7 @@
 //! The language of the original network, from frames to requests.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use hulynet_backrpc::{
     Message, Text, back,
@@ -7,8 +9,9 @@ use hulynet_backrpc::{
     endpoints, json,
     records::{write, write_broadcast, write_error},
     session::{Greeted, IN_PROGRESS, Session, Turn},
+    visit::{Heard, Subject, Visit},
 };
-use hulynet_protocol::Uuid;
+use hulynet_protocol::{ClientId, Uuid};
 
 /// Between messages, and between the frames of one: characters that JSON has
 /// only in an escaped form.
@@ -17,8 +20,13 @@ pub const MESSAGE: u8 = 0x1e;
 pub const FRAME: u8 = 0x1f;
 
 /// Some messages of one peer, as a server takes them: what is read survives its
-/// codec, what is sent has three frames, and no more is kept than allowed.
+/// codec, what is sent has three frames, and no more is kept than allowed. And
+/// the same messages as a visitor takes them from a server.
 pub fn original(bytes: &[u8]) {
+    if let Ok(uuid) = Uuid::new("c") {
+        visit(bytes, Subject::Routed(uuid));
+    }
+    visit(bytes, Subject::Direct);
     let mut session: Session<(), ()> = Session::new(Text::new("server"));
     let mut running = Vec::new();
     for message in bytes.split(|byte| *byte == MESSAGE) {
@@ -50,6 +58,26 @@ pub fn original(bytes: &[u8]) {
                 }
                 Turn::Send(_) | Turn::Answer(..) | Turn::Alive | Turn::Ignore => {}
             }
+        }
+    }
+}
+
+/// What a visitor hears is JSON, and what it sends can be read.
+fn visit(bytes: &[u8], subject: Subject) {
+    let (now, mut sent) = (Instant::now(), Vec::new());
+    let mut visit = Visit::begin(now, ClientId::random(), subject, &mut sent);
+    for message in bytes.split(|byte| *byte == MESSAGE) {
+        let frames = message.split(|byte| *byte == FRAME).map(Bytes::copy_from_slice);
+        let Ok(message) = Message::read(frames) else { continue };
+        match visit.receive(now, message, &mut sent) {
+            Ok(Some(Heard::Event(event))) => readable(&event),
+            Ok(_) => {}
+            Err(_over) => break,
+        }
+    }
+    for message in sent {
+        if Message::read(message.frames().into_iter()).as_ref() != Ok(&message) {
+            panic!("{message:?} is not read as it was sent");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use hulynet_backrpc::{
     calls::Register,
-    endpoints,
+    endpoints::{self, Way},
     records::{Brought, Change, ContainerEvent, Record, Started},
 };
 use hulynet_protocol::{AgentId, AgentRecord, ContainerRecord, Endpoint, Kind, Uuid};
@@ -153,6 +153,15 @@ impl Desk {
         match self.references.get(uuid) {
             Some((agent, reference)) if *agent == endpoint.agent => reference.clone(),
             _ => endpoints::to_container(&endpoint.agent, endpoint.address.as_deref(), uuid),
+        }
+    }
+
+    /// Where a container on an agent of the original is heard.
+    #[must_use]
+    pub fn way(&self, agent: &AgentId, uuid: &Uuid) -> Way {
+        match self.references.get(uuid) {
+            Some((owner, reference)) if owner == agent => endpoints::read(reference),
+            _ => Way::Unreachable,
         }
     }
 }

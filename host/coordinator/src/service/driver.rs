@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use hulynet_bus::{Incoming, Language, OriginalAnswer, Request, Responder, Response, Server};
+use hulynet_bus::{
+    Guests, Incoming, Language, OriginalAnswer, Request, Responder, Response, Server,
+};
 use hulynet_protocol::{
     AgentId, Call, ClientId, ConnectionId, ContainerId, Epoch, ErrorKind, NetworkError, Reply,
     StartContainer, Target,
@@ -17,6 +19,7 @@ use tokio::{
 use super::{
     CoordinatorConfig,
     connections::{Attempt, Connections},
+    ears::Ears,
     original::{LATER, Originals, not_drained},
     watchers::Watchers,
 };
@@ -41,6 +44,9 @@ pub(crate) enum Report {
     /// An attempt to make a proxied connection failed; perhaps the agent made
     /// it all the same.
     NotConnected { connection: ConnectionId, attempt: Attempt, perhaps_made: bool },
+    /// A container on an agent of the original is not heard any more on a
+    /// connection; the error, if any, is why it must not be made again.
+    Unheard { connection: ConnectionId, attempt: Attempt, error: Option<NetworkError> },
     /// An agent was not told that a connection ended.
     NotEnded { agent: ClientId, connection: ConnectionId },
 }
@@ -62,6 +68,8 @@ pub(crate) struct Driver {
     results: mpsc::Receiver<Report>,
     pub(crate) tasks: JoinSet<()>,
     pub(crate) connections: Connections,
+    pub(crate) ears: Ears,
+    pub(crate) guests: Guests,
     watchers: Watchers,
     pub(crate) originals: Originals,
 }
@@ -81,6 +89,8 @@ impl Driver {
             results,
             tasks: JoinSet::new(),
             connections: Connections::default(),
+            ears: Ears::default(),
+            guests: Guests::default(),
             watchers: Watchers::default(),
             originals: Originals::default(),
         }
@@ -245,7 +255,11 @@ impl Driver {
                     self.connections.owe(agent, connection);
                 }
             }
+            Report::Unheard { connection, attempt, error } => {
+                self.unheard(connection, attempt, error);
+            }
             Report::NotConnected { connection, attempt, perhaps_made } => {
+                self.ears.end(&connection, attempt);
                 let made = self.connections.failed(&connection, attempt, perhaps_made);
                 if let Some(agent) = made {
                     self.end_at_agent(agent, connection);
@@ -322,6 +336,7 @@ impl Driver {
                 Action::Notify { clients, events } => {
                     self.originals.desk.observe(self.now(), &self.registry, &events);
                     self.tell_originals();
+                    self.follow(&events);
                     let server = &self.server;
                     self.watchers.tell(Instant::now(), clients, events, |to, event| {
                         server.broadcast(to, event)

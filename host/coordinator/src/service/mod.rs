@@ -6,6 +6,8 @@
 //! | `proxy` | requests, connections and broadcasts on their way through |
 //! | `relay` | one proxied request, in a task of its own |
 //! | `original` | peers of the original network |
+//! | `hearing` | what containers on agents of the original broadcast to native clients |
+//! | `ears` | which of these are heard, and for whom |
 //! | `connections` | which proxied connection joins which client and agent |
 //! | `watchers` | watchers that were too slow for an event |
 //!
@@ -14,10 +16,14 @@
 //! | from the bus | the bus's | the bus answers `Busy` |
 //! | results of calls to agents | [`driver::RESULTS`] | the finished calls wait |
 //! | events to a peer | the bus's | a watcher is told later that it missed some; a proxied connection ends |
+//! | events of a container on an agent of the original | [`hulynet_protocol::ledger`]'s, and the ear's part of [`ears::UNREAD`] | the policy of who listens |
+//! | ears | [`ears::EARS`] | the next connection is refused with `Busy` |
 //! | proxied connections of a client | [`connections::PER_CLIENT`] | the next one is refused with `Busy` |
 
 pub mod connections;
 mod driver;
+mod ears;
+mod hearing;
 mod original;
 mod proxy;
 mod relay;

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use hulynet_bus::Responder;
 use hulynet_protocol::{
-    AgentId, Amount, Call, Caller, ClientId, ConnectionId, ContainerCall, ErrorKind, Event, Flow,
+    Amount, Call, Caller, ClientId, ConnectionId, ContainerCall, ErrorKind, Event, Flow,
     NetworkError, Reply, Retry, Target,
 };
 
 use super::{
     connections::Begun,
     driver::{Driver, Report},
+    ears::Ear,
     relay::{Outcome, relay},
 };
 use crate::registry::Route;
@@ -69,18 +70,22 @@ impl Driver {
         responder: Responder,
     ) {
         let begun = self.route(&target).and_then(|route| {
-            if self.originals.desk.speaks(&route.peer) {
-                return Err(not_heard(&route.agent));
-            }
+            let place = self.place(&route, &target.id)?;
             let begun = self.connections.begin(&client, &route.peer, &connection)?;
-            Ok((route, begun))
+            Ok((route, place, begun))
         });
-        let (route, Begun { attempt, earlier }) = match begun {
+        let (route, place, Begun { attempt, earlier }) = match begun {
             Ok(begun) => begun,
             Err(error) => return responder.reply(Err(error)),
         };
+        self.ears.forget(&connection);
         if let Some(earlier) = earlier {
             self.end_at_agent(earlier, connection.clone());
+        }
+        if let Some(place) = place {
+            let (id, epoch) = (target.id, route.epoch);
+            let ear = Ear { client, connection, attempt, id, epoch };
+            return self.hear(ear, place, flow, responder);
         }
         target.epoch = Some(route.epoch);
         let (server, reports) = (self.server.clone(), self.reports.clone());
@@ -106,6 +111,9 @@ impl Driver {
         responder: Responder,
     ) {
         match self.connections.end(client, &connection) {
+            Some(_) if self.ears.forget(&connection) => {
+                responder.reply(Ok((Reply::Done, Bytes::new())));
+            }
             Some(agent) => {
                 let call = Call::Disconnect { connection: connection.clone() };
                 let (server, reports) = (self.server.clone(), self.reports.clone());
@@ -130,6 +138,9 @@ impl Driver {
         responder: Responder,
     ) {
         match self.connections.speaker(client, &connection).cloned() {
+            Some(_) if self.ears.grant(&connection, credit) => {
+                responder.reply(Ok((Reply::Done, Bytes::new())));
+            }
             Some(agent) => {
                 let call = Call::Credit { connection, credit };
                 let relayed = relay(self.server.clone(), agent, call, Bytes::new(), responder);
@@ -195,9 +206,11 @@ impl Driver {
         self.originals.left(peer);
         let ended = self.connections.end_all(peer);
         for (agent, connection) in ended.at_agents {
+            self.ears.forget(&connection);
             self.end_at_agent(agent, connection);
         }
         for (client, connection) in ended.at_clients {
+            self.ears.forget(&connection);
             self.end_at_client(client, connection, None);
         }
     }
@@ -210,6 +223,10 @@ impl Driver {
     }
 
     pub(crate) fn end_at_agent(&mut self, agent: ClientId, connection: ConnectionId) {
+        if self.originals.desk.speaks(&agent) {
+            // What was heard there ended with its ear.
+            return;
+        }
         let (server, reports) = (self.server.clone(), self.reports.clone());
         let timeout = self.config.disconnect_timeout;
         self.tasks.spawn(async move {
@@ -224,7 +241,7 @@ impl Driver {
 
     /// A client that cannot be told has lost its connections with its own, and
     /// makes them again.
-    fn end_at_client(
+    pub(crate) fn end_at_client(
         &mut self,
         client: ClientId,
         connection: ConnectionId,
@@ -238,13 +255,4 @@ impl Driver {
             }
         });
     }
-}
-
-/// Agents of the original network send what their containers broadcast on
-/// their own addresses only.
-fn not_heard(agent: &AgentId) -> NetworkError {
-    NetworkError::refused(
-        ErrorKind::Unavailable,
-        format!("the agent {agent} speaks the original's language and is not heard through here"),
-    )
 }
