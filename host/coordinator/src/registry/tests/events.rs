@@ -90,6 +90,27 @@ fn a_change_that_comes_alone_is_told_at_once_and_those_that_follow_soon_together
 }
 
 #[test]
+fn every_change_is_told_within_20_ms() {
+    let (mut events, mut random) = (Events::default(), Random::new(2));
+    events.watch(client("w"));
+    let (mut now, mut waiting, mut told) = (Time::default(), Vec::new(), 0);
+    for _ in 0..10_000 {
+        now = now + Duration::from_millis(1);
+        if random.below(12) == 0 {
+            events.push(Change::AgentRemoved(agent("a")));
+            waiting.push(now);
+        }
+        if events.due().is_some_and(|due| due <= now) {
+            told += events.batch(now).unwrap().1.len();
+            for at in waiting.drain(..) {
+                assert!(now.since(at) <= Duration::from_millis(20), "{:?}", now.since(at));
+            }
+        }
+    }
+    assert!(told > 500, "{told}");
+}
+
+#[test]
 fn updates_of_one_container_within_a_batch_become_one_without_a_gap() {
     let mut network = watched_container();
     network.leave("a");
