@@ -221,6 +221,15 @@ impl<W, A> Session<W, A> {
         turns.push(Turn::Request(ticket, body));
     }
 
+    /// A request arrived without its payload, which came too early: the peer
+    /// sends it again.
+    pub fn left_out(&mut self, id: Text, turns: &mut Vec<Turn<A>>) {
+        turns.push(Turn::Send(retry(id, 1)));
+        if !self.is_live {
+            self.ask_hello_once(turns);
+        }
+    }
+
     /// The peer missed something that was told: it is asked for hello, because
     /// then it makes everything anew.
     pub fn missed(&mut self, turns: &mut Vec<Turn<A>>) {

@@ -58,7 +58,9 @@ pub struct DoorConfig {
     /// keep nobody out. Default 1,024.
     pub strangers: usize,
     /// The largest frame before hello, in bytes; the limits below are for
-    /// afterwards. Default 64 KiB.
+    /// afterwards. A peer of the original network may have sent larger requests
+    /// before it noticed that its server is another one: their payloads are
+    /// left out, and it is asked for them again. Default 64 KiB.
     pub before_hello: usize,
     /// The most bytes of messages that have begun and not ended, of all
     /// connections together; the one that goes over it is closed. Default

@@ -4,7 +4,11 @@ use bytes::{Bytes, BytesMut};
 
 use crate::zmtp::{Decoded, Decoder, Limits, Scanner, Step, Violation};
 
-const LIMITS: Limits = Limits { first_frame: 4096, frame: 1 << 16, frames: 4 };
+/// As before hello, where some frames are left out.
+const LIMITS: Limits = Limits { first_frame: 4096, frame: 1 << 10, frames: 4, left_out: 1 << 16 };
+
+/// As a peer reads.
+const WHOLE: Limits = Limits { first_frame: 4096, frame: 1 << 16, frames: 4, left_out: 0 };
 
 /// Reads the bytes as the door and as a peer do, whole and in pieces.
 ///
@@ -31,6 +35,10 @@ fn scan(bytes: &[u8], piece: usize) -> Result<usize, Violation> {
             let used = match scanner.step(&held)? {
                 Step::Starved => break,
                 Step::Command(used, _) => used,
+                Step::LeaveOut(used, instead) => {
+                    passed += instead.map_or(0, |instead| instead.len());
+                    used
+                }
                 Step::Pass(used) => {
                     passed += used;
                     used
@@ -44,8 +52,7 @@ fn scan(bytes: &[u8], piece: usize) -> Result<usize, Violation> {
 
 /// The messages that are read.
 fn decode(bytes: &[u8], piece: usize) -> Result<Vec<Vec<Bytes>>, Violation> {
-    let (mut decoder, mut input, mut messages) =
-        (Decoder::new(LIMITS), BytesMut::new(), Vec::new());
+    let (mut decoder, mut input, mut messages) = (Decoder::new(WHOLE), BytesMut::new(), Vec::new());
     for piece in bytes.chunks(piece.max(1)) {
         input.extend_from_slice(piece);
         while let Some(decoded) = decoder.next(&mut input)? {

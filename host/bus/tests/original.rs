@@ -108,6 +108,40 @@ async fn a_stranger_is_sent_away_and_asked_for_hello() {
     assert_eq!(peer.receive().await[0], "9");
 }
 
+/// As a peer does that noticed late that its server is another one.
+#[tokio::test]
+async fn large_requests_before_hello_are_asked_for_again_and_disconnect_nobody() {
+    let (_bus, server, mut incoming) = house(DoorConfig::default()).await;
+    let mut peer = Original::connect(&server, "ts").await;
+    let large = format!("[\"cs\",[\"c\",\"echo\",\"{}\"]]", "x".repeat(1 << 20));
+    let mut names = Vec::new();
+    for n in 0..20 {
+        names.push(format!("ts-{n}"));
+        peer.send(&["1", &names[n], &large]).await;
+    }
+    peer.hello(ALIVE).await;
+    let (mut put_off, mut asked_for_hello, mut greeted) = (Vec::new(), 0, 0);
+    while put_off.len() < names.len() || greeted == 0 {
+        match &peer.receive().await[..] {
+            [operation, id, ticks] if operation == "7" => {
+                assert_eq!(ticks, "1");
+                put_off.push(id.clone());
+            }
+            [operation, ..] if operation == "9" => asked_for_hello += 1,
+            [operation, ..] if operation == "0" => greeted += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((put_off, asked_for_hello, greeted), (names.clone(), 1, 1));
+    // Now they are taken.
+    peer.send(&["1", &names[0], &large]).await;
+    let request = asked(&mut incoming).await;
+    assert_eq!(request.body, large);
+    request.responder.reply(Bytes::from_static(b"1"));
+    assert_eq!(peer.receive().await, ["2", "ts-0", "1"]);
+    assert_eq!(server.dropped(), hulynet_bus::Dropped::default());
+}
+
 #[tokio::test]
 async fn a_peer_that_never_pings_is_kept_and_its_next_request_is_answered() {
     let idle = 2 * SHORT;

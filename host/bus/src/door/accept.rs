@@ -62,11 +62,13 @@ impl Door {
             first_frame: config.first_frame as u64,
             frame: config.frame as u64,
             frames: config.frames,
+            left_out: 0,
         };
         let before = config.before_hello as u64;
         let strangers = Limits {
             first_frame: before.min(guests.first_frame),
             frame: before.min(guests.frame),
+            left_out: guests.frame,
             ..guests
         };
         let rules = Rules::new(strangers, guests, config.unfinished);

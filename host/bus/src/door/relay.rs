@@ -141,6 +141,12 @@ fn scan(scanner: &mut Scanner, input: &[u8], parts: &mut impl Parts) -> Result<u
     loop {
         match scanner.step(input.get(to..).unwrap_or_default())? {
             Step::Pass(length) => to += length,
+            Step::LeaveOut(length, instead) => {
+                parts.bytes(input.get(from..to).unwrap_or_default());
+                parts.bytes(instead.as_ref().map_or(&[], |instead| &instead[..]));
+                to += length;
+                from = to;
+            }
             Step::Command(length, command) => {
                 parts.bytes(input.get(from..to).unwrap_or_default());
                 parts.command(input.get(to..to + length).unwrap_or_default(), command);

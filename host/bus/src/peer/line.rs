@@ -44,12 +44,12 @@ pub(super) const NATIVE: Limits = Limits {
     first_frame: limits::HEADER_BYTES as u64,
     frame: limits::PAYLOAD_BYTES as u64,
     frames: 4,
+    left_out: 0,
 };
 
 /// What one may send in the language of the original: the first frame is one
 /// digit.
-pub(crate) const ORIGINAL: Limits =
-    Limits { first_frame: 255, frame: limits::PAYLOAD_BYTES as u64, frames: 4 };
+pub(crate) const ORIGINAL: Limits = Limits { first_frame: 255, ..NATIVE };
 
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]

@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { first_frame: 10_000, frame: 20_000, frames: 4 };
+    const LIMITS: Limits = Limits { first_frame: 10_000, frame: 20_000, frames: 4, left_out: 0 };
 
     fn decode(bytes: &[u8], piece: usize) -> Result<Vec<Vec<Bytes>>, Violation> {
         let (mut decoder, mut input) = (Decoder::new(LIMITS), BytesMut::new());

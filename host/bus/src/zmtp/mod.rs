@@ -10,4 +10,4 @@ mod scan;
 
 pub(crate) use codec::{Decoded, Decoder, Encoder, Frames};
 pub(crate) use handshake::{GREETING, HandshakeError, greet, greeting, shake};
-pub(crate) use scan::{Command, Limits, Scanner, Step, Violation, pong};
+pub(crate) use scan::{Command, LEFT_OUT, Limits, Scanner, Step, Violation, pong};

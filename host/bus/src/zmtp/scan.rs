@@ -17,13 +17,20 @@ pub(crate) struct Limits {
     pub(crate) first_frame: u64,
     pub(crate) frame: u64,
     pub(crate) frames: usize,
+    /// From the third frame of a message on, one over `frame` is left out up to
+    /// this length instead of refused. 0 where nothing is.
+    pub(crate) left_out: u64,
 }
 
 impl Limits {
     /// For what our own socket sends.
     pub(crate) const NONE: Self =
-        Self { first_frame: u64::MAX, frame: u64::MAX, frames: usize::MAX };
+        Self { first_frame: u64::MAX, frame: u64::MAX, frames: usize::MAX, left_out: 0 };
 }
+
+/// What stands in the place of a frame that was left out. No language of the
+/// port says this.
+pub(crate) const LEFT_OUT: &[u8; 1] = b"\0";
 
 /// Why a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +52,9 @@ pub(crate) enum Violation {
 pub(crate) enum Step {
     /// So many bytes may pass as they are.
     Pass(usize),
+    /// So many bytes do not pass; instead of the header of their frame, if it
+    /// is among them, this does.
+    LeaveOut(usize, Option<[u8; 3]>),
     /// A whole command of so many bytes with its body.
     Command(usize, Command),
     /// More bytes are needed to tell.
@@ -67,6 +77,8 @@ pub(crate) struct Scanner {
     limits: Limits,
     /// What is left of the current body.
     body: u64,
+    /// It does not pass.
+    is_left_out: bool,
     /// Frames of the current message so far.
     frames: usize,
     more: bool,
@@ -78,7 +90,7 @@ pub(crate) struct Scanner {
 
 impl Scanner {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, body: 0, frames: 0, more: false, passed: 0, messages: 0 }
+        Self { limits, body: 0, is_left_out: false, frames: 0, more: false, passed: 0, messages: 0 }
     }
 
     /// Whether a command may be put in here.
@@ -103,8 +115,9 @@ impl Scanner {
 
     pub(crate) fn step(&mut self, input: &[u8]) -> Result<Step, Violation> {
         if self.body > 0 {
-            return Ok(match self.pass_body(input.len()) {
+            return Ok(match self.take_body(input.len()) {
                 0 => Step::Starved,
+                length if self.is_left_out => Step::LeaveOut(length, None),
                 length => Step::Pass(length),
             });
         }
@@ -115,9 +128,14 @@ impl Scanner {
                 command.map_or(Step::Starved, |(size, command)| Step::Command(size, command))
             );
         }
-        header.check(self.more, &self.limits)?;
         if !self.more {
             (self.frames, self.passed) = (0, 0);
+        }
+        self.is_left_out = self.frames >= 2
+            && header.length > self.limits.frame
+            && header.length <= self.limits.left_out;
+        if !self.is_left_out {
+            header.check(self.more, &self.limits)?;
         }
         self.frames += 1;
         if self.frames > self.limits.frames {
@@ -126,14 +144,22 @@ impl Scanner {
         self.more = header.more;
         self.messages += usize::from(!header.more);
         self.body = header.length;
-        Ok(Step::Pass(header.size + self.pass_body(input.len() - header.size)))
+        let used = header.size + self.take_body(input.len() - header.size);
+        if self.is_left_out {
+            let &[instead] = LEFT_OUT;
+            let header = [if header.more { MORE } else { 0 }, 1, instead];
+            return Ok(Step::LeaveOut(used, Some(header)));
+        }
+        Ok(Step::Pass(used))
     }
 
-    fn pass_body(&mut self, available: usize) -> usize {
-        let passed = usize::try_from(self.body).map_or(available, |body| body.min(available));
-        self.body -= passed as u64;
-        self.passed += passed;
-        passed
+    fn take_body(&mut self, available: usize) -> usize {
+        let taken = usize::try_from(self.body).map_or(available, |body| body.min(available));
+        self.body -= taken as u64;
+        if !self.is_left_out {
+            self.passed += taken;
+        }
+        taken
     }
 }
 
@@ -243,11 +269,19 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { first_frame: 300, frame: 20, frames: 2 };
+    const LIMITS: Limits = Limits { first_frame: 300, frame: 20, frames: 2, left_out: 0 };
 
     /// Feeds `input` in pieces; gives what passed and the contexts of pings.
     fn scan(input: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<Bytes>), Violation> {
-        let (mut scanner, mut buffer) = (Scanner::new(LIMITS), Vec::new());
+        scan_within(LIMITS, input, piece)
+    }
+
+    fn scan_within(
+        limits: Limits,
+        input: &[u8],
+        piece: usize,
+    ) -> Result<(Vec<u8>, Vec<Bytes>), Violation> {
+        let (mut scanner, mut buffer) = (Scanner::new(limits), Vec::new());
         let (mut passed, mut pings) = (Vec::new(), Vec::new());
         for piece in input.chunks(piece) {
             buffer.extend_from_slice(piece);
@@ -256,6 +290,10 @@ mod tests {
                     Step::Starved => break,
                     Step::Pass(used) => {
                         passed.extend_from_slice(&buffer[..used]);
+                        used
+                    }
+                    Step::LeaveOut(used, instead) => {
+                        passed.extend(instead.into_iter().flatten());
                         used
                     }
                     Step::Command(used, command) => {
@@ -303,6 +341,28 @@ mod tests {
             assert_eq!(pings, [Bytes::from_static(b"hi")]);
         }
         assert_eq!(pong(b"hi"), b"\x04\x07\x04PONGhi");
+    }
+
+    #[test]
+    fn a_long_payload_is_left_out_where_it_may_be() {
+        let limits = Limits { frames: 4, left_out: 1000, ..LIMITS };
+        let frame =
+            |flags: u8, length: u8| [&[flags, length][..], &vec![b'x'; length.into()]].concat();
+        let begin = [frame(MORE, 1), frame(MORE, 20)].concat();
+        let message = |flags| [&begin[..], &frame(flags, 200)].concat();
+        let input = [message(0), message(MORE), frame(0, 0), message(0)].concat();
+        let short = |flags| [&begin[..], &[flags, 1], LEFT_OUT].concat();
+        let expected = [short(0), short(MORE), frame(0, 0), short(0)].concat();
+        for piece in 1..input.len() {
+            assert_eq!(scan_within(limits, &input, piece).unwrap().0, expected, "{piece}");
+        }
+        // Not the first two, and not at any length.
+        let second = [frame(MORE, 1), frame(0, 21)].concat();
+        let refused = Err(Violation::Length { length: 21, limit: 20 });
+        assert_eq!(scan_within(limits, &second, 3), refused);
+        let giant = [&begin[..], &[LONG, 0, 0, 0, 0, 0, 0, 3, 0xe9]].concat();
+        let refused = Err(Violation::Length { length: 1001, limit: 20 });
+        assert_eq!(scan_within(limits, &giant, 3), refused);
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use hulynet_backrpc::{
 use hulynet_protocol::{ClientId, Role};
 use tokio::time::Instant;
 
-use super::{BEAT, Bound, Talk, fail};
+use super::{BEAT, Bound, EARLY, Talk, fail};
 use crate::{
     door::Link,
     exchange::{ALL_PAYLOADS, PAYLOADS},
@@ -21,6 +21,7 @@ use crate::{
         service::State,
         sessions::{self, Greeted},
     },
+    zmtp::LEFT_OUT,
 };
 
 impl State {
@@ -35,13 +36,24 @@ impl State {
             beat: BEAT,
             told: now,
             missed: false,
+            early: 0,
         });
         if talk.rules.is_live() && !is_live {
             talk.rules.left();
         }
         let mut turns = std::mem::take(&mut self.originals.turns);
         let operation = message.operation;
-        talk.rules.receive(message, &mut turns);
+        if operation != Operation::Hello && !link.is_greeted() {
+            talk.early += 1;
+            if talk.early > EARLY {
+                link.strike(now);
+            }
+        }
+        if operation == Operation::Request && message.body == LEFT_OUT[..] {
+            talk.rules.left_out(message.id, &mut turns);
+        } else {
+            talk.rules.receive(message, &mut turns);
+        }
         if talk.rules.is_live() && talk.missed && link.account.takes_events() {
             talk.missed = false;
             talk.rules.missed(&mut turns);
@@ -61,10 +73,6 @@ impl State {
     ) {
         let number = link.number;
         let is_hello = operation == Operation::Hello;
-        // A peer whose session ended meanwhile may have sent many.
-        if !is_hello && !link.is_greeted() {
-            link.strike(now);
-        }
         let mut is_refused = false;
         for turn in turns.drain(..) {
             match turn {

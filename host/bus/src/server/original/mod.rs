@@ -38,6 +38,11 @@ const BEAT: Duration = Duration::from_millis(500);
 /// How many clients that were lost are remembered, to notice their return.
 const LOST: usize = 4096;
 
+/// Messages that a peer may send before hello without being a nuisance: while
+/// its server is another one's, its socket keeps a thousand, and sends them
+/// first.
+const EARLY: usize = 2048;
+
 type Rules = Session<Hold, OriginalAsker>;
 
 /// One peer.
@@ -51,6 +56,8 @@ struct Talk {
     told: Instant,
     /// It was not told something, because too much waited for it.
     missed: bool,
+    /// How many messages came before its first hello.
+    early: usize,
 }
 
 /// Whose a session is, and which connection its talk is named after.
