@@ -155,6 +155,24 @@ async fn a_full_mailbox_refuses_more_requests_unprocessed() {
 }
 
 #[tokio::test]
+async fn a_mailbox_takes_so_many_bytes_and_a_container_so_many_connections() {
+    let world = World::with(|config| {
+        config.limits.mailbox_bytes = 100;
+        config.limits.connections = 1;
+    })
+    .await;
+    world.start("a").await;
+    let fits = "x".repeat(100);
+    assert_eq!(world.request("a", "echo", &fits).await.unwrap(), fits);
+    let error = world.request("a", "echo", &"x".repeat(101)).await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed), "{error}");
+    world.connect("a", "first").await.unwrap();
+    let error = world.connect("a", "second").await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Busy, "{error}");
+    assert!(error.message.contains("as many connections as it may have"), "{error}");
+}
+
+#[tokio::test]
 async fn a_silent_container_is_pinged_and_stays() {
     let mut world = World::with(|config| {
         config.limits.silent = Duration::from_millis(50);

@@ -222,7 +222,12 @@ async fn a_new_version_that_does_not_start_is_rolled_back_and_not_tried_again() 
 async fn the_limits_of_one_tenant_do_not_take_a_new_version_from_others() {
     let text = "[default]\ncontainers = [\"*\"]\n[tenant.small.limits]\nmemory = \"64 KiB\"\n";
     let grants = Arc::new(Grants::parse("grants.toml", text).unwrap());
-    let world = World::with(|config| config.grants = grants).await;
+    let cache = tempfile::tempdir().unwrap();
+    let world = World::with(|config| {
+        config.grants = grants;
+        config.cache = cache.path().join("cache");
+    })
+    .await;
     let small = Labels::from([("workspace".to_owned(), "small".to_owned())]);
     let before = report(&world, "echo", |report| report.state == KindState::Serving).await;
     put(&world.plugins, "echo.wasm", &variant(1));

@@ -364,4 +364,20 @@ mod tests {
              this agent; change [tenant.\"acme\"] in the agent's grants"
         );
     }
+
+    #[test]
+    fn a_container_may_do_what_is_asked_for_and_granted_and_left_by_its_tenant() {
+        let hosts = |name: &str| -> Capabilities {
+            [(Capability::Http, Names::from_iter([name]))].into_iter().collect()
+        };
+        let allowed = |asked: &str, granted: &str, tenant: &str| {
+            let (asked, granted, tenant) = (hosts(asked), hosts(granted), hosts(tenant));
+            let terms = Terms { asked, granted, tenant, ..Terms::default() };
+            terms.allow(Capability::Http, "a.example")
+        };
+        assert!(allowed("*", "*.example", "a.example"));
+        assert!(!allowed("b.example", "*", "*"));
+        assert!(!allowed("*", "b.example", "*"));
+        assert!(!allowed("*", "*", "b.example"));
+    }
 }

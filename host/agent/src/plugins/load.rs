@@ -346,6 +346,21 @@ mod tests {
     }
 
     #[test]
+    fn files_that_are_not_those_that_were_seen_are_not_loaded() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.wasm");
+        fs::write(&path, COMPONENT).unwrap();
+        let seen = listing::source(&path).unwrap();
+        fs::write(path.with_extension("toml"), "version = \"2\"").unwrap();
+        let (engine, _) = crate::engine::start(Some(16)).unwrap();
+        let linker = capabilities::linker(&engine).unwrap();
+        let policy = KindPolicy::default();
+        let loader = Loader { engine, linker, cache: None, policy, compiled: Arc::default() };
+        let loaded = loader.load(&path, &Kind::new("a").unwrap(), &seen);
+        assert!(matches!(loaded, Err(Refusal::Changed { .. })));
+    }
+
+    #[test]
     fn a_bad_manifest_is_told_with_its_line_before_anything_is_compiled() {
         let files: [(&str, &[u8]); 2] = [("a.wasm", b"text"), ("a.toml", b"\nversion = 1")];
         let message = refusal_of(&files, KindPolicy::default());

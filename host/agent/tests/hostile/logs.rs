@@ -79,6 +79,19 @@ async fn what_a_container_prints_is_in_the_log_line_by_line_with_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_line_is_cut() {
+    listen();
+    let stage = Stage::new(|config| config.limits.log_line = 64).await;
+    stage.start_with("hostile", "rambling", "").await.unwrap();
+    let line = "ÿ".repeat(1_000) + "\n";
+    let long = format!("[{line:?}, \"\"]");
+    stage.beside(stage.ask("hostile", "rambling", "say", &long)).await.unwrap();
+    logged("… container=hostile/rambling").await;
+    let log = log();
+    assert!(log.contains(&"ÿ".repeat(20)) && !log.contains(&"ÿ".repeat(33)), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_over_the_rate_are_dropped_and_their_number_is_told() {
     listen();
     let stage = Stage::new(|config| config.limits.log_lines = 1).await;

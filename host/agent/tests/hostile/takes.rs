@@ -131,6 +131,19 @@ async fn timers_streams_and_requests_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_stream_too_many_is_refused_until_another_ends() {
+    let stage = Stage::new(|config| config.limits.streams = 2).await;
+    stage.start("hostile").await.unwrap();
+    let first = stage.stream("endless").await.unwrap();
+    let _second = stage.stream("endless").await.unwrap();
+    let error = stage.beside(stage.stream("endless")).await.unwrap_err();
+    assert!(error.message.contains("hostile/hostile has 2 streams open"), "{error}");
+    drop(first);
+    let again = async { while stage.stream("endless").await.is_err() {} };
+    tokio::time::timeout(PATIENCE, again).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_timer_holds_nobody_up() {
     let stage = Stage::new(|_| {}).await;
     stage.start("hostile").await.unwrap();
