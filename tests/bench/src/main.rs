@@ -18,6 +18,7 @@ mod load;
 mod measure;
 mod network;
 mod network_of_one;
+mod plugins;
 mod registry;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -104,6 +105,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             if chosen(agent::NAME) {
                 measures.extend(agent::run(&settings, &hulynet, &kinds)?);
                 measures.extend(handler::run(&settings, &hulynet, &kinds)?);
+                measures.extend(plugins::run(&settings, &hulynet, &kinds)?);
                 measures.extend(density::run(&settings, &hulynet, &kinds)?);
             }
             if chosen(growth::NAME) {
