@@ -1,25 +1,32 @@
 //! What a request in progress hears from its caller.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use hulynet_protocol::frame::INITIAL_CREDIT;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// The most chunks that a caller may allow ahead, whatever it announces.
 const MOST_CREDIT: usize = 1024;
 
-/// Credit for chunks, and the end of interest. Semaphores because both can be
-/// awaited, counted and closed without a lock of our own.
+/// Credit for chunks, and the end of interest. Most answers need neither, so
+/// nothing is locked unless somebody waits.
 #[derive(Debug)]
 pub(crate) struct Signal {
     credit: Semaphore,
-    /// Never has a permit; closed at the end.
-    gone: Semaphore,
+    is_gone: AtomicBool,
+    gone: Notify,
 }
 
 impl Signal {
     pub(crate) fn new() -> Self {
-        Self { credit: Semaphore::new(INITIAL_CREDIT as usize), gone: Semaphore::new(0) }
+        Self {
+            credit: Semaphore::new(INITIAL_CREDIT as usize),
+            is_gone: AtomicBool::new(false),
+            gone: Notify::new(),
+        }
     }
 
     pub(crate) fn grant(&self, chunks: u32) {
@@ -28,23 +35,29 @@ impl Signal {
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.gone.is_closed()
+        self.is_gone.load(Ordering::Acquire)
     }
 
     /// Ends when the caller is gone.
     pub(crate) async fn gone(&self) {
-        // There are no permits, so this only ends by closing.
-        let _closed = self.gone.acquire().await;
+        // It hears of an end that comes after it was made.
+        let gone = self.gone.notified();
+        if !self.is_gone() {
+            gone.await;
+        }
     }
 
     /// Takes the right to send one chunk; `false` when the caller is gone.
     pub(crate) async fn spend(&self) -> bool {
-        match self.credit.acquire().await {
-            Ok(permit) => {
-                permit.forget();
-                true
+        tokio::select! {
+            biased;
+            () = self.gone() => false,
+            permit = self.credit.acquire() => {
+                permit.is_ok_and(|permit| {
+                    permit.forget();
+                    true
+                })
             }
-            Err(_closed) => false,
         }
     }
 }
@@ -55,8 +68,8 @@ pub(crate) struct Interest(pub(crate) Arc<Signal>);
 
 impl Drop for Interest {
     fn drop(&mut self) {
-        self.0.gone.close();
-        self.0.credit.close();
+        self.0.is_gone.store(true, Ordering::Release);
+        self.0.gone.notify_waiters();
     }
 }
 
@@ -76,8 +89,13 @@ mod tests {
         for _ in 0..MOST_CREDIT {
             assert_eq!(signal.spend().now_or_never(), Some(true));
         }
-        assert_eq!(signal.spend().now_or_never(), None);
+        let mut spending = Box::pin(signal.spend());
+        assert_eq!(spending.as_mut().now_or_never(), None);
+        let mut gone = Box::pin(signal.gone());
+        assert_eq!(gone.as_mut().now_or_never(), None);
         drop(interest);
+        assert_eq!(spending.now_or_never(), Some(false));
+        assert_eq!(gone.now_or_never(), Some(()));
         assert_eq!(signal.spend().now_or_never(), Some(false));
         assert!(signal.is_gone());
     }

@@ -5,7 +5,12 @@
 //! those of the world `container-sync` wait for one another, and the loop that
 //! makes them makes one at a time.
 
-use std::time::Instant;
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Instant,
+};
 
 use hulynet_protocol::Caller;
 use tokio_util::sync::CancellationToken;
@@ -153,25 +158,31 @@ impl Exports {
                 let caller = push_caller(access, caller, given_up.clone())?;
                 let incoming =
                     guest::Incoming { operation, payload, caller, deadline_ms, idempotency, trace };
+                let waited_for = !path.is_empty();
                 let call = access.with(|mut access| -> wasmtime::Result<_> {
                     let call =
                         request.start_call_concurrent(access.as_context_mut(), (incoming,))?;
-                    if !path.is_empty() {
+                    if waited_for {
                         access.get().paths.began(call.task(), path);
                     }
                     Ok(call)
                 })?;
                 let task = call.task();
-                let mut answering = std::pin::pin!(request.finish_call_concurrent(access, call));
-                let answered = tokio::select! {
-                    biased;
-                    answered = &mut answering => answered,
-                    () = reply.gone() => {
-                        given_up.cancel();
-                        answering.await
-                    }
+                let mut answering = pin!(request.finish_call_concurrent(access, call));
+                let answered = match at_once(answering.as_mut()).await {
+                    Some(answered) => answered,
+                    None => tokio::select! {
+                        biased;
+                        answered = &mut answering => answered,
+                        () = reply.gone() => {
+                            given_up.cancel();
+                            answering.await
+                        }
+                    },
                 };
-                access.with(|mut access| access.get().paths.ended(task));
+                if waited_for {
+                    access.with(|mut access| access.get().paths.ended(task));
+                }
                 Ok(answered?.0)
             }
             Calls::Serial { request, .. } => {
@@ -228,6 +239,23 @@ impl Exports {
         let (termination,) = self.terminate.call_concurrent(access, (force,)).await?;
         Ok(matches!(termination, guest::Termination::Ended))
     }
+}
+
+/// The answer of a container that needs no pause for it. It computes between two
+/// looks at it, so the second one tells. Whoever takes longer is worth the timer
+/// that watches whether somebody still waits.
+async fn at_once<T>(mut answering: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    let mut looked = false;
+    poll_fn(|cx| match answering.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending if looked => Poll::Ready(None),
+        Poll::Pending => {
+            looked = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 /// Calls a container that serves nobody else meanwhile.

@@ -18,7 +18,7 @@ use std::{
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use hulynet_protocol::Activation;
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, futures::Notified, watch},
     time::sleep_until,
 };
 use wasmtime::{AsContextMut, Store, UpdateDeadline, component::Accessor};
@@ -249,6 +249,13 @@ async fn entering<T>(
     .await
 }
 
+/// A container that is full of calls that never end serves nobody, but may still
+/// answer pings. Ends a while after the last of their callers gave up.
+async fn no_longer_awaited(awaited: Option<Instant>) {
+    let last = awaited.unwrap_or_else(Instant::now);
+    sleep_until((last + STUCK).into()).await;
+}
+
 struct Loop<'a> {
     accessor: &'a Accessor<Context>,
     exports: &'a Exports,
@@ -260,11 +267,13 @@ struct Loop<'a> {
     awaited: Option<Instant>,
 }
 
-impl Loop<'_> {
+impl<'a> Loop<'a> {
     async fn run(mut self, inbox: &mut Inbox) -> wasmtime::Result<Ending> {
+        let pulse = self.pulse;
+        let mut ping = pin!(pulse.ping.notified());
         loop {
             let (accessor, awaited) = (self.accessor, self.awaited);
-            let next = pin!(self.next(inbox));
+            let next = pin!(self.next(inbox, ping.as_mut()));
             if let Some(ending) = entering(accessor, awaited, next).await? {
                 return Ok(ending);
             }
@@ -272,13 +281,14 @@ impl Loop<'_> {
     }
 
     /// Takes what comes next; answers how the container ended, if it did.
-    async fn next(&mut self, inbox: &mut Inbox) -> wasmtime::Result<Option<Ending>> {
+    async fn next(
+        &mut self,
+        inbox: &mut Inbox,
+        mut ping: Pin<&mut Notified<'a>>,
+    ) -> wasmtime::Result<Option<Ending>> {
         let (accessor, exports) = (self.accessor, self.exports);
         let room = self.calls.len() < self.limit;
         let hears = room || !exports.are_serial();
-        // A container that is full of calls that never end serves nobody, but
-        // may still answer pings.
-        let stuck = self.awaited.unwrap_or_else(Instant::now) + STUCK;
         tokio::select! {
             biased;
             Some(done) = self.calls.next() => return Ok(self.done(done?)),
@@ -288,7 +298,8 @@ impl Loop<'_> {
             Some(connection) = inbox.farewells.recv(), if room => {
                 self.calls.push(call::disconnect(accessor, exports, connection).boxed());
             }
-            () = self.pulse.ping.notified(), if hears => {
+            () = ping.as_mut(), if hears => {
+                ping.set(self.pulse.ping.notified());
                 self.calls.push(call::ping(accessor, exports).boxed());
             }
             message = inbox.messages.recv(), if room => match message {
@@ -296,7 +307,7 @@ impl Loop<'_> {
                 // Nobody holds a handle any more, so nobody can ask.
                 None => return Ok(Some(Ending::Terminated)),
             },
-            () = sleep_until(stuck.into()), if !room => return Ok(Some(Ending::Unhealthy(format!(
+            () = no_longer_awaited(self.awaited), if !room => return Ok(Some(Ending::Unhealthy(format!(
                 "it did not finish any of {} calls, and nobody waits for them any more",
                 self.calls.len()
             )))),
