@@ -39,6 +39,12 @@ impl Listener {
 #[derive(Debug, Default)]
 pub(super) struct Broadcasts(Mutex<Option<Written>>);
 
+#[cfg(test)]
+thread_local! {
+    /// How many broadcasts this thread wrote.
+    pub(super) static WRITTEN: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 #[derive(Debug)]
 struct Written {
     container: Uuid,
@@ -59,6 +65,8 @@ impl Broadcasts {
         if let Some(written) = last.as_ref().filter(same) {
             return written.body.clone();
         }
+        #[cfg(test)]
+        WRITTEN.set(WRITTEN.get() + 1);
         let body = match json::payload(payload) {
             Ok(data) => Some(records::write_broadcast(container, &data)),
             Err(why) => {

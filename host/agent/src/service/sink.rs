@@ -85,3 +85,72 @@ impl Sink for Outlet {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hulynet_agent_kinds::ContainerLimits;
+    use hulynet_backrpc::visit::Subject;
+    use hulynet_bus::{Bus, Guests, Incoming, ServerConfig};
+    use hulynet_protocol::{ContainerId, Epoch, Flow, Kind, Policy, Role, ServerId, Uuid};
+    use tokio::sync::mpsc;
+
+    use super::{super::listening::WRITTEN, *};
+    use crate::capabilities::{Connections, Exit, Left, Usage};
+
+    const LISTENERS: usize = 20;
+    const EVENTS: usize = 30;
+
+    /// The connections of a container on an agent that is not in the way.
+    fn connections(id: ContainerId) -> (Arc<Connections>, impl Sized) {
+        let limits = ContainerLimits::default();
+        let (farewells, ended) = mpsc::channel(LISTENERS);
+        let (orders, flushes) = mpsc::unbounded_channel();
+        let exit = Exit { is_open: Box::new(|| true), flushes: orders };
+        let usage = Arc::new(Usage::new(id, &limits));
+        let connections = Connections::new(Epoch::default(), &limits, usage, farewells, exit);
+        (Arc::new(connections), (ended, flushes))
+    }
+
+    #[tokio::test]
+    async fn an_event_for_many_clients_of_the_original_is_written_once() {
+        let bus = Bus::start("test").unwrap();
+        let config = ServerConfig { role: Role::Agent, id: ServerId::random() };
+        let (server, mut incoming) = bus.bind("127.0.0.1:0", config).await.unwrap();
+        let (address, guests) = (server.local_addr().to_string(), Guests::default());
+        let (kind, container) = (Kind::new("echo").unwrap(), Uuid::new("c").unwrap());
+        let id = ContainerId { kind, uuid: container.clone() };
+        let (connections, _kept) = connections(id);
+        let broadcasts = Arc::default();
+        let mut listeners = Vec::new();
+        for number in 0..LISTENERS {
+            // Hears what its client is sent as it is.
+            listeners.push(guests.visit(&address, Subject::Direct).await.unwrap());
+            let peer = match incoming.recv().await.unwrap() {
+                Incoming::Joined { peer, .. } => peer,
+                other => panic!("{other:?}"),
+            };
+            let (server, container) = (server.clone(), container.clone());
+            let listener =
+                Listener { container, server, peer, broadcasts: Arc::clone(&broadcasts) };
+            let (route, timeout) = (Route::Original(listener), Duration::ZERO);
+            let name = ConnectionId::new(number.to_string()).unwrap();
+            let flow = Flow::endless(Policy::Disconnect);
+            connections.add(name.clone(), flow, Arc::new(Outlet { route, timeout })).unwrap();
+            connections.open(&name);
+        }
+        let before = WRITTEN.get();
+        for number in 0..EVENTS {
+            connections.broadcast(Bytes::from(format!("{{\"evt\":{number}}}"))).unwrap();
+        }
+        while connections.flush() == Left::More {}
+        assert_eq!(WRITTEN.get() - before, EVENTS);
+        for listener in &mut listeners {
+            let mut heard = Vec::new();
+            while heard.len() < EVENTS {
+                heard.extend(listener.hear().await.unwrap());
+            }
+            let expected = (0..EVENTS).map(|number| format!("[\"c\",{{\"evt\":{number}}}]"));
+            assert_eq!(heard, expected.collect::<Vec<_>>());
+        }
+    }
+}
