@@ -1,7 +1,7 @@
 //! What clients of the original network listen to, and how they hear it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -34,10 +34,14 @@ impl Listener {
     }
 }
 
+/// Broadcasts that are kept as they were written.
+const KEPT: usize = 16;
+
 /// Writes what containers broadcast: once for all clients, because the same
-/// payload is delivered to one after the other.
+/// payload is delivered to one after the other. The last ones are kept, for
+/// clients that are a little behind the others.
 #[derive(Debug, Default)]
-pub(super) struct Broadcasts(Mutex<Option<Written>>);
+pub(super) struct Broadcasts(Mutex<VecDeque<Written>>);
 
 #[cfg(test)]
 thread_local! {
@@ -56,13 +60,13 @@ struct Written {
 impl Broadcasts {
     /// The event for a payload; `None` when it is not JSON.
     fn write(&self, container: &Uuid, payload: &Bytes) -> Option<Bytes> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |written: &&Written| {
             written.container == *container
                 && written.payload.as_ptr() == payload.as_ptr()
                 && written.payload.len() == payload.len()
         };
-        if let Some(written) = last.as_ref().filter(same) {
+        if let Some(written) = kept.iter().find(same) {
             return written.body.clone();
         }
         #[cfg(test)]
@@ -75,7 +79,8 @@ impl Broadcasts {
             }
         };
         let (container, payload) = (container.clone(), payload.clone());
-        *last = Some(Written { container, payload, body: body.clone() });
+        kept.truncate(KEPT - 1);
+        kept.push_front(Written { container, payload, body: body.clone() });
         body
     }
 }
