@@ -262,6 +262,14 @@ pub(crate) fn not_drained(agent: &AgentId) -> NetworkError {
     )
 }
 
+/// They do not tell what their containers may use.
+pub(crate) fn without_limits(agent: &AgentId) -> NetworkError {
+    NetworkError::refused(
+        ErrorKind::InvalidArguments,
+        format!("the agent {agent} is one of the original network, which knows no limits"),
+    )
+}
+
 fn finish(responder: OriginalResponder, answer: Result<Bytes, NetworkError>) {
     match answer {
         Ok(result) => responder.reply(result),

@@ -13,6 +13,7 @@ use super::{
     connections::Begun,
     driver::{Driver, Report},
     ears::Ear,
+    original::without_limits,
     relay::{Outcome, relay},
 };
 use crate::registry::Route;
@@ -46,6 +47,9 @@ impl Driver {
     /// What only the container's agent knows.
     pub(crate) fn limits(&mut self, mut target: Target, responder: Responder) {
         match self.route(&target) {
+            Ok(route) if self.originals.desk.speaks(&route.peer) => {
+                responder.reply(Err(without_limits(&route.agent)));
+            }
             Ok(route) => {
                 target.epoch = Some(route.epoch);
                 let call = Call::Limits(target);

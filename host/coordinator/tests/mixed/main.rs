@@ -217,6 +217,18 @@ async fn a_container_with_a_server_of_its_own_is_heard_there() {
 }
 
 #[tokio::test]
+async fn who_asks_for_the_limits_of_a_container_hears_that_there_are_none() {
+    let world = World::new().await;
+    let _agent = world.agent("agent-A").await;
+    let client = world.client("ann").await;
+    client.get("c").await;
+    let target = Target { id: ts("c"), epoch: None };
+    let refused = client.ask(Call::Limits(target)).await.unwrap_err();
+    assert_eq!((refused.kind, refused.retry), (ErrorKind::InvalidArguments, Retry::Final));
+    assert!(refused.message.contains("agent-A is one of the original network"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_container_without_an_address_is_refused_for_good() {
     let world = World::new().await;
     let reference = |_: &str| r#"{"kind":2,"host":"","port":0}"#.to_owned();
