@@ -232,36 +232,31 @@ fn failed(error: hyper::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
     };
-    use tokio_rustls::{
-        TlsAcceptor,
-        rustls::{
-            ServerConfig,
-            pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-        },
-    };
+    use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
     use super::*;
 
     /// A certificate of `localhost` that is signed by itself, and its key.
-    const CERTIFICATE: &[u8] = include_bytes!("../../../tests/data/localhost.pem");
-    const KEY: &[u8] = include_bytes!("../../../tests/data/localhost.key");
+    fn localhost() -> CertifiedKey<KeyPair> {
+        generate_simple_self_signed(["localhost".to_owned()]).unwrap()
+    }
 
     /// A host that proves to be `localhost` to those who know its certificate,
     /// and says what it was asked.
-    async fn host() -> (SocketAddr, tokio::task::JoinHandle<io::Result<String>>) {
+    async fn host(
+        CertifiedKey { cert, signing_key }: CertifiedKey<KeyPair>,
+    ) -> (SocketAddr, tokio::task::JoinHandle<io::Result<String>>) {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(
-                vec![CertificateDer::from_pem_slice(CERTIFICATE).unwrap()],
-                PrivateKeyDer::from_pem_slice(KEY).unwrap(),
-            )
+            .with_single_cert(vec![cert.der().clone()], signing_key.into())
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -289,24 +284,27 @@ mod tests {
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
-    fn knowing_it() -> Arc<ClientConfig> {
+    fn knowing(known: &CertifiedKey<KeyPair>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(CERTIFICATE).unwrap()).unwrap();
+        roots.add(known.cert.der().clone()).unwrap();
         trusting(roots).unwrap()
     }
 
     #[tokio::test]
     async fn who_proves_its_name_is_asked() {
-        let (address, asked) = host().await;
-        assert_eq!(ask(address, "localhost", knowing_it()).await.unwrap(), "well");
+        let localhost = localhost();
+        let config = knowing(&localhost);
+        let (address, asked) = host(localhost).await;
+        assert_eq!(ask(address, "localhost", config).await.unwrap(), "well");
         assert_eq!(asked.await.unwrap().unwrap(), "how?");
     }
 
     #[tokio::test]
     async fn who_proves_another_name_or_is_vouched_for_by_nobody_is_asked_nothing() {
-        for (name, config) in [("other.example", knowing_it()), ("localhost", TLS.clone().unwrap())]
-        {
-            let (address, asked) = host().await;
+        for (name, is_known) in [("other.example", true), ("localhost", false)] {
+            let localhost = localhost();
+            let config = if is_known { knowing(&localhost) } else { TLS.clone().unwrap() };
+            let (address, asked) = host(localhost).await;
             let refused = ask(address, name, config).await.unwrap_err();
             assert!(matches!(refused, Error::TlsCertificateError), "{name}: {refused:?}");
             assert!(asked.await.unwrap().is_err(), "{name}: it was asked");
