@@ -107,7 +107,8 @@ pub(crate) fn run(
 fn has_maps(containers: usize) -> anyhow::Result<bool> {
     let text = fs::read_to_string("/proc/sys/vm/max_map_count")?;
     let allowed: usize = text.trim().parse().context("the kernel's limit is a number")?;
-    let wanted = containers * MAPS.0 + MAPS.1;
+    // With the one that is asked while it is the only one.
+    let wanted = (containers + 1) * MAPS.0 + MAPS.1;
     if allowed < wanted {
         eprintln!(
             "· left out: {containers} containers; allow them with: sysctl -w vm.max_map_count={wanted}"
