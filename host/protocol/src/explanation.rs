@@ -144,8 +144,9 @@ pub struct StartFailure {
     pub error: NetworkError,
     /// How long ago, in milliseconds.
     pub ago_ms: u64,
-    /// Starts of the kind on the agent that failed in a row.
+    /// Starts of the kind on the agent that failed in a row, for the same
+    /// tenant.
     pub failures: u32,
-    /// How long the agent is still spared further starts, in milliseconds.
+    /// How long the agent is still spared further ones, in milliseconds.
     pub spared_ms: u64,
 }

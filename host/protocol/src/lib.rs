@@ -17,6 +17,7 @@
 //! | [`flow`] | credit for events, and several events in one message |
 //! | [`ledger`] | events that wait for credit |
 //! | [`selector`] | conditions on labels |
+//! | [`tenant`] | for whom a container works |
 //! | [`load`] | what an agent can still take |
 //! | [`explanation`] | everything about one container, for operators |
 //! | [`frame`] | the frames of the native bus and their codec |
@@ -36,6 +37,7 @@ pub mod load;
 pub mod record;
 pub mod report;
 pub mod selector;
+pub mod tenant;
 
 pub use call::{
     Activation, Call, Caller, ContainerCall, Event, GetOptions, PeerId, Registered, Registration,
@@ -55,3 +57,4 @@ pub use load::{Intake, Load};
 pub use record::{AgentRecord, ContainerRecord, ContainerState, Endpoint, Labels};
 pub use report::{KindReport, KindState};
 pub use selector::{Condition, Requirement, Selector, SelectorError};
+pub use tenant::{tenant_among, tenant_of};

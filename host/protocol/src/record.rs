@@ -35,7 +35,8 @@ pub struct AgentRecord {
     pub labels: Labels,
     /// What it reported last.
     pub load: Load,
-    /// Kinds that do not start on it now: the last failure of each.
+    /// Kinds that do not start on it now: the last failure of each, whosesoever
+    /// container it was.
     pub failing: Vec<StartFailure>,
 }
 

@@ -32,7 +32,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use hulynet_protocol::{Kind, Labels};
+use hulynet_protocol::Kind;
 use hulynet_settings::{Mistake, Section, section};
 
 use crate::{
@@ -81,12 +81,6 @@ pub struct Total {
     pub memory: Option<usize>,
     /// Containers at a time.
     pub containers: Option<usize>,
-}
-
-/// The tenant that a container works for: its workspace, else its account.
-#[must_use]
-pub fn tenant_of(labels: &Labels) -> Option<&str> {
-    labels.get("workspace").or_else(|| labels.get("account")).map(String::as_str)
 }
 
 impl Grants {
@@ -275,16 +269,6 @@ mod tests {
         let grants = parse("[tenant.acme.total]\nmemory = \"2 GiB\"\ncontainers = 100").unwrap();
         let total = Total { memory: Some(2 << 30), containers: Some(100) };
         assert_eq!(grants.tenant("acme").unwrap().total, total);
-    }
-
-    #[test]
-    fn a_container_works_for_its_workspace_or_else_its_account() {
-        let labels = |pairs: &[(&str, &str)]| -> Labels {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-        };
-        assert_eq!(tenant_of(&labels(&[("workspace", "w"), ("account", "a")])), Some("w"));
-        assert_eq!(tenant_of(&labels(&[("account", "a")])), Some("a"));
-        assert_eq!(tenant_of(&labels(&[("region", "eu")])), None);
     }
 
     #[test]

@@ -9,13 +9,12 @@ use futures::future::join_all;
 use hulynet_agent_kinds::{
     Grants, Terms,
     catalog::{End, Member, Number},
-    grants::tenant_of,
 };
 use hulynet_agent_table::{Decision, Table};
 use hulynet_bus::{OriginalRequest, Request, Server};
 use hulynet_protocol::{
     Activation, Call, ClientId, ContainerId, Endpoint, Epoch, ErrorKind, Kind, KindReport, Load,
-    NetworkError, StartContainer, Target,
+    NetworkError, StartContainer, Target, tenant_of,
 };
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};

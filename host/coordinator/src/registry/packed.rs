@@ -1,7 +1,7 @@
 //! Labels as the registry keeps them: one small piece of memory for each
 //! container, none for one without labels.
 
-use hulynet_protocol::Labels;
+use hulynet_protocol::{Labels, tenant_among};
 
 /// Ends a key and a value. Checked labels contain no control characters.
 const END: char = '\n';
@@ -26,8 +26,13 @@ impl Packed {
         self.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
+    /// The tenant that a container with these labels works for.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        tenant_among(self.iter())
+    }
+
     /// Sorted by key.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         let mut texts = self.0.split_terminator(END);
         std::iter::from_fn(move || Some((texts.next()?, texts.next()?)))
     }

@@ -1,8 +1,8 @@
 //! On which agent a container is started.
 //!
 //! Never on one that is draining, full or about to fence itself, nor where the
-//! kind keeps failing; among the others those that suit the request's labels
-//! best, and among these by turns or by load.
+//! kind keeps failing for the tenant; among the others those that suit the
+//! request's labels best, and among these by turns or by load.
 
 use std::collections::BTreeSet;
 
@@ -42,6 +42,16 @@ impl Affinity {
         let wanted = self.near.iter().filter(has).count();
         (unwanted, self.near.len() - wanted)
     }
+}
+
+/// A container for which an agent is looked for.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    id: &'a ContainerId,
+    /// For whom it works.
+    tenant: Option<&'a str>,
+    /// The agents that refused it in this round.
+    tried: &'a BTreeSet<AgentId>,
 }
 
 /// What came of looking for an agent.
@@ -94,19 +104,21 @@ impl Registry {
     pub(crate) fn place(&mut self, uuid: &Uuid) -> Choice {
         let Some(container) = self.containers.get(uuid) else { return Choice::Exhausted };
         let id = container.id.clone();
-        let affinity = container.affinity.clone();
         let tried: BTreeSet<AgentId> = container.tried.iter().cloned().collect();
+        let tenant = container.labels.tenant().map(str::to_owned);
+        let affinity = container.affinity.clone();
+        let wanted = Wanted { id: &id, tenant: tenant.as_deref(), tried: &tried };
         let queue = self.offers.queue(&id).to_vec();
         if !queue.is_empty() {
             let serving: Vec<AgentId> =
                 queue.into_iter().filter(|agent| self.agents.serves(agent, &id.kind)).collect();
-            let first = serving.iter().find(|agent| self.obstacle(agent, &id, &tried).is_none());
+            let first = serving.iter().find(|agent| self.obstacle(agent, wanted).is_none());
             return match first {
                 Some(agent) => Choice::Agent(agent.clone(), Reason::Offered),
-                None => self.nowhere(&serving, &id, &tried),
+                None => self.nowhere(&serving, wanted),
             };
         }
-        self.choose(&id, affinity.as_deref(), &tried, |_, _| false)
+        self.choose(wanted, affinity.as_deref(), |_, _| false)
     }
 
     /// Whose shared container of the kind comes next. An agent without room
@@ -122,22 +134,23 @@ impl Registry {
             registry.agents.get(agent).is_some_and(|agent| agent.load.intake == Intake::Full)
                 && registry.containers.shared(agent, kind).is_some()
         };
-        self.choose(&id, wishes, &BTreeSet::new(), shares)
+        // It is for whoever asks, so it works for nobody.
+        let wanted = Wanted { id: &id, tenant: None, tried: &BTreeSet::new() };
+        self.choose(wanted, wishes, shares)
     }
 
     /// Those that are `allowed` are chosen whatever stands in their way.
     fn choose(
         &mut self,
-        id: &ContainerId,
+        wanted: Wanted<'_>,
         wishes: Option<&Affinity>,
-        tried: &BTreeSet<AgentId>,
         allowed: impl Fn(&Self, &AgentId) -> bool,
     ) -> Choice {
+        let id = wanted.id;
         let count = self.agents.serving(&id.kind).len();
         let draws = (self.random.below(count), self.random.below(count));
         let serving = self.agents.serving(&id.kind);
-        let free =
-            |agent: &AgentId| self.obstacle(agent, id, tried).is_none() || allowed(self, agent);
+        let free = |agent: &AgentId| self.obstacle(agent, wanted).is_none() || allowed(self, agent);
         let distance = |agent: &AgentId| {
             wishes.and_then(|wishes| Some(wishes.distance(self.agents.get(agent)?)))
         };
@@ -167,44 +180,39 @@ impl Registry {
                 self.agents.chose(&id.kind, &agent);
                 Choice::Agent(agent, reason)
             }
-            None => self.nowhere(serving, id, tried),
+            None => self.nowhere(serving, wanted),
         }
     }
 
     /// Why no agent can be chosen.
-    fn nowhere(&self, serving: &[AgentId], id: &ContainerId, tried: &BTreeSet<AgentId>) -> Choice {
+    fn nowhere(&self, serving: &[AgentId], wanted: Wanted<'_>) -> Choice {
+        let kind = &wanted.id.kind;
         if serving.is_empty() {
-            return Choice::Nobody(errors::unknown_kind(&id.kind, self.agents.kinds()));
+            return Choice::Nobody(errors::unknown_kind(kind, self.agents.kinds()));
         }
-        if !tried.is_empty() {
+        if !wanted.tried.is_empty() {
             return Choice::Exhausted;
         }
         let soonest = serving
             .iter()
-            .filter_map(|agent| match self.obstacle(agent, id, tried) {
+            .filter_map(|agent| match self.obstacle(agent, wanted) {
                 Some(Obstacle::Until(time)) => Some(time),
                 _ => None,
             })
             .min();
-        soonest
-            .map_or_else(|| Choice::Nobody(errors::no_room(&id.kind, serving.len())), Choice::Later)
+        soonest.map_or_else(|| Choice::Nobody(errors::no_room(kind, serving.len())), Choice::Later)
     }
 
-    fn obstacle(
-        &self,
-        agent: &AgentId,
-        id: &ContainerId,
-        tried: &BTreeSet<AgentId>,
-    ) -> Option<Obstacle> {
+    fn obstacle(&self, agent: &AgentId, wanted: Wanted<'_>) -> Option<Obstacle> {
         let known = self.agents.get(agent)?;
-        if tried.contains(agent) {
+        if wanted.tried.contains(agent) {
             return Some(Obstacle::Tried);
         }
         if known.load.intake != Intake::Open {
             return Some(Obstacle::Closed);
         }
         let fenced = self.fenced(known);
-        let spared = self.failing.spared(self.now, agent, id);
+        let spared = self.failing.spared(self.now, agent, wanted.id, wanted.tenant);
         fenced.max(spared).map(Obstacle::Until)
     }
 

@@ -96,7 +96,7 @@ impl Registry {
         if let Some(container) = self.containers.get_mut(uuid) {
             container.since = self.now;
             container.tried.clear();
-            self.failing.succeeded(&agent, &container.id.kind);
+            self.failing.succeeded(&agent, &container.id.kind, container.labels.tenant());
         }
         self.announce(uuid);
         self.settle(uuid);
@@ -138,13 +138,14 @@ impl Registry {
 
     /// What is no failure of the kind is not counted against it.
     fn note_failure(&mut self, agent: &AgentId, id: &ContainerId, cause: &NetworkError) {
+        let tenant = self.containers.get(&id.uuid).and_then(|c| c.labels.tenant());
         match cause.kind {
             ErrorKind::Busy => self.agents.is_full(agent),
             ErrorKind::UnknownKind
             | ErrorKind::StaleEpoch
             | ErrorKind::Unavailable
             | ErrorKind::Cancelled => {}
-            _ => self.failing.failed(self.now, &self.config, agent, id, cause),
+            _ => self.failing.failed(self.now, &self.config, agent, id, tenant, cause),
         }
     }
 

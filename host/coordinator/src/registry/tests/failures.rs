@@ -12,7 +12,11 @@ fn two_agents() -> Network {
 
 /// Has one start of a container fail on the only agent.
 fn fail(network: &mut Network, uuid: &str) {
-    let token = network.get("c", by_uuid(uuid));
+    fail_for(network, by_uuid(uuid));
+}
+
+fn fail_for(network: &mut Network, options: GetOptions) {
+    let token = network.get("c", options);
     let asked = network.take_asked();
     network.started(&asked, Err(failure(Retry::NotProcessed)));
     assert_eq!(network.error(token).kind, ErrorKind::StartFailed);
@@ -123,6 +127,42 @@ fn one_container_that_keeps_failing_does_not_delay_others_of_its_kind() {
     network.get("c", by_uuid("broken"));
     assert_eq!(network.asked, []);
     network.run("c", "healthy");
+}
+
+#[test]
+fn what_fails_for_one_tenant_delays_no_other() {
+    let of = |uuid: &str, label: (&str, &str)| GetOptions {
+        uuid: Some(echo(uuid).uuid),
+        labels: labels(&[label]),
+        ..GetOptions::default()
+    };
+    let (eve, anna, hers) = (("account", "eve"), ("account", "anna"), ("workspace", "eve"));
+    let mut network = Network::new();
+    network.agent("a", &["echo"]);
+    network.join("c");
+    fail_for(&mut network, of("x", eve));
+    fail_for(&mut network, of("y", eve));
+    let waiting = [network.get("c", of("z", eve)), network.get("c", of("z2", eve))];
+    assert_eq!(network.asked, []);
+    // Those of another tenant and of nobody start, which proves nothing about
+    // hers.
+    let started = [of("b", anna), by_uuid("n"), GetOptions::default()].map(|options| {
+        let token = network.get("c", options);
+        network.placed();
+        token
+    });
+    started.iter().for_each(|token| assert!(!network.waits(*token)));
+    network.get("c", of("z3", eve));
+    assert_eq!(network.asked, []);
+    // A tenant is named by the value of either label.
+    network.get("c", of("w", hers));
+    assert_eq!(network.asked, []);
+    network.advance(SECOND);
+    assert_eq!(network.asked.len(), 4);
+    for asked in std::mem::take(&mut network.asked) {
+        network.started(&asked, Ok(()));
+    }
+    waiting.iter().for_each(|token| assert!(!network.waits(*token)));
 }
 
 #[test]
