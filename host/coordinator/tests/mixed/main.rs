@@ -10,6 +10,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod asking;
 mod original;
 
 use std::time::Duration;
@@ -37,9 +38,13 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::recovering(Duration::ZERO).await
+    }
+
+    /// After a start in which containers may be brought back for so long.
+    async fn recovering(recovery_window: Duration) -> Self {
         let bus = Bus::start("test").unwrap();
-        let registry =
-            RegistryConfig { recovery_window: Duration::ZERO, ..RegistryConfig::default() };
+        let registry = RegistryConfig { recovery_window, ..RegistryConfig::default() };
         let listen = "127.0.0.1:0".to_owned();
         let config = CoordinatorConfig { listen, registry, ..CoordinatorConfig::default() };
         let coordinator = Coordinator::start(config, &bus).await.unwrap();
@@ -217,18 +222,6 @@ async fn a_container_with_a_server_of_its_own_is_heard_there() {
 }
 
 #[tokio::test]
-async fn who_asks_for_the_limits_of_a_container_hears_that_there_are_none() {
-    let world = World::new().await;
-    let _agent = world.agent("agent-A").await;
-    let client = world.client("ann").await;
-    client.get("c").await;
-    let target = Target { id: ts("c"), epoch: None };
-    let refused = client.ask(Call::Limits(target)).await.unwrap_err();
-    assert_eq!((refused.kind, refused.retry), (ErrorKind::InvalidArguments, Retry::Final));
-    assert!(refused.message.contains("agent-A is one of the original network"), "{refused}");
-}
-
-#[tokio::test]
 async fn a_container_without_an_address_is_refused_for_good() {
     let world = World::new().await;
     let reference = |_: &str| r#"{"kind":2,"host":"","port":0}"#.to_owned();
@@ -331,26 +324,29 @@ async fn a_connection_ends_when_its_container_does_or_moves_or_its_agent_is_lost
         connected.unwrap();
         line
     };
+    // All the while the agent's own server is there and well.
+    let ends = async |client: &mut Client, line: &mut Line| {
+        let (told, closes) = tokio::join!(client.told("one"), line.closes());
+        assert_eq!(told, [Told::Ended(None)]);
+        assert_eq!(closes, [["8", "", ""]]);
+    };
     // Ended by force.
     let mut line = connect(&client).await;
     let target = Target { id: ts("c"), epoch: Some(epoch) };
     client.ask(Call::Terminate { target, force: true }).await.unwrap();
     assert_eq!(one.ended.recv().await.as_deref(), Some("c"));
-    assert_eq!(client.told("one").await, [Told::Ended(None)]);
-    assert_eq!(line.closes().await, [["8", "", ""]]);
+    ends(&mut client, &mut line).await;
     // Its agent leaves and its client stays; it moves to the other one.
     client.get("c").await;
     let mut line = connect(&client).await;
     let two = world.agent("two").await;
     one.unregisters("one").await;
-    assert_eq!(client.told("one").await, [Told::Ended(None)]);
-    assert_eq!(line.closes().await, [["8", "", ""]]);
+    ends(&mut client, &mut line).await;
     // That one dies.
     client.get("c").await;
     let mut line = connect(&client).await;
     two.task.abort();
-    assert_eq!(client.told("one").await, [Told::Ended(None)]);
-    assert_eq!(line.closes().await, [["8", "", ""]]);
+    ends(&mut client, &mut line).await;
 }
 
 #[tokio::test]

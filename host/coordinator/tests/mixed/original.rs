@@ -1,7 +1,7 @@
 //! An agent of the original network, byte by byte: its connection to the
 //! coordinator, and a server of its own that does as it is told.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -10,14 +10,14 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::JoinHandle,
     time::timeout,
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-const DEALER: &[u8] = b"\x04\x29\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\0";
+pub const DEALER: &[u8] = b"\x04\x29\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\0";
 const ROUTER: &[u8] = b"\x04\x29\x05READY\x0bSocket-Type\0\0\0\x06ROUTER\x08Identity\0\0\0\0";
 
 /// One end of a connection after the handshake.
@@ -54,11 +54,14 @@ impl Line {
         timeout(LIMIT, self.receive()).await.unwrap().expect("it closed")
     }
 
-    /// Waits for the other side to close; pings are passed over.
+    /// Waits for the other side to close. Its pings are answered, so that it
+    /// does not close for want of an answer; what else it said is given.
     pub async fn closes(&mut self) -> Vec<Vec<String>> {
         let mut all = Vec::new();
         while let Some(message) = timeout(LIMIT, self.receive()).await.unwrap() {
-            if message[0] != "5" {
+            if message[0] == "5" {
+                self.send(&["6", "home", ""]).await;
+            } else {
                 all.push(message);
             }
         }
@@ -134,11 +137,13 @@ impl Home {
 }
 
 /// Its connection to the coordinator: serves the kind `ts` and gives every
-/// container that is asked for.
+/// container that is asked for. They answer with what they are asked, but for
+/// the operation `stuck`, to which nothing answers.
 pub struct Agent {
     pub task: JoinHandle<()>,
     /// Containers that it was asked to end.
     pub ended: mpsc::Receiver<String>,
+    stuck: Arc<Notify>,
     tell: mpsc::Sender<String>,
 }
 
@@ -154,14 +159,13 @@ impl Agent {
         let client = format!("client-of-{name}");
         line.send(&["0", &client, r#"{"aliveTimeout":2}"#, ""]).await;
         assert_eq!(line.hears().await[0], "0");
-        let register = json!(["ar", {
-            "uuid": name, "containers": [], "kinds": ["ts"], "endpoint": null
-        }]);
-        line.send(&["1", &format!("{client}-0"), &register.to_string()]).await;
+        line.send(&["1", &format!("{client}-0"), &registration(name)]).await;
         let registered = line.hears().await;
         assert_eq!((registered[0].as_str(), registered[2].as_str()), ("2", "[]"));
         let (ends, ended) = mpsc::channel(16);
         let (tell, mut told) = mpsc::channel::<String>(16);
+        let stuck = Arc::new(Notify::new());
+        let hangs = Arc::clone(&stuck);
         let Line { mut read, mut write } = line;
         let (heard, mut messages) = mpsc::channel(16);
         let reading = tokio::spawn(async move {
@@ -202,12 +206,16 @@ impl Agent {
                         let _unheard = ends.send(arguments[0].as_str().unwrap().to_owned()).await;
                         json!("")
                     }
+                    _ if arguments[1] == "stuck" => {
+                        hangs.notify_one();
+                        continue;
+                    }
                     _ => arguments[2].clone(),
                 };
                 send(&mut write, &["2", &frames[1], &answer.to_string()]).await;
             }
         });
-        Self { task, ended, tell }
+        Self { task, ended, stuck, tell }
     }
 
     /// Whose containers are asked through it, at its own server.
@@ -220,10 +228,26 @@ impl Agent {
         .await
     }
 
+    /// Waits until a request came that it does not answer.
+    pub async fn heard_stuck(&self) {
+        timeout(LIMIT, self.stuck.notified()).await.unwrap();
+    }
+
+    /// It brings the same again.
+    pub async fn registers(&self, name: &str) {
+        self.tell.send(registration(name)).await.unwrap();
+    }
+
     /// It leaves, and its client stays.
     pub async fn unregisters(&self, name: &str) {
         self.tell.send(json!(["au", { "uuid": name }]).to_string()).await.unwrap();
     }
+}
+
+/// What an agent says that brings nothing.
+fn registration(name: &str) -> String {
+    let agent = json!({ "uuid": name, "containers": [], "kinds": ["ts"], "endpoint": null });
+    json!(["ar", agent]).to_string()
 }
 
 /// A task that ends when this is dropped.
