@@ -8,6 +8,7 @@ mod explain;
 mod failures;
 mod faults_of_the_original;
 mod gets;
+mod given;
 mod leases;
 mod placement;
 mod recovery;
