@@ -10,7 +10,13 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use common::{LONG, call, client, echo, join, joined, payload, serve_with, soon};
@@ -23,6 +29,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use tracing::{Level, Metadata, span};
 
 const READY: &[u8] = b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER";
 
@@ -134,6 +141,44 @@ async fn silent_and_foreign_connections_are_closed() {
     }
     works(&peer).await;
     assert_eq!(server.dropped().connections, 6);
+}
+
+/// Counts the lines of a log, warnings and worse.
+struct Lines(Arc<AtomicU64>);
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN && metadata.target().starts_with("hulynet")
+    }
+
+    fn event(&self, _event: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+    fn enter(&self, _span: &span::Id) {}
+    fn exit(&self, _span: &span::Id) {}
+}
+
+#[tokio::test]
+async fn every_refused_connection_is_counted_and_few_are_logged() {
+    const MANY: u64 = 200;
+    let lines = Arc::default();
+    let _log = tracing::subscriber::set_default(Lines(Arc::clone(&lines)));
+    // On the thread whose log this is.
+    let (server, _incoming) =
+        serve_with(&Bus::current(), "127.0.0.1:0", DoorConfig::default()).await;
+    for _ in 0..MANY {
+        closed(connect(&server, b"GET / HTTP/1.1\r\n\r\n").await).await;
+    }
+    assert_eq!(server.dropped().connections, MANY);
+    let lines = lines.load(Ordering::Relaxed);
+    assert!((1..MANY / 10).contains(&lines), "{lines} lines");
 }
 
 #[tokio::test]

@@ -233,6 +233,76 @@ async fn a_question_ends_with_its_answer_or_the_loss_of_the_peer() {
 }
 
 #[tokio::test]
+async fn a_question_to_a_peer_that_falls_silent_ends_with_its_session() {
+    let (_bus, server, mut incoming) = house(DoorConfig::default()).await;
+    // Its connection stands, and nobody is there.
+    let mut peer = Original::join(&server, "ts", SHORT).await;
+    joins(&mut incoming).await;
+    let ts = client("ts");
+    let question = server.ask_original(&ts, Bytes::from_static(b"[]"), LONG);
+    let error = question.await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "it waited for its own deadline: {error}");
+    assert_eq!(peer.receive().await[0], "1");
+}
+
+#[tokio::test]
+async fn who_reads_late_gets_every_answer_and_holds_nobody_up() {
+    const MANY: usize = 26;
+    let (_bus, server, mut incoming) = house(DoorConfig::default()).await;
+    let mut late = Original::join(&server, "late", ALIVE).await;
+    let mut requests = Vec::new();
+    for n in 0..MANY {
+        late.send(&["1", &format!("late-{n}"), "[]"]).await;
+        requests.push(asked(&mut incoming).await);
+    }
+    // More than events may wait, and more than the system keeps.
+    let answer = "x".repeat(1 << 20);
+    for request in requests {
+        request.responder.reply(Bytes::from(answer.clone()));
+    }
+    let mut other = Original::join(&server, "other", ALIVE).await;
+    other.send(&["1", "other-0", "[]"]).await;
+    asked(&mut incoming).await.responder.reply(Bytes::from_static(b"1"));
+    assert_eq!(other.receive().await, ["2", "other-0", "1"]);
+    for n in 0..MANY {
+        let got = late.receive().await;
+        assert_eq!((got[0].as_str(), got[1].clone()), ("2", format!("late-{n}")));
+        assert!(got[2] == answer);
+    }
+}
+
+#[tokio::test]
+async fn who_reads_no_events_misses_some_and_is_asked_for_hello_when_it_reads() {
+    const MANY: usize = 64;
+    let (_bus, server, mut incoming) = house(DoorConfig::default()).await;
+    let mut late = Original::join(&server, "late", ALIVE).await;
+    let mut other = Original::join(&server, "other", ALIVE).await;
+    for _ in 0..2 {
+        joins(&mut incoming).await;
+    }
+    let event = format!("\"{}\"", "x".repeat(1 << 20));
+    for _ in 0..MANY {
+        server.tell_originals(Bytes::from(event.clone()));
+        assert!(other.receive().await[2] == event);
+    }
+    // It is asked as soon as there is room, which its first pings may come
+    // too early for.
+    let (mut events, mut pongs) = (0, 0);
+    late.send(&["5", "", "", ""]).await;
+    loop {
+        match late.receive().await[0].as_str() {
+            "4" => events += 1,
+            "6" if pongs < 2 => {
+                pongs += 1;
+                late.send(&["5", "", "", ""]).await;
+            }
+            other => break assert_eq!(other, "9"),
+        }
+    }
+    assert!((16..MANY).contains(&events), "{events} of {MANY} waited for it");
+}
+
+#[tokio::test]
 async fn everybody_of_the_language_is_told() {
     let (bus, server, mut incoming) = house(DoorConfig::default()).await;
     let mut peers = Vec::new();

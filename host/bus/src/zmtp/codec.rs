@@ -228,6 +228,34 @@ mod tests {
     }
 
     #[test]
+    fn short_messages_leave_in_one_piece_and_long_payloads_from_where_they_are() {
+        let mut encoder = Encoder::default();
+        let short = Bytes::from_static(b"short");
+        for _ in 0..100 {
+            encoder.message(short.clone(), short.clone());
+        }
+        let mut slices = [IoSlice::new(&[]); 4];
+        assert_eq!(encoder.slices(&mut slices), 1);
+        let long = Bytes::from(vec![7; COPIED + 1]);
+        encoder.message(short.clone(), long.clone());
+        encoder.message(short.clone(), short);
+        let mut slices = [IoSlice::new(&[]); 4];
+        assert_eq!(encoder.slices(&mut slices), 3);
+        assert_eq!(slices[1].as_ptr(), long.as_ptr());
+    }
+
+    #[test]
+    fn frames_share_the_memory_into_which_they_were_read() {
+        let (mut decoder, mut input) = (Decoder::new(LIMITS), BytesMut::new());
+        input.extend_from_slice(&[1, 1, b'a', 0, 3, b'x', b'y', b'z']);
+        let read = input.as_ptr();
+        let Ok(Some(Decoded::Message(frames))) = decoder.next(&mut input) else { panic!() };
+        let frames: Vec<Bytes> = frames.into_iter().collect();
+        assert_eq!(frames, ["a", "xyz"]);
+        assert_eq!(frames[1].as_ptr(), read.wrapping_add(5));
+    }
+
+    #[test]
     fn what_has_not_ended_is_counted() {
         let (mut decoder, mut input) = (Decoder::new(LIMITS), BytesMut::new());
         input.extend_from_slice(&[1, 3, b'a', b'b', b'c', 0, 2, b'd']);
