@@ -150,7 +150,7 @@ impl Exports {
         reply: &mut Reply,
     ) -> wasmtime::Result<Result<Body, Error>> {
         let Incoming { operation, payload, caller, deadline, idempotency, trace } = incoming;
-        let (payload, trace) = (payload.into(), format!("{trace:032x}"));
+        let (payload, trace) = (payload.into(), hexadecimal(trace));
         match &self.calls {
             Calls::Concurrent { request, .. } => {
                 let given_up = CancellationToken::new();
@@ -239,6 +239,11 @@ impl Exports {
         let (termination,) = self.terminate.call_concurrent(access, (force,)).await?;
         Ok(matches!(termination, guest::Termination::Ended))
     }
+}
+
+/// A trace's number in 32 digits, without the detour of a format.
+fn hexadecimal(trace: u128) -> String {
+    uuid::Uuid::from_u128(trace).simple().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned()
 }
 
 /// The answer of a container that needs no pause for it. It computes between two

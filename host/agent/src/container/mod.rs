@@ -1,6 +1,7 @@
 //! How a container runs: one store in one task with a bounded mailbox.
 
 mod admission;
+mod awake;
 mod call;
 mod ending;
 mod executor;

@@ -25,6 +25,7 @@ use wasmtime::{AsContextMut, Store, UpdateDeadline, component::Accessor};
 
 use super::{
     Ending,
+    awake::Awake,
     call::{self, Done},
     exports::Exports,
     handle::{Inbox, Message, Shared, Start, Started},
@@ -72,11 +73,13 @@ pub(super) async fn run(
         changed: Notify::new(),
     };
     let turn = Turn::new(&start.services.threads);
+    let awake = Arc::new(Awake::default());
     let mut store = make_store(&start, shared, turn.clone());
     let _over = Over(&shared.ended);
     let ending = {
-        let serving = pin!(serve(&mut store, &start, shared, inbox, &pulse, started));
+        let serving = pin!(serve(&mut store, &start, shared, inbox, &pulse, &awake, started));
         let serving = pin!(turn.within(serving));
+        let serving = pin!(awake.within(serving));
         let supervising = pin!(supervise(shared, &pulse));
         tokio::select! {
             biased;
@@ -195,6 +198,7 @@ async fn serve(
     shared: &Arc<Shared>,
     inbox: &mut Inbox,
     pulse: &Pulse,
+    awake: &Awake,
     started: &watch::Sender<Started>,
 ) -> Ending {
     let exports = match start.code.instantiate(store).await {
@@ -205,7 +209,7 @@ async fn serve(
     let ended = store
         .run_concurrent(async |accessor| {
             let starting = exports.start(accessor, extra);
-            match entering(accessor, None, pin!(starting)).await? {
+            match entering(accessor, awake, None, pin!(starting)).await? {
                 Ok(()) => {
                     pulse.well();
                     started.send_replace(Some(Ok(())));
@@ -218,6 +222,7 @@ async fn serve(
                 exports: &exports,
                 shared,
                 pulse,
+                awake,
                 limit,
                 calls: FuturesUnordered::new(),
                 awaited: None,
@@ -236,10 +241,12 @@ async fn serve(
 /// given control back, so its time begins anew.
 async fn entering<T>(
     accessor: &Accessor<Context>,
+    awake: &Awake,
     awaited: Option<Instant>,
     mut calls: Pin<&mut impl Future<Output = T>>,
 ) -> T {
     std::future::poll_fn(|cx| {
+        awake.look();
         accessor.with(|mut access| {
             access.get().meter.pause(awaited);
             access.as_context_mut().set_epoch_deadline(1);
@@ -261,6 +268,7 @@ struct Loop<'a> {
     exports: &'a Exports,
     shared: &'a Arc<Shared>,
     pulse: &'a Pulse,
+    awake: &'a Awake,
     limit: usize,
     calls: FuturesUnordered<BoxFuture<'a, wasmtime::Result<Done>>>,
     /// The last deadline of a request in progress.
@@ -272,9 +280,9 @@ impl<'a> Loop<'a> {
         let pulse = self.pulse;
         let mut ping = pin!(pulse.ping.notified());
         loop {
-            let (accessor, awaited) = (self.accessor, self.awaited);
+            let (accessor, awake, awaited) = (self.accessor, self.awake, self.awaited);
             let next = pin!(self.next(inbox, ping.as_mut()));
-            if let Some(ending) = entering(accessor, awaited, next).await? {
+            if let Some(ending) = entering(accessor, awake, awaited, next).await? {
                 return Ok(ending);
             }
         }
