@@ -24,6 +24,7 @@ use hulynet_bus::{Bus, DoorConfig, Peer, Server};
 use hulynet_protocol::{
     ConnectionId, Epoch, ErrorKind, Event, Frame, Hello, Role,
     frame::{VERSION, feature},
+    limits::PAYLOAD_BYTES,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -121,7 +122,19 @@ async fn a_frame_header_that_announces_64_gib_costs_only_its_connection() {
     assert_eq!(before_ready.len(), 73);
     closed(connect(&server, &before_ready).await).await;
     closed(connect(&server, &[&greeting()[..], READY, &giant].concat()).await).await;
+    // Whoever said hello may send larger ones, and not of any length or number.
+    for beyond in [giant, [1, 0].repeat(100), [&[1, 1, 0][..], &giant_payload()].concat()] {
+        let mut guest = guest(&server, "guest").await;
+        guest.write_all(&beyond).await.unwrap();
+        closed(guest).await;
+    }
     works(&peer).await;
+    assert_eq!(server.dropped().connections, 5);
+}
+
+/// One byte more than a payload may have.
+fn giant_payload() -> Vec<u8> {
+    [&[2][..], &(PAYLOAD_BYTES as u64 + 1).to_be_bytes()].concat()
 }
 
 #[tokio::test]
