@@ -1,10 +1,7 @@
 //! What containers do to one another on one agent: how long a request to one
 //! takes while others compute without a pause.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use bytes::Bytes;
@@ -16,7 +13,7 @@ use crate::{
     bus::{ask, member, registered},
     load::{Settings, percentile},
     measure::Measure,
-    network,
+    network::Network,
 };
 
 /// The name of this benchmark.
@@ -35,49 +32,34 @@ const SPIN: Duration = Duration::from_secs(9);
 const MEASURED: Duration = Duration::from_secs(6);
 
 /// Measures all in one run.
-pub(crate) fn run(
-    settings: &Settings,
-    hulynet: &Path,
-    kinds: &Path,
-) -> anyhow::Result<Vec<Measure>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let network = network::Network::with(hulynet, kinds, |agent| {
-            agent.env("TOKIO_WORKER_THREADS", THREADS.to_string())
-        })?;
-        registered(&network.coordinator).await?;
-        let bus = Bus::start("bench")?;
-        let client = member(&bus, &network.coordinator, true).await?;
-        let healthy = named(&client, "healthy").await?;
-        eprintln!("· requests to a container alone");
-        let alone = times(settings, &healthy).await?;
-        let mut spinners = Vec::new();
-        for number in 0..SPINNING {
-            spinners.push(named(&client, &format!("spinning-{number}")).await?);
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
+    let network = Network::with(settings, &settings.kinds, |agent| {
+        agent.env("TOKIO_WORKER_THREADS", THREADS.to_string())
+    })?;
+    registered(&network.coordinator).await?;
+    let bus = Bus::start("bench")?;
+    let client = member(&bus, &network.coordinator, true).await?;
+    let healthy = named(&client, "healthy").await?;
+    eprintln!("· requests to a container alone");
+    let alone = times(settings, &healthy).await?;
+    let mut spinners = Vec::new();
+    for number in 0..SPINNING {
+        spinners.push(named(&client, &format!("spinning-{number}")).await?);
+    }
+    eprintln!("· requests beside {SPINNING} containers that compute");
+    let spinning: FuturesUnordered<_> = spinners.iter().map(spin).collect();
+    let beside = tokio::select! {
+        ended = spinning.collect::<Vec<_>>() => {
+            anyhow::bail!("the containers did not compute to the end: {ended:?}")
         }
-        eprintln!("· requests beside {SPINNING} containers that compute");
-        let spinning: FuturesUnordered<_> = spinners.iter().map(spin).collect();
-        let beside = tokio::select! {
-            ended = spinning.collect::<Vec<_>>() => {
-                anyhow::bail!("the containers did not compute to the end: {ended:?}")
-            }
-            beside = times(settings, &healthy) => beside?,
-        };
-        let name = format!("echo beside {SPINNING} that compute, {THREADS} threads");
-        let measure = |number: &str, percent, aim| Measure {
-            name: format!("{NAME}.{name}.{number}"),
-            value: percentile(&beside, percent),
-            unit: "µs",
-            floor: Some(percentile(&alone, percent)),
-            aim,
-            higher_is_better: false,
-        };
-        Ok(vec![
-            measure("p50", 50, None),
-            measure("p99", 99, Some(AIM)),
-            measure("slowest", 100, None),
-        ])
-    })
+        beside = times(settings, &healthy) => beside?,
+    };
+    let name = format!("echo beside {SPINNING} that compute, {THREADS} threads");
+    let measure = |number: &str, percent| {
+        Measure::new(NAME, format!("{name}.{number}"), percentile(&beside, percent), "µs")
+            .above(percentile(&alone, percent))
+    };
+    Ok(vec![measure("p50", 50), measure("p99", 99).at_most(AIM), measure("slowest", 100)])
 }
 
 pub(crate) async fn named(client: &Client, name: &str) -> anyhow::Result<Reference> {

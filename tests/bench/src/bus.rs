@@ -3,7 +3,6 @@
 //! then broadcasts and starts of containers.
 
 use std::{
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,7 +17,7 @@ use crate::{
     floor::{Floor, FloorServer, TcpClient, ZeromqClient, check},
     gets,
     load::{Client, Outcome, Settings, keep_asking, load},
-    measure::Measure,
+    measure::{Aim, Measure},
     network,
 };
 
@@ -29,69 +28,56 @@ pub(crate) const NAME: &str = "bus";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Measures all in one run.
-pub(crate) fn run(
-    settings: &Settings,
-    hulynet: &Path,
-    kinds: &Path,
-) -> anyhow::Result<Vec<Measure>> {
-    // One thread is what the clients of all transports are fastest with.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        eprintln!("· plain TCP");
-        let tcp = {
-            let server = FloorServer::start(Floor::Tcp)?;
-            load(settings, async || TcpClient::connect(&server.address).await).await?
-        };
-        eprintln!("· zeromq alone");
-        let zeromq = {
-            let server = FloorServer::start(Floor::Zeromq)?;
-            load(settings, async || ZeromqClient::connect(&server.address).await).await?
-        };
-        let network = network::Network::start(hulynet, kinds)?;
-        let coordinator = &network.coordinator;
-        registered(coordinator).await?;
-        let bus = Bus::current();
-        eprintln!("· requests directly");
-        let direct =
-            load(settings, async || EchoClient::connect(&bus, coordinator, true).await).await?;
-        eprintln!("· requests through the coordinator");
-        let proxied =
-            load(settings, async || EchoClient::connect(&bus, coordinator, false).await).await?;
-        eprintln!("· broadcasts");
-        let delivered = broadcast::run(settings, &bus, coordinator).await?;
-        eprintln!("· gets that start containers");
-        let gets = gets::run(&bus, coordinator).await?;
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
+    eprintln!("· plain TCP");
+    let tcp = {
+        let server = FloorServer::start(Floor::Tcp)?;
+        load(settings, async || TcpClient::connect(&server.address).await).await?
+    };
+    eprintln!("· zeromq alone");
+    let zeromq = {
+        let server = FloorServer::start(Floor::Zeromq)?;
+        load(settings, async || ZeromqClient::connect(&server.address).await).await?
+    };
+    let network = network::Network::start(settings)?;
+    let coordinator = &network.coordinator;
+    registered(coordinator).await?;
+    let bus = Bus::current();
+    eprintln!("· requests directly");
+    let direct =
+        load(settings, async || EchoClient::connect(&bus, coordinator, true).await).await?;
+    eprintln!("· requests through the coordinator");
+    let proxied =
+        load(settings, async || EchoClient::connect(&bus, coordinator, false).await).await?;
+    eprintln!("· broadcasts");
+    let delivered = broadcast::run(settings, &bus, coordinator).await?;
+    eprintln!("· gets that start containers");
+    let gets = gets::run(&bus, coordinator).await?;
 
-        let mut measures = Vec::new();
-        // Each is measured against what it stands on.
-        measures.extend(outcome("tcp", tcp, None, Aims::default()));
-        measures.extend(outcome("zeromq", zeromq, Some(tcp), Aims::default()));
-        let aims = Aims {
-            p50: Some(50_f64.min(2.0 * zeromq.p50)),
-            rate: Some(200_000.0),
-            wide: Some(0.35 * zeromq.wide),
-        };
-        measures.extend(outcome("direct", direct, Some(zeromq), aims));
-        let aims = Aims { p50: Some(95.0), rate: Some(120_000.0), wide: None };
-        measures.extend(outcome("proxied", proxied, Some(zeromq), aims));
-        let measure = |name: &str, value, unit, floor, aim, higher_is_better| Measure {
-            name: format!("{NAME}.{name}"),
-            value,
-            unit,
-            floor,
-            aim: Some(aim),
-            higher_is_better,
-        };
-        let (rate, lost) = (delivered.rate, delivered.lost as f64);
-        let floor = Some(zeromq.rate);
-        measures.extend([
-            measure("broadcast to 50.rate", rate, "events/s", floor, 600_000.0, true),
-            measure("broadcast to 50.lost", lost, "events", None, 0.0, false),
-            measure("get that starts.p50", gets.p50, "µs", Some(zeromq.p50), 110.0, false),
-            measure("get that starts.16 in flight", gets.rate, "gets/s", floor, 25_000.0, true),
-        ]);
-        Ok(measures)
-    })
+    let mut measures = Vec::new();
+    // Each is measured against what it stands on.
+    measures.extend(outcome("tcp", tcp, None, Aims::default()));
+    measures.extend(outcome("zeromq", zeromq, Some(tcp), Aims::default()));
+    let aims = Aims {
+        p50: Some(50_f64.min(2.0 * zeromq.p50)),
+        rate: Some(200_000.0),
+        wide: Some(0.35 * zeromq.wide),
+    };
+    measures.extend(outcome("direct", direct, Some(zeromq), aims));
+    let aims = Aims { p50: Some(95.0), rate: Some(120_000.0), wide: None };
+    measures.extend(outcome("proxied", proxied, Some(zeromq), aims));
+    let measure = |name, value, unit| Measure::new(NAME, name, value, unit);
+    measures.extend([
+        measure("broadcast to 50.rate", delivered.rate, "events/s")
+            .above(zeromq.rate)
+            .at_least(600_000.0),
+        measure("broadcast to 50.lost", delivered.lost as f64, "events").at_most(0.0),
+        measure("get that starts.p50", gets.p50, "µs").above(zeromq.p50).at_most(110.0),
+        measure("get that starts.16 in flight", gets.rate, "gets/s")
+            .above(zeromq.rate)
+            .at_least(25_000.0),
+    ]);
+    Ok(measures)
 }
 
 /// What is to be reached.
@@ -104,18 +90,17 @@ struct Aims {
 
 fn outcome(way: &str, outcome: Outcome, floor: Option<Outcome>, aims: Aims) -> [Measure; 4] {
     let measure = |number: &str, unit, aim, value: fn(&Outcome) -> f64| Measure {
-        name: format!("{NAME}.{way}.{number}"),
-        value: value(&outcome),
-        unit,
         floor: floor.as_ref().map(value),
         aim,
-        higher_is_better: unit != "µs",
+        ..Measure::new(NAME, format!("{way}.{number}"), value(&outcome), unit)
     };
+    let (p50, rate, wide) =
+        (aims.p50.map(Aim::AtMost), aims.rate.map(Aim::AtLeast), aims.wide.map(Aim::AtLeast));
     [
-        measure("p50", "µs", aims.p50, |outcome| outcome.p50),
+        measure("p50", "µs", p50, |outcome| outcome.p50),
         measure("p99", "µs", None, |outcome| outcome.p99),
-        measure("16 × 16", "requests/s", aims.rate, |outcome| outcome.rate),
-        measure("200 × 8", "requests/s", aims.wide, |outcome| outcome.wide),
+        measure("16 × 16", "requests/s", rate, |outcome| outcome.rate),
+        measure("200 × 8", "requests/s", wide, |outcome| outcome.wide),
     ]
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -46,61 +45,37 @@ struct Full {
 }
 
 /// Measures all in one run.
-pub(crate) fn run(
-    settings: &Settings,
-    hulynet: &Path,
-    kinds: &Path,
-) -> anyhow::Result<Vec<Measure>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        eprintln!("· {USUAL} idle containers");
-        let full = fill(settings, hulynet, kinds, USUAL).await?;
-        let random = random(settings, &full.held).await?;
-        let measure = |name: &str, value, unit, floor, aim| Measure {
-            name: format!("{NAME}.{name}"),
-            value,
-            unit,
-            floor,
-            aim,
-            higher_is_better: false,
-        };
-        let each = 1e6 / USUAL as f64;
-        let alone = percentile(&full.alone, 50);
-        let mut measures = vec![
-            measure("idle.memory each", full.bytes / 1024.0, "KiB", None, Some(64.0)),
-            measure("created in bulk.each", full.took * each, "µs", None, Some(60.0)),
-            measure("created in bulk.computed each", full.computed * each, "µs", None, None),
-            measure(
-                "request to one of 10,000.p50",
-                percentile(&random, 50),
-                "µs",
-                Some(alone),
-                Some(1.5 * alone),
-            ),
-        ];
-        drop(full);
-        if has_maps(MANY)? {
-            eprintln!("· {MANY} idle containers");
-            let full = fill(settings, hulynet, kinds, MANY).await?;
-            for container in full.held.iter().step_by(MANY / 100) {
-                ask(container, &settings.payload()).await?;
-            }
-            let live = full.client.list(None).await?.len();
-            measures.push(Measure {
-                higher_is_better: true,
-                ..measure("idle.live", live as f64, "containers", None, Some(MANY as f64))
-            });
-            measures.push(measure(
-                "idle.memory each of 50,000",
-                full.bytes / 1024.0,
-                "KiB",
-                None,
-                Some(64.0),
-            ));
-            drop(full.network);
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
+    eprintln!("· {USUAL} idle containers");
+    let full = fill(settings, USUAL).await?;
+    let random = random(settings, &full.held).await?;
+    let measure = |name, value, unit| Measure::new(NAME, name, value, unit);
+    let each = 1e6 / USUAL as f64;
+    let alone = percentile(&full.alone, 50);
+    let mut measures = vec![
+        measure("idle.memory each", full.bytes / 1024.0, "KiB").at_most(64.0),
+        measure("created in bulk.each", full.took * each, "µs").at_most(60.0),
+        measure("created in bulk.computed each", full.computed * each, "µs"),
+        measure("request to one of 10,000.p50", percentile(&random, 50), "µs")
+            .above(alone)
+            .at_most(1.5 * alone),
+    ];
+    drop(full);
+    if has_maps(MANY)? {
+        eprintln!("· {MANY} idle containers");
+        let full = fill(settings, MANY).await?;
+        for container in full.held.iter().step_by(MANY / 100) {
+            ask(container, &settings.payload()).await?;
         }
-        Ok(measures)
-    })
+        let live = full.client.list(None).await?.len();
+        let each = full.bytes / 1024.0;
+        measures.extend([
+            measure("idle.live", live as f64, "containers").at_least(MANY as f64),
+            measure("idle.memory each of 50,000", each, "KiB").at_most(64.0),
+        ]);
+        drop(full.network);
+    }
+    Ok(measures)
 }
 
 /// Whether the kernel allows so many; tells how to allow them.
@@ -117,13 +92,8 @@ fn has_maps(containers: usize) -> anyhow::Result<bool> {
     Ok(allowed >= wanted)
 }
 
-async fn fill(
-    settings: &Settings,
-    hulynet: &Path,
-    kinds: &Path,
-    containers: usize,
-) -> anyhow::Result<Full> {
-    let network = Network::with(hulynet, kinds, |agent| {
+async fn fill(settings: &Settings, containers: usize) -> anyhow::Result<Full> {
+    let network = Network::with(settings, &settings.kinds, |agent| {
         agent.arg("--containers").arg((containers + 1).to_string())
     })?;
     registered(&network.coordinator).await?;

@@ -1,7 +1,7 @@
 //! What is left of containers that were: a million of them are started, used
 //! once and ended, and the processes are looked at before and after.
 
-use std::{fs, ops::Range, path::Path, time::Duration};
+use std::{fs, ops::Range, time::Duration};
 
 use anyhow::{Context, ensure};
 use futures::{StreamExt, stream};
@@ -70,50 +70,36 @@ impl Has {
 }
 
 /// Measures all in one run.
-pub(crate) fn run(
-    settings: &Settings,
-    hulynet: &Path,
-    kinds: &Path,
-) -> anyhow::Result<Vec<Measure>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let network = Network::start(hulynet, kinds)?;
-        registered(&network.coordinator).await?;
-        let processes =
-            [("coordinator", network.coordinator_process()?), ("agent", network.agent()?)];
-        lives(settings, &network.coordinator, 0..WARM, FIRST_AT_ONCE).await?;
-        let mut before = Vec::new();
-        for (_, process) in processes {
-            before.push(Has::at_rest(process).await?);
-        }
-        for begun in (WARM..ALL).step_by(TOLD) {
-            eprintln!("· {begun} of {ALL} containers were started and ended");
-            let these = begun..(begun + TOLD).min(ALL);
-            lives(settings, &network.coordinator, these, AT_ONCE).await?;
-        }
-        let mut measures = Vec::new();
-        for ((name, process), before) in processes.into_iter().zip(before) {
-            let now = Has::at_rest(process).await?;
-            let measure = |what: &str, value, unit, floor, aim| Measure {
-                name: format!("{NAME}.{name}'s {what}"),
-                value,
-                unit,
-                floor: Some(floor),
-                aim: Some(aim),
-                higher_is_better: false,
-            };
-            let count =
-                |what, now, before| measure(what, now as f64, "", before as f64, before as f64);
-            let megabyte = f64::from(1 << 20);
-            let floor = before.bytes / megabyte;
-            measures.extend([
-                measure("memory", now.bytes / megabyte, "MiB", floor, AIM * floor),
-                count("descriptors", now.descriptors, before.descriptors),
-                count("memory maps", now.maps, before.maps),
-            ]);
-        }
-        Ok(measures)
-    })
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
+    let network = Network::start(settings)?;
+    registered(&network.coordinator).await?;
+    let processes = [("coordinator", network.coordinator_process()?), ("agent", network.agent()?)];
+    lives(settings, &network.coordinator, 0..WARM, FIRST_AT_ONCE).await?;
+    let mut before = Vec::new();
+    for (_, process) in processes {
+        before.push(Has::at_rest(process).await?);
+    }
+    for begun in (WARM..ALL).step_by(TOLD) {
+        eprintln!("· {begun} of {ALL} containers were started and ended");
+        let these = begun..(begun + TOLD).min(ALL);
+        lives(settings, &network.coordinator, these, AT_ONCE).await?;
+    }
+    let mut measures = Vec::new();
+    for ((name, process), before) in processes.into_iter().zip(before) {
+        let now = Has::at_rest(process).await?;
+        let measure = |what: &str, value, unit, before, most| {
+            Measure::new(NAME, format!("{name}'s {what}"), value, unit).above(before).at_most(most)
+        };
+        let count = |what, now, before| measure(what, now as f64, "", before as f64, before as f64);
+        let megabyte = f64::from(1 << 20);
+        let floor = before.bytes / megabyte;
+        measures.extend([
+            measure("memory", now.bytes / megabyte, "MiB", floor, AIM * floor),
+            count("descriptors", now.descriptors, before.descriptors),
+            count("memory maps", now.maps, before.maps),
+        ]);
+    }
+    Ok(measures)
 }
 
 /// Each is started, asked once and ended.

@@ -3,7 +3,6 @@
 //! encoded answer, with all that an agent does in between.
 
 use std::{
-    path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
@@ -34,38 +33,25 @@ const KINDS: [(&str, &str, &str, f64); 2] =
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Measures all in one run.
-pub(crate) fn run(
-    settings: &Settings,
-    hulynet: &Path,
-    kinds: &Path,
-) -> anyhow::Result<Vec<Measure>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        eprintln!("· requests to a native handler");
-        let native = {
-            let server = FloorServer::start(Floor::Native)?;
-            let id = ContainerId { kind: Kind::new("native")?, uuid: Uuid::new("native")? };
-            let ids = vec![id; settings.clients];
-            cost(settings, &server.address, server.process(), &ids, "echo").await?
-        };
-        let network = network::Network::start(hulynet, kinds)?;
-        registered(&network.coordinator).await?;
-        let client = member(&Bus::current(), &network.coordinator, true).await?;
-        let mut measures = Vec::new();
-        for (world, kind, operation, aim) in KINDS {
-            eprintln!("· requests to a container of a kind that is {world}");
-            let cost = of_kind(settings, &network, &client, (kind, operation)).await?;
-            measures.push(Measure {
-                name: format!("{NAME}.computed by a request, {world}"),
-                value: cost,
-                unit: "µs",
-                floor: Some(native),
-                aim: Some(native + aim),
-                higher_is_better: false,
-            });
-        }
-        Ok(measures)
-    })
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
+    eprintln!("· requests to a native handler");
+    let native = {
+        let server = FloorServer::start(Floor::Native)?;
+        let id = ContainerId { kind: Kind::new("native")?, uuid: Uuid::new("native")? };
+        let ids = vec![id; settings.clients];
+        cost(settings, &server.address, server.process(), &ids, "echo").await?
+    };
+    let network = network::Network::start(settings)?;
+    registered(&network.coordinator).await?;
+    let client = member(&Bus::current(), &network.coordinator, true).await?;
+    let mut measures = Vec::new();
+    for (world, kind, operation, aim) in KINDS {
+        eprintln!("· requests to a container of a kind that is {world}");
+        let cost = of_kind(settings, &network, &client, (kind, operation)).await?;
+        let name = format!("computed by a request, {world}");
+        measures.push(Measure::new(NAME, name, cost, "µs").above(native).at_most(native + aim));
+    }
+    Ok(measures)
 }
 
 /// Of a kind that is served: each request goes to a container that has nothing

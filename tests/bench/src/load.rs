@@ -1,14 +1,21 @@
 //! The load that every transport is put under, so that they can be compared.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
 
-/// How a transport is loaded.
+/// What is measured, and how it is loaded.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    /// The hulynet program.
+    pub(crate) hulynet: PathBuf,
+    /// The directory of the built kinds.
+    pub(crate) kinds: PathBuf,
     /// How long each throughput measure takes.
     pub(crate) seconds: u64,
     /// Round trips that are timed one by one, after a tenth as many that are
@@ -22,13 +29,13 @@ pub(crate) struct Settings {
     pub(crate) payload: usize,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self { seconds: 3, round_trips: 10_000, clients: 16, in_flight: 16, payload: 64 }
-    }
-}
-
 impl Settings {
+    /// What all are compared under.
+    pub(crate) fn new(hulynet: PathBuf, kinds: PathBuf, seconds: u64) -> Self {
+        let (round_trips, clients, in_flight, payload) = (10_000, 16, 16, 64);
+        Self { hulynet, kinds, seconds, round_trips, clients, in_flight, payload }
+    }
+
     /// The payload of every request.
     pub(crate) fn payload(&self) -> Bytes {
         Bytes::from(vec![b'1'; self.payload])

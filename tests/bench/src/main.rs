@@ -25,6 +25,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
+use tokio::runtime::Builder;
+
+use crate::measure::Measure;
 
 /// As the program has it.
 #[global_allocator]
@@ -91,28 +94,39 @@ fn run(command: Command) -> anyhow::Result<()> {
                 anyhow::bail!("there is no benchmark {name:?}; there are: {}", all.join(", "));
             }
             let chosen = |suite: &str| name.as_deref().is_none_or(|name| name == suite);
-            let settings = load::Settings { seconds, ..load::Settings::default() };
+            let settings = load::Settings::new(hulynet, kinds, seconds);
+            // One thread is what the clients of all transports are fastest with.
+            let (one, many) = (Builder::new_current_thread, Builder::new_multi_thread);
             let mut measures = Vec::new();
             if chosen(registry::NAME) {
                 measures.extend(registry::run()?);
             }
             if chosen(coordinator::NAME) {
-                measures.extend(coordinator::run()?);
+                measures.extend(apart(many(), coordinator::run())?);
             }
             if chosen(bus::NAME) {
-                measures.extend(bus::run(&settings, &hulynet, &kinds)?);
+                measures.extend(apart(one(), bus::run(&settings))?);
             }
             if chosen(agent::NAME) {
-                measures.extend(agent::run(&settings, &hulynet, &kinds)?);
-                measures.extend(handler::run(&settings, &hulynet, &kinds)?);
-                measures.extend(plugins::run(&settings, &hulynet, &kinds)?);
-                measures.extend(density::run(&settings, &hulynet, &kinds)?);
+                measures.extend(apart(many(), agent::run(&settings))?);
+                measures.extend(apart(one(), handler::run(&settings))?);
+                measures.extend(apart(many(), plugins::run(&settings))?);
+                measures.extend(apart(many(), density::run(&settings))?);
             }
             if chosen(growth::NAME) {
-                measures.extend(growth::run(&settings, &hulynet, &kinds)?);
+                measures.extend(apart(many(), growth::run(&settings))?);
             }
             measure::print(&measures, json);
             Ok(())
         }
     }
+}
+
+/// Runs a benchmark on threads of its own: nothing that it leaves behind disturbs
+/// the next one.
+fn apart(
+    mut threads: Builder,
+    bench: impl Future<Output = anyhow::Result<Vec<Measure>>>,
+) -> anyhow::Result<Vec<Measure>> {
+    threads.enable_all().build()?.block_on(bench)
 }

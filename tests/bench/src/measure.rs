@@ -1,5 +1,7 @@
 //! What was measured, for people and for programs.
 
+use std::fmt::Display;
+
 use serde_json::{Value, json};
 
 /// One measured number.
@@ -12,20 +14,59 @@ pub(crate) struct Measure {
     pub(crate) unit: &'static str,
     /// The floor's number of the same run.
     pub(crate) floor: Option<f64>,
-    /// The number to reach, if there is one.
-    pub(crate) aim: Option<f64>,
-    /// Whether more is better.
-    pub(crate) higher_is_better: bool,
+    /// What is to be reached, if anything is.
+    pub(crate) aim: Option<Aim>,
+}
+
+/// What a number is to be.
+#[derive(Clone, Copy)]
+pub(crate) enum Aim {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Aim {
+    fn number(self) -> f64 {
+        match self {
+            Self::AtMost(number) | Self::AtLeast(number) => number,
+        }
+    }
+
+    fn is_met(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+        }
+    }
 }
 
 impl Measure {
+    /// A number of a benchmark, without a floor and an aim.
+    pub(crate) fn new(bench: &str, name: impl Display, value: f64, unit: &'static str) -> Self {
+        Self { name: format!("{bench}.{name}"), value, unit, floor: None, aim: None }
+    }
+
+    /// The same against this floor.
+    pub(crate) fn above(self, floor: f64) -> Self {
+        Self { floor: Some(floor), ..self }
+    }
+
+    /// The same with an aim.
+    pub(crate) fn at_most(self, aim: f64) -> Self {
+        Self { aim: Some(Aim::AtMost(aim)), ..self }
+    }
+
+    /// The same with an aim.
+    pub(crate) fn at_least(self, aim: f64) -> Self {
+        Self { aim: Some(Aim::AtLeast(aim)), ..self }
+    }
+
     fn ratio(&self) -> Option<f64> {
         self.floor.map(|floor| self.value / floor)
     }
 
     fn met(&self) -> Option<bool> {
-        self.aim
-            .map(|aim| if self.higher_is_better { self.value >= aim } else { self.value <= aim })
+        self.aim.map(|aim| aim.is_met(self.value))
     }
 
     fn json(&self) -> Value {
@@ -35,7 +76,7 @@ impl Measure {
             "unit": self.unit,
             "floor": self.floor,
             "ratio": self.ratio(),
-            "aim": self.aim,
+            "aim": self.aim.map(Aim::number),
             "met": self.met(),
         })
     }
@@ -60,7 +101,7 @@ pub(crate) fn print(measures: &[Measure], json: bool) {
             measure.unit.to_owned(),
             optional(measure.floor),
             measure.ratio().map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")),
-            optional(measure.aim),
+            optional(measure.aim.map(Aim::number)),
             measure.met().map_or("–", |met| if met { "yes" } else { "no" }).to_owned(),
         ]);
     }

@@ -9,6 +9,8 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use crate::load::Settings;
+
 /// A coordinator and an agent, killed when dropped.
 pub(crate) struct Network {
     processes: Vec<Child>,
@@ -19,19 +21,19 @@ pub(crate) struct Network {
 
 impl Network {
     /// Starts both and waits until they are ready.
-    pub(crate) fn start(hulynet: &Path, kinds: &Path) -> anyhow::Result<Self> {
-        Self::with(hulynet, kinds, |agent| agent)
+    pub(crate) fn start(settings: &Settings) -> anyhow::Result<Self> {
+        Self::with(settings, &settings.kinds, |agent| agent)
     }
 
-    /// The same with another agent.
+    /// The same with another agent, which serves these kinds.
     pub(crate) fn with(
-        hulynet: &Path,
+        settings: &Settings,
         kinds: &Path,
         change: impl FnOnce(&mut Command) -> &mut Command,
     ) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut network = Self { processes: Vec::new(), coordinator: String::new(), directory };
-        let ready = network.spawn(Command::new(hulynet).args([
+        let ready = network.spawn(Command::new(&settings.hulynet).args([
             "coordinator",
             "--listen",
             "127.0.0.1:0",
@@ -46,7 +48,7 @@ impl Network {
             .to_owned();
         let directory = network.directory.path().to_owned();
         network.spawn(change(
-            Command::new(hulynet)
+            Command::new(&settings.hulynet)
                 .args(["agent", "--listen", "127.0.0.1:0", "--json", "--log", "warn"])
                 .args(["--coordinator", &network.coordinator.clone()])
                 .arg("--plugins")

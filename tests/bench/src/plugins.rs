@@ -29,65 +29,51 @@ const AIM: f64 = 1_000.0;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Measures all in one run.
-pub(crate) fn run(
-    settings: &Settings,
-    hulynet: &Path,
-    kinds: &Path,
-) -> anyhow::Result<Vec<Measure>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let code = fs::read(kinds.join("echo.wasm")).context("the kind echo is built")?;
-        let home = tempfile::tempdir()?;
-        let (plugins, cache) = (home.path().join("plugins"), home.path().join("cache"));
-        fs::create_dir(&plugins)?;
-        fs::write(plugins.join("echo.wasm"), &code)?;
-        let network = Network::with(hulynet, &plugins, |agent| agent.arg("--cache").arg(&cache))?;
-        registered(&network.coordinator).await?;
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
+    let code = fs::read(settings.kinds.join("echo.wasm")).context("the kind echo is built")?;
+    let home = tempfile::tempdir()?;
+    let (plugins, cache) = (home.path().join("plugins"), home.path().join("cache"));
+    fs::create_dir(&plugins)?;
+    fs::write(plugins.join("echo.wasm"), &code)?;
+    let network = Network::with(settings, &plugins, |agent| agent.arg("--cache").arg(&cache))?;
+    registered(&network.coordinator).await?;
+    let client = member(&Bus::start("bench")?, &network.coordinator, true).await?;
+    eprintln!("· files that are dropped in");
+    let (mut new, mut known) = (Vec::new(), Vec::new());
+    for number in 0..FILES {
+        let code = variant(&code, number);
+        new.push(served(settings, &client, &plugins, &format!("new{number}"), &code).await?);
+        known.push(served(settings, &client, &plugins, &format!("known{number}"), &code).await?);
+    }
+    drop((client, network));
+    for number in 0..WARM {
+        fs::write(plugins.join(format!("warm{number}.wasm")), variant(&code, number))?;
+    }
+    eprintln!("· starts of an agent with {WARM} kinds and more");
+    let mut starts = Vec::new();
+    for cold in [true, false, false, false] {
+        let begun = Instant::now();
+        let network = Network::with(settings, &plugins, |agent| agent.arg("--cache").arg(&cache))?;
         let client = member(&Bus::start("bench")?, &network.coordinator, true).await?;
-        eprintln!("· files that are dropped in");
-        let (mut new, mut known) = (Vec::new(), Vec::new());
-        for number in 0..FILES {
-            let code = variant(&code, number);
-            new.push(served(settings, &client, &plugins, &format!("new{number}"), &code).await?);
-            known
-                .push(served(settings, &client, &plugins, &format!("known{number}"), &code).await?);
+        while client.kinds().await?.len() <= usize::from(WARM) {
+            ensure!(begun.elapsed() < PATIENCE, "the kinds are not served in {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        drop((client, network));
-        for number in 0..WARM {
-            fs::write(plugins.join(format!("warm{number}.wasm")), variant(&code, number))?;
+        if !cold {
+            starts.push(begun.elapsed());
         }
-        eprintln!("· starts of an agent with {WARM} kinds and more");
-        let mut starts = Vec::new();
-        for cold in [true, false, false, false] {
-            let begun = Instant::now();
-            let network =
-                Network::with(hulynet, &plugins, |agent| agent.arg("--cache").arg(&cache))?;
-            let client = member(&Bus::start("bench")?, &network.coordinator, true).await?;
-            while client.kinds().await?.len() <= usize::from(WARM) {
-                ensure!(begun.elapsed() < PATIENCE, "the kinds are not served in {PATIENCE:?}");
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            if !cold {
-                starts.push(begun.elapsed());
-            }
-        }
-        new.sort_unstable();
-        known.sort_unstable();
-        starts.sort_unstable();
-        let measure = |name: &str, times: &[Duration]| Measure {
-            name: format!("{NAME}.{name}"),
-            value: percentile(times, 100) / 1e3,
-            unit: "ms",
-            floor: None,
-            aim: Some(AIM),
-            higher_is_better: false,
-        };
-        Ok(vec![
-            measure(&format!("new file to first answer.slowest of {FILES}"), &new),
-            measure(&format!("file compiled before.slowest of {FILES}"), &known),
-            measure("coordinator and agent started with warm kinds.slowest of 3", &starts),
-        ])
-    })
+    }
+    new.sort_unstable();
+    known.sort_unstable();
+    starts.sort_unstable();
+    let measure = |name: &str, times: &[Duration]| {
+        Measure::new(NAME, name, percentile(times, 100) / 1e3, "ms").at_most(AIM)
+    };
+    Ok(vec![
+        measure(&format!("new file to first answer.slowest of {FILES}"), &new),
+        measure(&format!("file compiled before.slowest of {FILES}"), &known),
+        measure("coordinator and agent started with warm kinds.slowest of 3", &starts),
+    ])
 }
 
 /// Other bytes that do the same: with a custom section behind.

@@ -47,37 +47,25 @@ pub(crate) fn run() -> anyhow::Result<Vec<Measure>> {
     let number = |of: &Map<String, Value>, name: &str| {
         of.get(name).and_then(Value::as_f64).with_context(|| format!("{name} was not measured"))
     };
-    let measure = |name: String, value, unit, floor, aim| Measure {
-        name: format!("{NAME}.{name}"),
-        value,
-        unit,
-        floor,
-        aim,
-        higher_is_better: false,
-    };
+    let with_labels = format!("{MEMORY} with a common label and one of its own");
     let mut measures = vec![
-        measure(MEMORY.to_owned(), number(&large, MEMORY)?, "bytes", None, Some(AIM_BYTES)),
-        measure(
-            format!("{MEMORY} with a common label and one of its own"),
-            number(&labelled, MEMORY)?,
-            "bytes",
-            None,
-            None,
-        ),
+        Measure::new(NAME, MEMORY, number(&large, MEMORY)?, "bytes").at_most(AIM_BYTES),
+        Measure::new(NAME, with_labels, number(&labelled, MEMORY)?, "bytes"),
     ];
     let floor = number(&large, FLOOR)?;
     for name in TIMES {
         let of = if name.contains("label") { &labelled } else { &large };
-        measures.push(measure(name.to_owned(), number(of, name)?, "ns", Some(floor), None));
+        measures.push(Measure::new(NAME, name, number(of, name)?, "ns").above(floor));
     }
-    measures.push(measure(LOST.to_owned(), number(&large, LOST)?, "ms", None, None));
+    measures.push(Measure::new(NAME, LOST, number(&large, LOST)?, "ms"));
     let small_labelled = apart(Size { labels: true, ..SMALL })?;
     let floor = floor / number(&small, FLOOR)?;
     for name in TIMES {
         let (one, other) =
             if name.contains("label") { (&labelled, &small_labelled) } else { (&large, &small) };
         let growth = number(one, name)? / number(other, name)?;
-        measures.push(measure(format!("growth: {name}"), growth, "times", Some(floor), None));
+        let name = format!("growth: {name}");
+        measures.push(Measure::new(NAME, name, growth, "times").above(floor));
     }
     Ok(measures)
 }
