@@ -8,7 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{fs, net::TcpListener, path::Path, thread};
 
 use end_to_end::{Network, Output, Process, eventually, hulynet, install, kinds};
 use serde_json::{Value, json};
@@ -21,6 +21,51 @@ fn put(directory: &Path, name: &str, bytes: &[u8]) {
     let partial = directory.join(format!("{name}.partial"));
     fs::write(&partial, bytes).unwrap();
     fs::rename(partial, directory.join(name)).unwrap();
+}
+
+/// A kind with a section appended that changes nothing of what it does.
+fn with_section(kind: &[u8], section: u8, content: &[u8]) -> Vec<u8> {
+    let mut bytes = kind.to_vec();
+    append_section(&mut bytes, section, content);
+    bytes
+}
+
+fn append_section(bytes: &mut Vec<u8>, section: u8, content: &[u8]) {
+    bytes.push(section);
+    bytes.extend(number(content.len()));
+    bytes.extend(content);
+}
+
+/// As WebAssembly writes numbers without a sign.
+fn number(mut rest: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while rest > 0x7f {
+        bytes.push(0x80 | u8::try_from(rest & 0x7f).unwrap());
+        rest >>= 7;
+    }
+    bytes.push(u8::try_from(rest).unwrap());
+    bytes
+}
+
+/// A module of one function that no compiler is done with in a few seconds, and
+/// that cannot be divided among threads: a hundred variables change in turn, each
+/// only if it is not zero.
+fn laborious() -> Vec<u8> {
+    const BRANCHES: usize = 60_000;
+    let mut function = vec![1, 100, 0x7f];
+    for branch in 0..BRANCHES {
+        let [to, one, other] = [(7, 0), (13, 5), (29, 3)]
+            .map(|(factor, offset)| u8::try_from((factor * branch + offset) % 100).unwrap());
+        function.extend([0x20, to, 0x04, 0x40]);
+        function.extend([0x20, one, 0x20, other, 0x6a, 0x21, to, 0x0b]);
+    }
+    function.push(0x0b);
+    let code = [vec![1], number(function.len()), function].concat();
+    let mut module = MODULE.to_vec();
+    append_section(&mut module, 1, &[1, 0x60, 0, 0]);
+    append_section(&mut module, 3, &[1, 0]);
+    append_section(&mut module, 10, &code);
+    module
 }
 
 /// What `kinds --verbose` tells about a kind, as soon as it is in this state.
@@ -78,6 +123,33 @@ fn a_kind_is_dropped_in_replaced_spoilt_and_removed_while_a_container_goes_on() 
     let unserved = network.run(&["call", "echo/late", "add", "1"]);
     assert!(unserved.refusal(1).contains("no agent serves the kind \"echo\""), "{unserved:?}");
     assert_eq!(network.json(&["call", "echo/old", "add", "5"]), json!(10), "it drains");
+}
+
+#[test]
+fn several_kinds_are_compiled_at_once_and_told_about_while_others_are_served() {
+    const NEW: [&str; 3] = ["new-a", "new-b", "new-c"];
+    let network = Network::start(1, &["echo"]);
+    let agent = &network.agents[0];
+    let (echo, laborious) = (fs::read(kinds().join("echo.wasm")).unwrap(), laborious());
+    for name in NEW {
+        // Each has a code of its own.
+        let named = with_section(&echo, 0, &[&[5], name.as_bytes()].concat());
+        put(&agent.plugins, &format!("{name}.wasm"), &with_section(&named, 1, &laborious));
+    }
+    let begins = "compiling kinds: 0 of 3 done, working on ";
+    let told = eventually("the progress", || {
+        let errors = agent.process.errors();
+        let (_, told) = errors.split_once(begins)?;
+        told.split_once('\n').map(|(line, _)| line.to_owned())
+    });
+    let working: Vec<&str> = told.split(", ").collect();
+    let threads = thread::available_parallelism().unwrap().get();
+    assert_eq!(working.len(), threads.min(NEW.len()), "{told}");
+    for (kind, expected) in working.iter().zip(NEW) {
+        assert!(kind.starts_with(&format!("{expected} (")) && kind.ends_with("B)"), "{told}");
+    }
+    assert_eq!(network.json(&["call", "echo/a", "add", "5"]), json!(5));
+    assert_eq!(network.json(&["kinds"]), json!(["echo"]), "the new ones are not compiled yet");
 }
 
 #[test]
