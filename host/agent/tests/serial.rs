@@ -129,6 +129,18 @@ async fn its_clients_hear_what_it_broadcasts_and_it_hears_of_them() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_too_large_is_refused_with_what_helps_without_streams() {
+    let world = serial(|config| config.limits.reply_bytes = 100).await;
+    let fits = "x".repeat(100);
+    assert_eq!(world.request("a", "echo", &fits).await.unwrap(), fits);
+    let error = world.request("a", "echo", &"x".repeat(101)).await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::TooLarge, Retry::MaybeProcessed));
+    let told = "the answer has 101 bytes, and at most 100 are allowed; answer in parts that are asked \
+                for one by one, or raise the limit reply-bytes of its kind in the agent's grants";
+    assert_eq!(error.message, told);
+}
+
+#[tokio::test]
 async fn a_trap_ends_it_only_and_a_refused_start_is_told() {
     let mut world = serial(|_| {}).await;
     world.start("b").await;

@@ -33,6 +33,7 @@ async fn a_giant_answer_is_refused_and_its_container_goes_on() {
     let error = stage.beside(stage.attack(attack)).await.unwrap_err();
     assert_eq!((error.kind, error.retry), (ErrorKind::TooLarge, Retry::MaybeProcessed));
     assert!(error.message.contains("2097152 bytes"), "{error}");
+    assert!(error.message.contains("stream larger ones, or answer in parts, or raise"), "{error}");
     let again = stage.ask(attack, attack, "attack", "").await.unwrap_err();
     assert_eq!(again.kind, ErrorKind::TooLarge);
 }
