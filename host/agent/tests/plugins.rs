@@ -30,6 +30,7 @@ use hulynet_protocol::{
     Call, ErrorKind, Kind, KindReport, KindState, Labels, Reply, StartContainer, Target,
 };
 use support::{PATIENCE, World, container_call, epoch, id, kind, target};
+use tokio::sync::watch;
 
 /// The kind `echo` with something appended that changes its bytes and not what
 /// it does: a custom section.
@@ -389,8 +390,8 @@ async fn a_reload_with_many_live_containers_under_load_fails_no_request() {
     let world = World::leased(60_000, |config| config.containers = room).await;
     let uuids: Vec<String> = (0..CONTAINERS).map(|n| format!("c{n}")).collect();
     join_all(uuids.iter().map(|uuid| world.start(uuid))).await;
-    let (done, asked, answered) =
-        (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let answered = watch::Sender::new(0);
     let slowest = Mutex::new(Duration::ZERO);
     let caller = async || {
         while !done.load(Ordering::Relaxed) {
@@ -404,7 +405,7 @@ async fn a_reload_with_many_live_containers_under_load_fails_no_request() {
             *slowest = begun.elapsed().max(*slowest);
             let Body::Payload(payload) = answer.unwrap().body else { panic!("it was streamed") };
             assert_eq!(payload, "on");
-            answered.fetch_add(1, Ordering::Relaxed);
+            answered.send_modify(|answered| *answered += 1);
         }
     };
     let reloads = async {
@@ -416,15 +417,13 @@ async fn a_reload_with_many_live_containers_under_load_fails_no_request() {
             world.start(&format!("new{mark}")).await;
             assert_eq!(world.request(&format!("new{mark}"), "echo", "on").await.unwrap(), "on");
             // Every old one goes on.
-            let all = answered.load(Ordering::Relaxed) + CONTAINERS + CALLERS;
-            while answered.load(Ordering::Relaxed) < all {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            let all = *answered.borrow() + CONTAINERS + CALLERS;
+            answered.subscribe().wait_for(|&answered| answered >= all).await.unwrap();
         }
         done.store(true, Ordering::Relaxed);
     };
     tokio::join!(reloads, join_all((0..CALLERS).map(|_| caller())));
-    let (answered, slowest) = (answered.into_inner(), slowest.into_inner().unwrap());
+    let (answered, slowest) = (*answered.borrow(), slowest.into_inner().unwrap());
     eprintln!("{answered} requests were answered during 3 reloads, the slowest in {slowest:?}");
     let last = report(&world, "echo", |report| report.newest == 1).await;
     assert_eq!(last.containers, CONTAINERS as u64 + 3);
