@@ -11,12 +11,13 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use common::{client, join, joined, line::Line, serve_with};
 use hulynet_bus::{Bus, DoorConfig, PeerEvent};
 use hulynet_protocol::{ConnectionId, Epoch, ErrorKind, Event};
+use tokio::sync::Notify;
 
 /// Those that read, and how much each is told.
 const READERS: usize = 49;
@@ -44,12 +45,15 @@ async fn one_stopped_subscriber_among_fifty_costs_its_own_queue_and_nothing_else
     assert!(!joined(&mut events).await);
     line.stop();
 
+    // Whoever reads makes room.
+    let read = Arc::new(Notify::new());
     let mut reading = Vec::new();
     let mut peers = Vec::new();
     for number in 0..READERS {
         let (peer, mut events) = join(&far, &server, &format!("r{number}")).await;
         assert!(!joined(&mut events).await);
         peers.push(peer);
+        let read = read.clone();
         reading.push(tokio::spawn(async move {
             let mut next = 0;
             while next < EVENTS {
@@ -57,6 +61,7 @@ async fn one_stopped_subscriber_among_fifty_costs_its_own_queue_and_nothing_else
                     Some(PeerEvent::Event { event: told, payload }) => {
                         assert_eq!((told, payload.len()), (event(next), SIZE));
                         next += 1;
+                        read.notify_one();
                     }
                     other => panic!("{other:?}"),
                 }
@@ -72,7 +77,7 @@ async fn one_stopped_subscriber_among_fifty_costs_its_own_queue_and_nothing_else
             for name in &names {
                 while let Err(error) = server.event(name, event(number), payload.clone()) {
                     assert_eq!(error.kind, ErrorKind::Busy);
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    read.notified().await;
                 }
             }
             match server.event(&client("stopped"), event(number), payload.clone()) {
