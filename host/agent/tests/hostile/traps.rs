@@ -1,6 +1,6 @@
 //! Kinds that fail or never finish, in each of their exports.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use bytes::Bytes;
 use hulynet_agent::AgentConfig;
@@ -141,6 +141,21 @@ async fn one_that_waits_for_ever_when_it_is_to_terminate_is_gone_in_time() {
         ended(&error, "hostile", "was asked to terminate and did not answer within 200ms");
         gone(&mut stage, "hostile").await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_whose_kind_says_that_it_keeps_nothing_is_ended_without_being_asked() {
+    let mut stage = Stage::new(|config| {
+        let manifest = "termination = \"at-once\"\n[asks]\ncontainers = [\"*\"]\n";
+        fs::write(config.plugins.join("hostile.toml"), manifest).unwrap();
+        // Whoever asked it would wait for longer than this test.
+        config.limits.terminate = 10 * PATIENCE;
+    })
+    .await;
+    stage.start_with("hostile", "hostile", "stay").await.unwrap();
+    let reply = stage.beside(terminate(&stage, "hostile", false)).await;
+    assert_eq!(reply, Reply::Terminated(true));
+    gone(&mut stage, "hostile").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
