@@ -6,10 +6,12 @@ mod support;
 
 use std::{
     fs,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use hulynet_agent::Grants;
 use hulynet_protocol::{
     AccountId, Call, ContainerId, ErrorKind, Kind, Labels, NetworkError, Reply, Retry,
     StartContainer, Target, Uuid, WorkspaceId,
@@ -264,6 +266,25 @@ async fn a_container_of_another_tenant_is_not_reached_by_its_name() {
         assert_eq!(error.kind, ErrorKind::PermissionDenied);
         assert!(error.message.contains(&format!("with the label {other}")), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_kind_that_is_granted_other_tenants_reaches_their_containers() {
+    let asks = "containers = [\"*\"]\nother-tenants = true\n";
+    let grants = Grants::parse("grants.toml", &format!("[kind.echo]\n{asks}")).unwrap();
+    let world = World::with(|config| {
+        fs::write(config.plugins.join("echo.toml"), format!("[asks]\n{asks}")).unwrap();
+        config.grants = Arc::new(grants);
+    })
+    .await;
+    let labels = Labels::from([("account".to_owned(), ACCOUNT.to_owned())]);
+    world.start_as("a", 1, labels).await.unwrap();
+    let other = r#"["other", "account=eve", "do", 5000]"#;
+    let answer = world.request("a", "forward", other).await.unwrap();
+    assert!(answer.starts_with("other/account=eve do \"forwarded\""), "{answer}");
+    let eves = r#"["other", {"one_of": {"account": ["eve"]}}]"#;
+    let found = world.request("a", "find", eves).await.unwrap();
+    assert!(found.contains("with account=eve"), "{found}");
 }
 
 #[tokio::test]
