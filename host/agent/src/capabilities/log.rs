@@ -111,7 +111,10 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{fs, time::Duration};
+
+    use hulynet_protocol::{ContainerId, Epoch, Kind, Labels, Uuid};
+    use tracing::level_filters::LevelFilter;
 
     use super::*;
 
@@ -137,6 +140,38 @@ mod tests {
         let written = (0..1_000).filter(|_| allowance.admit(now, 50).is_some()).count();
         assert_eq!(written, 20);
         assert_eq!(allowance.admit(now + Duration::from_secs(1), 50), Some(980));
+    }
+
+    #[test]
+    fn a_line_is_told_at_its_level_with_its_fields_and_its_container() {
+        let written = tempfile::NamedTempFile::new().unwrap();
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(LevelFilter::TRACE)
+            .with_writer(Arc::new(written.reopen().unwrap()))
+            .finish();
+        let id = ContainerId { kind: Kind::new("echo").unwrap(), uuid: Uuid::new("a").unwrap() };
+        let activation = Activation { id, epoch: Epoch::default(), labels: Labels::new() };
+        let gate = Gate::new(Arc::new(activation), &ContainerLimits::default(), Instant::now());
+        let fields = [("count".to_owned(), "3".to_owned())];
+        let levels = [
+            (Level::Trace, "TRACE"),
+            (Level::Debug, "DEBUG"),
+            (Level::Info, "INFO"),
+            (Level::Warn, "WARN"),
+            (Level::Error, "ERROR"),
+        ];
+        tracing::subscriber::with_default(log, || {
+            for (level, _) in levels {
+                gate.write(level, "imported".to_owned(), &fields);
+            }
+        });
+        let written = fs::read_to_string(written.path()).unwrap();
+        assert_eq!(written.lines().count(), levels.len());
+        for (line, (_, level)) in written.lines().zip(levels) {
+            let told = format!("{level} container: imported count=3 container=echo/a");
+            assert!(line.ends_with(&told), "{told:?} in {line:?}");
+        }
     }
 
     #[test]
