@@ -52,6 +52,28 @@ fn explain_tells_where_why_since_when_and_who_holds_it() {
     let memory = &told["limits"]["memory"];
     assert_eq!(memory["allowed"], json!(256 << 20));
     assert!(memory["used"].as_u64().unwrap() >= 65_536, "{memory}");
+    for limit in [
+        "compute",
+        "concurrent",
+        "mailbox",
+        "mailbox-bytes",
+        "request-bytes",
+        "reply-bytes",
+        "event-bytes",
+        "events",
+        "log-lines",
+        "log-bytes",
+        "streams",
+        "resources",
+        "timers",
+        "outgoing",
+        "start",
+        "terminate",
+        "depth",
+        "agent-memory",
+    ] {
+        assert!(told["limits"][limit]["allowed"].as_u64() > Some(0), "{limit} in {told}");
+    }
 
     let text = network.run(&["explain", "a"]).text().to_owned();
     for line in [
