@@ -3,9 +3,12 @@
 use std::{fs, sync::Arc};
 
 use hulynet_agent::{AgentConfig, Grants};
-use hulynet_protocol::{ErrorKind, KindState, Retry};
+use hulynet_protocol::{ErrorKind, KindState, NetworkError, Retry};
 
-use crate::stage::Stage;
+use crate::{
+    stage::{Stage, id},
+    support::Told,
+};
 
 /// What the other kinds of the stage need, and some more.
 const DEFAULT: &str = "[default]\ncontainers = [\"*\"]\ndocuments = true\n";
@@ -77,15 +80,25 @@ async fn whoever_draws_random_bytes_without_measure_ends() {
     assert!(error.message.contains("requested len 1048577 exceeds limit 1048576"), "{error}");
 }
 
+/// Lets a container crash. Ends when its agent has counted that, which is after
+/// the caller has its answer.
+async fn crashed(stage: &mut Stage, attack: &str, uuid: &str) -> NetworkError {
+    let error = stage.beside(stage.ask(attack, uuid, "attack", "")).await.unwrap_err();
+    match stage.world.coordinator.told().await {
+        Told::Ended(ended, _) => assert_eq!(ended, id(attack, uuid)),
+        other => panic!("expected an ending, was told {other:?}"),
+    }
+    error
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kind_whose_containers_crash_one_after_the_other_is_quarantined_and_says_so() {
-    let stage = Stage::new(|_| {}).await;
+    let mut stage = Stage::new(|_| {}).await;
     let attack = "trap-in-request";
     for number in 0..5 {
         let uuid = format!("crashing-{number}");
         stage.start_with(attack, &uuid, "").await.unwrap();
-        let error = stage.beside(stage.ask(attack, &uuid, "attack", "")).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::ContainerEnded);
+        assert_eq!(crashed(&mut stage, attack, &uuid).await.kind, ErrorKind::ContainerEnded);
     }
     let error = stage.beside(stage.start(attack)).await.unwrap_err();
     assert_eq!((error.kind, error.retry), (ErrorKind::StartFailed, Retry::NotProcessed));
@@ -104,13 +117,13 @@ async fn an_operator_says_by_kind_and_tenant_what_a_crash_loop_is() {
          [tenant.acme.limits]\ncrashes = 1\n"
     );
     let grants = Grants::parse("grants.toml", &grants).unwrap();
-    let stage = Stage::new(|config| config.grants = Arc::new(grants)).await;
-    let crash = async |tenant: &'static str, uuid: &'static str| {
+    let mut stage = Stage::new(|config| config.grants = Arc::new(grants)).await;
+    let mut crash = async |tenant: &'static str, uuid: &'static str| {
         stage.start_for(tenant, attack, uuid).await?;
         let limits = stage.limits(attack, uuid).await;
         let crashes = limits.iter().find(|limit| limit.name == "crashes").unwrap().allowed;
-        stage.beside(stage.ask(attack, uuid, "attack", "")).await.unwrap_err();
-        Ok::<_, hulynet_protocol::NetworkError>(crashes)
+        crashed(&mut stage, attack, uuid).await;
+        Ok::<_, NetworkError>(crashes)
     };
     assert_eq!(crash("acme", "a").await.unwrap(), 1);
     let error = crash("acme", "b").await.unwrap_err();
