@@ -48,11 +48,6 @@ async fn next(world: &mut World) -> (u64, Vec<Bytes>) {
     }
 }
 
-/// With a lease that outlasts a flood on a busy machine.
-async fn patient() -> World {
-    World::leased(60_000, |_| {}).await
-}
-
 async fn flood(world: &World) {
     for number in 0..FLOOD {
         world.request("a", "broadcast", &number.to_string()).await.unwrap();
@@ -78,7 +73,7 @@ async fn no_more_events_come_than_their_listener_takes() {
 
 #[tokio::test]
 async fn a_listener_that_needs_every_event_ends_with_an_error_when_it_takes_none() {
-    let mut world = patient().await;
+    let mut world = World::new().await;
     world.start("a").await;
     world.connect_on("a", "c", taking(Policy::Disconnect, 1)).await.unwrap();
     assert_eq!(next(&mut world).await, (0, vec!["\"welcome\"".into()]));
@@ -99,7 +94,7 @@ async fn a_listener_that_needs_every_event_ends_with_an_error_when_it_takes_none
 
 #[tokio::test]
 async fn a_listener_that_needs_the_newest_events_is_told_of_each_that_it_missed() {
-    let mut world = patient().await;
+    let mut world = World::new().await;
     world.start("a").await;
     world.connect_on("a", "c", taking(Policy::DropOldest, 1)).await.unwrap();
     assert_eq!(next(&mut world).await, (0, vec!["\"welcome\"".into()]));

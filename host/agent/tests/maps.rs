@@ -41,7 +41,7 @@ async fn without_memory_maps_a_start_is_refused_as_full_with_the_remedy_and_the_
         eprintln!("skipped: this system has no {COUNT}");
         return;
     };
-    let world = World::leased(600_000, |_| {}).await;
+    let world = World::new().await;
     world.start("other").await;
     assert_eq!(world.request("other", "add", "[1]").await.unwrap(), "1");
     let mut taken = take_all_maps(most);

@@ -152,7 +152,7 @@ async fn bad_files_are_left_out_and_the_others_are_served() {
 
 #[tokio::test]
 async fn an_agent_that_lost_its_coordinator_fences_itself_and_comes_back_with_its_containers() {
-    let mut world = World::with(|config| {
+    let mut world = World::leased(900, |config| {
         config.alive_timeout = Duration::from_millis(600);
         config.ping_interval = Duration::from_millis(100);
     })

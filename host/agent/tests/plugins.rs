@@ -387,7 +387,7 @@ async fn a_reload_with_many_live_containers_under_load_fails_no_request() {
     const CONTAINERS: usize = 1000;
     const CALLERS: usize = 8;
     let room = Some(2 * CONTAINERS as u32);
-    let world = World::leased(60_000, |config| config.containers = room).await;
+    let world = World::with(|config| config.containers = room).await;
     let uuids: Vec<String> = (0..CONTAINERS).map(|n| format!("c{n}")).collect();
     join_all(uuids.iter().map(|uuid| world.start(uuid))).await;
     let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));

@@ -17,8 +17,7 @@ use support::{PATIENCE, World, id, kind, target};
 
 /// An agent with the kind, and a container of it.
 async fn serial(settings: impl FnOnce(&mut AgentConfig)) -> World {
-    // Some tests wait on purpose, which can take longer than a short lease.
-    let world = World::leased(60_000, |config| {
+    let world = World::with(|config| {
         fs::copy(kind("serial"), config.plugins.join("echo.wasm")).unwrap();
         settings(config);
     })

@@ -16,14 +16,11 @@ use hulynet_protocol::{
     LimitRecord, NetworkError, Reply, StartContainer, Target, Uuid,
 };
 
-use crate::support::{PATIENCE, World, attacks, container_call, epoch, kind};
+use crate::support::{LEASE_MS, PATIENCE, World, attacks, container_call, epoch, kind};
 
 /// The slowest answer of the healthy container that is accepted. It is
 /// generous because tests share the machine with other programs.
 const SLOWEST: Duration = Duration::from_secs(2);
-
-/// Longer than any test: leases are tested elsewhere.
-const LEASE_MS: u32 = 600_000;
 
 /// An agent that serves all attacks, the kind `hostile` and the healthy `echo`.
 pub struct Stage {

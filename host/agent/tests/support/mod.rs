@@ -59,8 +59,8 @@ impl World {
         Self::leased(LEASE_MS, settings).await
     }
 
-    /// The same with a lease of so many milliseconds, for a test that leaves
-    /// the machine no time.
+    /// The same with a lease of so many milliseconds, for a test in which it
+    /// ends.
     pub async fn leased(lease_ms: u32, settings: impl FnOnce(&mut AgentConfig)) -> Self {
         Self::among(Arc::new(others::Others), lease_ms, settings).await
     }
