@@ -72,7 +72,9 @@ async fn a_silent_peer_is_lost_and_its_calls_end() {
     let mut raw = Raw::new(&server).await;
     assert!(matches!(raw.hello(VERSION, 100).await, Frame::Welcome(_)));
     assert!(matches!(soon(incoming.recv()).await, Some(Incoming::Joined { .. })));
-    let error = server.call(&client("raw"), call("x"), Bytes::new(), LONG).await.unwrap_err();
+    let raws = client("raw");
+    let lost = soon(server.call(&raws, call("x"), Bytes::new(), LONG)).await;
+    let error = lost.unwrap_err();
     assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::MaybeProcessed));
     assert!(error.message.starts_with("raw was lost"), "{error}");
     assert!(left(&mut incoming).await);
