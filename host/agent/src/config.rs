@@ -48,7 +48,7 @@ pub struct AgentConfig {
     /// 2 MiB of each do not count, because idle ones hardly touch them. `None`
     /// takes three quarters of the machine's memory.
     pub memory: Option<usize>,
-    /// What kinds and tenants are granted. Default [`Grants::implicit`].
+    /// What kinds and tenants are granted. Default nothing.
     pub grants: Arc<Grants>,
     /// With any, only kinds that one of them signed are served. Default none.
     pub trusted: Vec<PublicKey>,
@@ -81,7 +81,7 @@ impl AgentConfig {
             file_bytes: 64 * 1024 * 1024,
             limits: ContainerLimits::default(),
             memory: None,
-            grants: Arc::new(Grants::implicit()),
+            grants: Arc::default(),
             trusted: Vec::new(),
             alive_timeout: Duration::from_secs(3),
             ping_interval: Duration::from_secs(1),

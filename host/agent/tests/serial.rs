@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use hulynet_agent::{AgentConfig, KindPolicy, World as KindWorld, inspect};
 use hulynet_protocol::{Call, ConnectionId, ErrorKind, Labels, NetworkError, Reply, Retry};
-use support::{PATIENCE, World, id, kind, target};
+use support::{PATIENCE, World, grants, id, kind, target};
 
 /// An agent with the kind, and a container of it.
 async fn serial(settings: impl FnOnce(&mut AgentConfig)) -> World {
@@ -195,7 +195,8 @@ async fn it_finishes_what_it_does_before_it_terminates_unless_it_is_forced() {
 
 #[tokio::test]
 async fn its_world_and_its_concurrency_are_told() {
-    let found = inspect(&kind("serial"), KindPolicy::default()).unwrap();
+    let policy = KindPolicy { grants: grants(), ..KindPolicy::default() };
+    let found = inspect(&kind("serial"), policy).unwrap();
     assert_eq!(found.world, Some(KindWorld::ContainerSync));
     let asked = found.asked.to_string();
     assert_eq!(asked, "containers = [\"*\"], documents = true");

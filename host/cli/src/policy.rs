@@ -103,7 +103,7 @@ pub(crate) fn kind_policy(settings: &Settings) -> Result<KindPolicy, Failure> {
     let grants = match &settings.grants {
         Some(path) => read_grants(path)?,
         None if usual.exists() => read_grants(&usual)?,
-        None => Grants::implicit(),
+        None => Grants::default(),
     };
     Ok(KindPolicy {
         grants: Arc::new(grants),

@@ -47,6 +47,8 @@ impl Network {
             .context("the coordinator's ready line names its address")?
             .to_owned();
         let directory = network.directory.path().to_owned();
+        let grants = "[default]\ncontainers = [\"*\"]\ndocuments = true\n";
+        std::fs::write(directory.join("grants.toml"), grants)?;
         network.spawn(change(
             Command::new(&settings.hulynet)
                 .args(["agent", "--listen", "127.0.0.1:0", "--json", "--log", "warn"])

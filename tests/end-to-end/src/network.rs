@@ -22,6 +22,9 @@ pub struct Agent {
     pub plugins: PathBuf,
 }
 
+/// What the kinds of tests are granted, unless a test says otherwise.
+const GRANTS: &str = "[default]\ncontainers = [\"*\"]\ndocuments = true\n";
+
 /// A coordinator, agents that share one data directory, and their files.
 #[derive(Debug)]
 pub struct Network {
@@ -95,8 +98,11 @@ impl Network {
         for kind in kinds {
             install(kind, &plugins);
         }
+        let grants = self.path("usual-grants.toml");
+        fs::write(&grants, GRANTS).unwrap();
         let process = Process::start(
             hulynet()
+                .env("HULYNET_GRANTS", grants)
                 .args(["agent", "--json", "--listen", "127.0.0.1:0"])
                 .args(["--coordinator", &self.address])
                 .arg("--plugins")

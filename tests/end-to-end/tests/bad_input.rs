@@ -170,7 +170,7 @@ fn an_agent_waits_for_a_coordinator_that_is_not_there_yet() {
     let directory = tempfile::tempdir().unwrap();
     let plugins = directory.path().join("plugins");
     fs::create_dir(&plugins).unwrap();
-    install("echo", &plugins);
+    install("counter", &plugins);
     let agent = Process::start(
         hulynet()
             .args(["agent", "--json", "--listen", "127.0.0.1:0", "--coordinator", &address])
@@ -185,7 +185,7 @@ fn an_agent_waits_for_a_coordinator_that_is_not_there_yet() {
     let _ready = coordinator.line();
     let output = eventually("the agent's kinds", || {
         let output = Output::of(hulynet().args(["kinds", "--json", "--coordinator", &address]));
-        (output.out.trim() == r#"["echo"]"#).then_some(output)
+        (output.out.trim() == r#"["counter"]"#).then_some(output)
     });
     assert_eq!(output.code, Some(0));
 }

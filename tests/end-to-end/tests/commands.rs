@@ -145,6 +145,9 @@ fn a_container_waits_for_one_request_while_it_answers_others() {
 #[test]
 fn up_runs_a_whole_network_in_one_process_and_ends_in_order() {
     let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("state")).unwrap();
+    let grants = "[kind.echo]\ncontainers = [\"*\"]\n";
+    std::fs::write(directory.path().join("state/grants.toml"), grants).unwrap();
     let mut up = Process::start(
         hulynet()
             .args(["up", "--listen", "127.0.0.1:0", "--agent-listen", "127.0.0.1:0", "--json"])

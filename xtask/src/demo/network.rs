@@ -14,7 +14,10 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use crate::{cargo::target, kinds};
+use crate::{
+    cargo::{root, target},
+    kinds,
+};
 
 /// How long anything that must happen may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,6 +66,7 @@ impl Network {
             let mut agent = network.command(&["agent", "--listen", &address(port)]);
             agent.args(["--coordinator", &network.coordinator]);
             agent.arg("--plugins").arg(&plugins);
+            agent.arg("--grants").arg(root().join("plugins/grants.toml"));
             agent.arg("--cache").arg(directory.join(name).join("cache"));
             agent.arg("--data").arg(directory.join("data"));
             network.spawn(name, &mut agent)?;

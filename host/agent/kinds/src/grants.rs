@@ -1,6 +1,6 @@
 //! What the operator allows, by kind and by tenant: the file of the agent's
-//! setting `grants`. Whatever it does not say is not granted; without the file
-//! kinds get [`Grants::implicit`].
+//! setting `grants`. Whatever it does not say is not granted, and without the
+//! file nothing is.
 //!
 //! ```toml
 //! [default]                        # every kind
@@ -36,7 +36,7 @@ use hulynet_protocol::Kind;
 use hulynet_settings::{Mistake, Section, section};
 
 use crate::{
-    Capabilities, Capability, ContainerLimits, Names, WrittenLimits,
+    Capabilities, ContainerLimits, WrittenLimits,
     limits::{Bytes, Count, Unit},
 };
 
@@ -86,15 +86,6 @@ pub struct Total {
 impl Grants {
     /// The largest file of grants that is read, in bytes.
     pub const LARGEST: u64 = 1024 * 1024;
-
-    /// Where an operator says nothing: kinds work together within their tenant
-    /// and keep documents; everything else has to be granted.
-    #[must_use]
-    pub fn implicit() -> Self {
-        let given = [Capability::Containers, Capability::Documents];
-        let capabilities = given.map(|capability| (capability, Names::all())).into_iter().collect();
-        Self { default: Entry { capabilities, ..Entry::default() }, ..Self::default() }
-    }
 
     /// What a kind is granted.
     #[must_use]
@@ -217,6 +208,7 @@ fn values(section: Option<Section<'_>>, takes: &str) -> Result<BTreeMap<String, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Capability;
 
     fn parse(text: &str) -> Result<Grants, String> {
         Grants::parse("grants.toml", text).map_err(|error| error.to_string())
@@ -247,12 +239,6 @@ mod tests {
         let grants = parse("").unwrap();
         assert_eq!(grants, Grants::default());
         assert!(grants.capabilities(&kind_named("any")).is_empty());
-    }
-
-    #[test]
-    fn without_a_file_kinds_have_their_tenants_containers_and_documents_and_no_more() {
-        let given = Grants::implicit().capabilities(&kind_named("any"));
-        assert_eq!(given.to_string(), "containers = [\"*\"], documents = true");
     }
 
     #[test]

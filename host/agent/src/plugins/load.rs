@@ -82,7 +82,7 @@ pub struct KindPolicy {
     /// The largest `.wasm` file, in bytes. Default 64 MiB: compiling takes
     /// about 200 times as much memory at worst.
     pub file_bytes: usize,
-    /// What kinds and tenants are granted. Default [`Grants::implicit`].
+    /// What kinds and tenants are granted. Default nothing.
     pub grants: Arc<Grants>,
     /// Of each container, where the grants say nothing about its kind.
     pub limits: ContainerLimits,
@@ -92,7 +92,7 @@ pub struct KindPolicy {
 
 impl Default for KindPolicy {
     fn default() -> Self {
-        let (grants, limits) = (Arc::new(Grants::implicit()), ContainerLimits::default());
+        let (grants, limits) = (Arc::default(), ContainerLimits::default());
         Self { file_bytes: 64 << 20, grants, limits, trusted: Vec::new() }
     }
 }

@@ -18,7 +18,7 @@ mod others;
 use std::{collections::VecDeque, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hulynet_agent::{Agent, AgentConfig, Network};
+use hulynet_agent::{Agent, AgentConfig, Grants, Network};
 use hulynet_bus::{Body, Bus, Peer, PeerConfig, PeerEvent, Response};
 use hulynet_protocol::{
     AccountId, Call, Caller, ClientId, ConnectionId, ContainerCall, ContainerId, Epoch, Event,
@@ -33,6 +33,12 @@ pub use kinds::{attacks, kind};
 
 /// Everything in a test ends within this.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What kinds are granted, unless a test says otherwise.
+pub fn grants() -> Arc<Grants> {
+    let text = "[default]\ncontainers = [\"*\"]\ndocuments = true\n";
+    Arc::new(Grants::parse("grants.toml", text).unwrap())
+}
 
 /// An agent with what it needs.
 pub struct World {
@@ -80,6 +86,7 @@ impl World {
         let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("agent-cache");
         let mut config = AgentConfig::new(&plugins, cache);
         config.listen = "127.0.0.1:0".to_owned();
+        config.grants = grants();
         config.coordinators = vec![coordinator.address()];
         config.containers = Some(32);
         config.poll = Duration::from_millis(50);

@@ -156,7 +156,7 @@ settings! {
     "agent-memory" agent_memory: Option<ByteSize> = "", Agent,
         "The most memory that all containers of the agent may use together, without the first 2MiB of each; without it three quarters of what the machine has";
     "grants" grants: Option<PathBuf> = "", Kinds,
-        "The file that says what kinds and tenants are granted; without it DIR/grants.toml, and when that is not there all kinds get their tenant's containers, and documents";
+        "The file that says what kinds and tenants are granted; without it DIR/grants.toml, and when that is not there nothing is granted";
     "trusted-keys" trusted_keys: TrustedKeys = "", Kinds,
         "Public keys: with any, only kinds that one of them signed are served";
 }
