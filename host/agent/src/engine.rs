@@ -76,6 +76,14 @@ pub(crate) fn start(wanted: Option<u32>) -> Result<(Engine, u32), AgentError> {
     Ok((engine, containers))
 }
 
+/// Gives a thread what it needs to run a container. It is done by itself at the
+/// first one, but takes memory maps: where the system has no more, a thread
+/// that ran none yet could not run those that live. For the threads of the
+/// runtime that an agent is started in, when they start.
+pub fn prepare_thread() {
+    Engine::tls_eager_initialize();
+}
+
 /// How many memory maps the kernel allows a process.
 pub(crate) fn memory_maps() -> u32 {
     fs::read_to_string("/proc/sys/vm/max_map_count")

@@ -31,6 +31,7 @@ mod service;
 mod world;
 
 pub use config::AgentConfig;
+pub use engine::prepare_thread;
 pub use error::AgentError;
 pub use hulynet_agent_kinds::{
     Capabilities, ContainerLimits, Grants, KeyError, Manifest, PrivateKey, PublicKey, Terms,

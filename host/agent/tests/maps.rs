@@ -62,7 +62,8 @@ async fn without_memory_maps_a_start_is_refused_as_full_with_the_remedy_and_the_
     for part in ["the agent is full", "os error 12", "sysctl -w vm.max_map_count="] {
         assert!(error.message.contains(part), "{part} in {error}");
     }
+    assert_eq!(world.request("other", "add", "[1]").await.unwrap(), "2");
     drop(taken);
     start().await.unwrap();
-    assert_eq!(world.request("other", "add", "[1]").await.unwrap(), "2");
+    assert_eq!(world.request("other", "add", "[1]").await.unwrap(), "3");
 }

@@ -73,7 +73,13 @@ fn execute(command: &Command, layers: &Layers, settings: &Settings) -> Result<()
         Command::Files(command) => return offline(command, settings),
         _ => {}
     }
-    let runtime = tokio::runtime::Runtime::new()
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if command.serves() {
+        runtime.on_thread_start(hulynet_agent::prepare_thread);
+    }
+    let runtime = runtime
+        .enable_all()
+        .build()
         .map_err(|cause| Failure::refused(format!("no runtime can be started: {cause}")))?;
     runtime.block_on(async {
         match command {

@@ -105,6 +105,8 @@ impl Agent {
         {
             tracing::warn!("the kinds are still being compiled; they are served as they are ready");
         }
+        // Quick containers run beside the sockets.
+        bus.spawn(async { engine::prepare_thread() });
         agent.tasks.push(bus.spawn(serve(agent.core.clone(), incoming)).abort_handle());
         agent.tasks.push(bus.spawn(flush::run(flushing)).abort_handle());
         agent.tasks.push(bus.spawn(link.run()).abort_handle());
