@@ -3,13 +3,15 @@
 //! What a container waits for often comes while it runs: its own computing
 //! finishes the call that its loop waits for. The loop looks at everything
 //! again before the container pauses, so to run it once more for that would
-//! find nothing to do.
+//! find nothing to do. The other way round there is one exception: wasmtime
+//! polls the loop a last time after it has looked for work itself, so what the
+//! loop begins then is only done in another run.
 
 use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Wake, Waker},
 };
@@ -27,6 +29,8 @@ const WOKEN: u8 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Awake {
     state: AtomicU8,
+    /// It began something since it paused last.
+    began: AtomicBool,
     /// Who runs it.
     runner: AtomicWaker,
 }
@@ -57,6 +61,19 @@ impl Awake {
     /// It looks at everything: what came before this needs no other run.
     pub(super) fn look(&self) {
         self.state.swap(RUNS, Ordering::AcqRel);
+    }
+
+    /// It begins something that takes another look at what there is to do.
+    pub(super) fn begins(&self) {
+        self.began.store(true, Ordering::Relaxed);
+    }
+
+    /// It has seen everything; unless it looks again, what it began is still to
+    /// be done.
+    pub(super) fn pauses(&self) {
+        if self.began.swap(false, Ordering::Relaxed) {
+            self.state.swap(WOKEN, Ordering::AcqRel);
+        }
     }
 }
 
@@ -130,6 +147,37 @@ mod tests {
             Poll::<()>::Pending
         }));
         assert_eq!(run(pin!(awake.within(container))).0, 1);
+    }
+
+    #[test]
+    fn what_it_began_at_its_last_look_is_done_in_another_run() {
+        let awake = Arc::new(Awake::default());
+        let mut looks = 0..3;
+        let container = pin!(poll_fn(|_| {
+            awake.look();
+            if looks.next() == Some(0) {
+                awake.begins();
+            }
+            awake.pauses();
+            Poll::<()>::Pending
+        }));
+        let mut running = pin!(awake.within(container));
+        assert_eq!(run(running.as_mut()).0, 1);
+        assert_eq!(run(running).0, 0);
+    }
+
+    #[test]
+    fn what_it_began_before_its_last_look_is_done() {
+        let awake = Arc::new(Awake::default());
+        let container = pin!(poll_fn(|_| {
+            awake.look();
+            awake.begins();
+            awake.pauses();
+            awake.look();
+            awake.pauses();
+            Poll::<()>::Pending
+        }));
+        assert_eq!(run(pin!(awake.within(container))).0, 0);
     }
 
     #[test]

@@ -23,8 +23,8 @@ const QUICK: Duration = Duration::from_micros(50);
 /// Longer than this is an offence: nobody else on the thread should notice.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// How many turns in a row a container gets on the thread of a request: it
-/// usually wakes itself a few times while it works on one.
+/// How many turns in a row a container gets on the thread of a request: what it
+/// waits for then may come at once.
 const TURNS: u32 = 8;
 
 /// What a kind begins with: it has to prove itself.

@@ -251,7 +251,11 @@ async fn entering<T>(
             access.get().meter.pause(awaited);
             access.as_context_mut().set_epoch_deadline(1);
         });
-        calls.as_mut().poll(cx)
+        let polled = calls.as_mut().poll(cx);
+        if polled.is_pending() {
+            awake.pauses();
+        }
+        polled
     })
     .await
 }
@@ -301,14 +305,14 @@ impl<'a> Loop<'a> {
             biased;
             Some(done) = self.calls.next() => return Ok(self.done(done?)),
             Some(order) = inbox.orders.recv(), if hears => {
-                self.calls.push(call::terminate(accessor, exports, order).boxed());
+                self.begin(call::terminate(accessor, exports, order).boxed());
             }
             Some(connection) = inbox.farewells.recv(), if room => {
-                self.calls.push(call::disconnect(accessor, exports, connection).boxed());
+                self.begin(call::disconnect(accessor, exports, connection).boxed());
             }
             () = ping.as_mut(), if hears => {
                 ping.set(self.pulse.ping.notified());
-                self.calls.push(call::ping(accessor, exports).boxed());
+                self.begin(call::ping(accessor, exports).boxed());
             }
             message = inbox.messages.recv(), if room => match message {
                 Some(message) => self.take(*message),
@@ -321,6 +325,11 @@ impl<'a> Loop<'a> {
             )))),
         }
         Ok(None)
+    }
+
+    fn begin(&mut self, call: BoxFuture<'a, wasmtime::Result<Done>>) {
+        self.awake.begins();
+        self.calls.push(call);
     }
 
     fn take(&mut self, message: Message) {
@@ -338,7 +347,7 @@ impl<'a> Loop<'a> {
                     .boxed()
             }
         };
-        self.calls.push(call);
+        self.begin(call);
     }
 
     /// It begins something that somebody waits for.
