@@ -14,6 +14,9 @@ use wasmtime::{Config, Engine, Memory, MemoryType, Store};
 /// Memories that are mapped and let go together.
 const TOGETHER: usize = 16;
 
+/// More maps would take too much of the system's memory.
+const MOST: usize = 262_144;
+
 /// Takes maps until the system gives no more: two for each memory, which has a
 /// guard that other memories do not share.
 fn take_all_maps(most: usize) -> Vec<Store<()>> {
@@ -37,10 +40,11 @@ fn take_all_maps(most: usize) -> Vec<Store<()>> {
 #[tokio::test]
 async fn without_memory_maps_a_start_is_refused_as_full_with_the_remedy_and_the_others_go_on() {
     const COUNT: &str = "/proc/sys/vm/max_map_count";
-    let Ok(most) = fs::read_to_string(COUNT).map(|text| text.trim().parse().unwrap()) else {
-        eprintln!("skipped: this system has no {COUNT}");
+    let most = fs::read_to_string(COUNT).map_or(0, |text| text.trim().parse().unwrap());
+    if !(1..=MOST).contains(&most) {
+        eprintln!("SKIPPED: {COUNT} is to be between 1 and {MOST}, and is {most}");
         return;
-    };
+    }
     let world = World::new().await;
     world.start("other").await;
     assert_eq!(world.request("other", "add", "[1]").await.unwrap(), "1");

@@ -51,7 +51,7 @@ fn number(mut rest: usize) -> Vec<u8> {
 /// that cannot be divided among threads: a hundred variables change in turn, each
 /// only if it is not zero.
 fn laborious() -> Vec<u8> {
-    const BRANCHES: usize = 60_000;
+    const BRANCHES: usize = 150_000;
     let mut function = vec![1, 100, 0x7f];
     for branch in 0..BRANCHES {
         let [to, one, other] = [(7, 0), (13, 5), (29, 3)]
