@@ -13,7 +13,7 @@
 //! can have so. For more of them it is less, and the code checks, which costs
 //! memory-heavy code 17 to 90 %.
 
-use std::{fs, thread, time::Duration};
+use std::{fs, panic, thread, time::Duration};
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -81,7 +81,9 @@ pub(crate) fn start(wanted: Option<u32>) -> Result<(Engine, u32), AgentError> {
 /// that ran none yet could not run those that live. For the threads of the
 /// runtime that an agent is started in, when they start.
 pub fn prepare_thread() {
-    Engine::tls_eager_initialize();
+    // Where the system has none already, this panics: then the thread is as it
+    // would have been without it.
+    let _unprepared = panic::catch_unwind(Engine::tls_eager_initialize);
 }
 
 /// How many memory maps the kernel allows a process.
