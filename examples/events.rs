@@ -1,7 +1,7 @@
 //! Receives what a container broadcasts, until Ctrl-C.
 //!
 //! Start a network that serves the `echo` kind (`cargo xtask kinds`, then
-//! `hulynet up --plugins target/kinds`), then
+//! `hulynet up --plugins target/kinds --grants plugins/grants.toml`), then
 //!
 //! ```text
 //! cargo run -p examples --bin events [COORDINATOR]

@@ -65,7 +65,7 @@ Ctrl-C or SIGTERM ends it in order, a second one at once.
 
 Examples:
   hulynet up
-  hulynet up --plugins target/kinds --dir /var/lib/hulynet
+  hulynet up --plugins target/kinds --grants plugins/grants.toml
   hulynet up --listen 127.0.0.1:0 --agent-listen 127.0.0.1:0 --json     free ports, told as JSON")]
     Up,
     /// Run a coordinator: the registry of agents and containers.
@@ -84,7 +84,7 @@ listens: 'agent ID listening on HOST:PORT, serving kinds: …', or with --json \
 {\"agent\":\"ID\",\"address\":\"HOST:PORT\",\"kinds\":[…]}.
 
 Examples:
-  hulynet agent --plugins target/kinds
+  hulynet agent --plugins target/kinds --grants plugins/grants.toml
   hulynet agent --coordinator 10.0.0.1:3737 --listen 0.0.0.0:3738 --advertise 10.0.0.2:3738")]
     Agent,
     /// Find or start a container and show where it runs.

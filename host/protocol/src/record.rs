@@ -35,8 +35,8 @@ pub struct AgentRecord {
     pub labels: Labels,
     /// What it reported last.
     pub load: Load,
-    /// Kinds that do not start on it now: the last failure of each, whosesoever
-    /// container it was.
+    /// Kinds that do not start on it now: the last failure of each, whoever
+    /// the container works for.
     pub failing: Vec<StartFailure>,
 }
 

@@ -118,7 +118,7 @@ pub enum Disagreement {
     /// It asks for what its tenant may not have.
     #[error(
         "the kind {kind} asks for {missing}, which the tenant {tenant:?} is not granted on this agent; \
-         change [tenant.{tenant:?}] in the agent's grants"
+         change [tenant.{tenant:?}] in the agent's grants and start it again"
     )]
     NotForTenant {
         /// The kind.
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(
             wide.for_tenant(&kind(), Some("acme"), &grants).unwrap_err().to_string(),
             "the kind session asks for containers = [\"*\"], which the tenant \"acme\" is not granted on \
-             this agent; change [tenant.\"acme\"] in the agent's grants"
+             this agent; change [tenant.\"acme\"] in the agent's grants and start it again"
         );
     }
 

@@ -47,8 +47,8 @@ impl MemoryLimit {
         let used = self.used.saturating_add(bytes);
         let taken = if used > self.limit {
             let why = format!(
-                "a container of its kind may have {}; raise its limit memory in the agent's grants, \
-                 or the setting container-memory where they say nothing of it",
+                "a container of its kind may have {}; raise the limit memory in the agent's \
+                 grants and in its manifest, or the setting container-memory where neither says it",
                 show_bytes(self.limit as u64)
             );
             Err(Refusal { whose: Whose::Container, why })
