@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use hulynet_agent_kinds::{ContainerLimits, Grants, PublicKey, directory::POLL};
+use hulynet_bus::Admission;
 use hulynet_protocol::{AgentId, ContainerId, Labels};
 
 /// How an agent runs.
@@ -12,6 +13,8 @@ pub struct AgentConfig {
     pub id: AgentId,
     /// Where it listens, `HOST:PORT`; port 0 takes any free one.
     pub listen: String,
+    /// From which addresses it accepts connections. Default all.
+    pub accept: Admission,
     /// The address that clients are told, when it is not the one it listens
     /// on (behind a forwarded port, or listening on all interfaces).
     pub advertise: Option<String>,
@@ -69,6 +72,7 @@ impl AgentConfig {
         Self {
             id: AgentId::random(),
             listen: "127.0.0.1:3738".to_owned(),
+            accept: Admission::default(),
             advertise: None,
             coordinators: vec!["127.0.0.1:3737".to_owned()],
             plugins: plugins.into(),

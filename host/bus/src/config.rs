@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hulynet_protocol::{ClientId, Role, ServerId, limits};
 
+use crate::admission::Admission;
+
 /// How a server treats its peers.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -42,8 +44,13 @@ impl PeerConfig {
 }
 
 /// What the door in front of a listening socket lets in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DoorConfig {
+    /// From where; who comes from elsewhere is closed at the accept. Default
+    /// everybody: the default addresses of coordinators and agents are on
+    /// loopback, where only this machine reaches them, and which networks are
+    /// trusted beyond it only the operator knows.
+    pub accept: Admission,
     /// Connections at the same time; more are closed as they come. Each costs
     /// three file descriptors. Default 4,096.
     pub connections: usize,
@@ -87,6 +94,7 @@ pub struct DoorConfig {
 impl Default for DoorConfig {
     fn default() -> Self {
         Self {
+            accept: Admission::default(),
             connections: 4096,
             handshake: Duration::from_secs(5),
             hello: Duration::from_secs(10),

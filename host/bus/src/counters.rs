@@ -11,7 +11,7 @@ pub struct Dropped {
     /// server sends, and introductions that were refused.
     pub misplaced: u64,
     /// Connections that were closed for what they sent, or did not send in
-    /// time, or because there were too many.
+    /// time, because there were too many, or for where they came from.
     pub connections: u64,
 }
 

@@ -17,6 +17,7 @@
 //! | `bus` | the thread |
 //! | `home` | the private directory behind a listening socket |
 //! | `door` | stands in front of every listening socket; hostile input ends there |
+//! | `admission` | from which addresses it takes connections, pure |
 //! | `server` | a ROUTER's sessions and its task |
 //! | `peer` | a DEALER of one connection and the supervisor that makes it again and again |
 //! | `guest` | one connection to a server of the original network |
@@ -34,6 +35,7 @@
 
 mod account;
 mod address;
+mod admission;
 mod alarm;
 mod ask;
 mod bucket;
@@ -61,6 +63,7 @@ mod window;
 mod wire;
 mod zmtp;
 
+pub use admission::{Admission, AdmissionError};
 pub use bus::Bus;
 pub use config::{DoorConfig, PeerConfig, ServerConfig};
 pub use counters::Dropped;

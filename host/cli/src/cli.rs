@@ -75,7 +75,8 @@ One line on stdout says when it listens: 'coordinator listening on HOST:PORT', o
 
 Examples:
   hulynet coordinator
-  hulynet coordinator --listen 0.0.0.0:3737     for other machines, without authentication")]
+  hulynet coordinator --listen 0.0.0.0:3737 --accept 127.0.0.1,10.1.0.0/16
+                      for this machine and those of a network, without authentication")]
     Coordinator,
     /// Run an agent: it serves every kind in its plugin directory.
     #[command(after_help = "\
@@ -363,6 +364,7 @@ fn flag(setting: &'static Setting) -> Arg {
 fn value_name(setting: &Setting) -> &'static str {
     match setting.key {
         "coordinator" => "HOST:PORT,…",
+        "accept" => "NETWORK,…",
         "listen" | "agent-listen" | "advertise" => "HOST:PORT",
         "account" => "ACCOUNT",
         "log" => "LEVEL",

@@ -1,10 +1,11 @@
-//! Settings of the network's rules: how containers are placed, how many an
-//! agent takes, which are singletons, what kinds are granted and which are
-//! trusted.
+//! Settings of the network's rules: who is let in, how containers are placed,
+//! how many an agent takes, which are singletons, what kinds are granted and
+//! which are trusted.
 
 use std::{fs, io, path::Path, sync::Arc};
 
 use hulynet_agent::{ContainerLimits, Grants, KindPolicy, PublicKey};
+use hulynet_bus::Admission;
 use hulynet_coordinator::registry::Placement;
 use hulynet_protocol::ContainerId;
 
@@ -96,6 +97,20 @@ impl Typed for TrustedKeys {
     }
 }
 
+impl Typed for Admission {
+    const TAKES: &'static str = "all, or networks such as 10.1.0.0/16 and addresses such as ::1, several separated by commas";
+    const TOML: Toml = Toml::List;
+
+    fn read(text: &str) -> Result<Self, Unreadable> {
+        text.parse()
+            .map_err(|cause: hulynet_bus::AdmissionError| Unreadable(Some(cause.to_string())))
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
 /// What the operator decides about kinds.
 pub(crate) fn kind_policy(settings: &Settings) -> Result<KindPolicy, Failure> {
     let memory = usize::try_from(settings.container_memory.0).unwrap_or(usize::MAX);
@@ -139,6 +154,14 @@ mod tests {
         assert_eq!(TrustedKeys::read(&both).unwrap().show(), both);
         assert!(TrustedKeys::read("x").unwrap_err().0.unwrap().contains("ed25519:"));
         assert_eq!(TrustedKeys::read("").unwrap(), TrustedKeys::default());
+    }
+
+    #[test]
+    fn who_is_let_in_is_shown_as_it_is_written() {
+        for text in ["all", "10.1.0.0/16,::1/128"] {
+            assert_eq!(Admission::read(text).unwrap().show(), text);
+        }
+        assert!(Admission::read("").unwrap_err().0.unwrap().contains("nobody"));
     }
 
     #[test]

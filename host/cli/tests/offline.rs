@@ -237,6 +237,38 @@ fn a_port_in_use_is_told_with_the_remedy() {
 }
 
 #[test]
+fn a_mistake_in_the_accepted_networks_is_told_with_its_place_and_the_remedy() {
+    let ran = run(&["coordinator", "--accept", "10.1.2.3/16"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(
+        ran.err.contains("flag --accept: accept takes") && ran.err.contains("write 10.1.0.0/16"),
+        "{}",
+        ran.err
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let variable = [("HULYNET_ACCEPT", "here")];
+    let ran = run_in(directory.path(), &variable, &["agent"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("environment HULYNET_ACCEPT: accept takes"), "{}", ran.err);
+    fs::write(directory.path().join("hulynet.toml"), "accept = []\n").unwrap();
+    let ran = run_in(directory.path(), &[], &["up"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(
+        ran.err.contains("hulynet.toml:1: accept") && ran.err.contains("names nobody"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_network_that_would_shut_its_own_agent_out_is_told() {
+    let arguments = ["--listen", "127.0.0.1:0", "--agent-listen", "127.0.0.1:0"];
+    let ran = run(&[&["up", "--accept", "10.1.0.0/16"][..], &arguments].concat());
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("add 127.0.0.1"), "{}", ran.err);
+}
+
+#[test]
 fn a_plugin_directory_that_was_named_must_exist() {
     for command in ["up", "agent"] {
         let ran = run(&[command, "--plugins", "no/such/kinds"]);

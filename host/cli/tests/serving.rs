@@ -11,14 +11,16 @@
 )]
 
 use std::{
-    io::{BufRead, BufReader},
-    net::TcpListener,
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,7 +44,11 @@ struct Part {
 
 impl Part {
     fn start(directory: &Path, arguments: &[&str]) -> Self {
-        let mut child = program(directory, arguments).stdout(Stdio::piped()).spawn().unwrap();
+        Self::spawn(&mut program(directory, arguments))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines }
     }
@@ -134,4 +140,57 @@ fn an_agent_waits_for_its_coordinator_and_joins_when_it_comes() {
     assert_eq!(agent.end(), Some(0));
     assert_eq!(ask(path, &address, &["agents", "--json"]).1, "[]\n");
     assert_eq!(coordinator.end(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_coordinator_lets_nobody_in_from_networks_that_are_not_accepted_and_tells_both_sides() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let log = path.join("log");
+    let arguments =
+        ["coordinator", "--listen", "127.0.0.1:0", "--accept", "127.0.0.2/32", "--json"];
+    let mut command = program(path, &arguments);
+    command.stderr(fs::File::create(&log).unwrap());
+    let mut coordinator = Part::spawn(&mut command);
+    let address = coordinator.ready()["coordinator"].as_str().unwrap().to_owned();
+
+    let begun = Instant::now();
+    let (code, _, err) = ask(path, &address, &["agents"]);
+    assert_eq!(code, 3, "{err}");
+    assert!(err.contains(&address) && err.contains("its setting accept does not admit"), "{err}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "it tries for as long as it may");
+    assert_eq!(coordinator.end(), Some(0));
+    let told = fs::read_to_string(&log).unwrap();
+    assert!(told.contains("from=127.0.0.1:") && told.contains("the setting 'accept'"), "{told}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn coordinator_and_agent_let_in_who_comes_from_an_accepted_network() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let settings = "accept = [\"127.0.0.1\", \"10.1.0.0/16\"]\nagent-listen = \"127.0.0.1:0\"\n";
+    fs::write(path.join("hulynet.toml"), settings).unwrap();
+    let mut up = Part::start(path, &["up", "--listen", "127.0.0.1:0", "--json"]);
+    let coordinator = up.ready()["coordinator"].as_str().unwrap().to_owned();
+    let agent = up.ready()["address"].as_str().unwrap().to_owned();
+    assert_eq!(ask(path, &coordinator, &["list", "--json"]), (0, "[]\n".into(), String::new()));
+    for address in [coordinator, agent] {
+        for (from, speaks) in [("127.0.0.1", true), ("127.0.0.2", false)] {
+            assert_eq!(is_greeted(from, &address), speaks, "{address} from {from}");
+        }
+    }
+    assert_eq!(up.end(), Some(0));
+}
+
+/// Whether a server says anything to who connects from there.
+#[cfg(target_os = "linux")]
+fn is_greeted(from: &str, address: &str) -> bool {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let at = |address: &str| address.parse::<SocketAddr>().unwrap().into();
+    socket.bind(&at(&format!("{from}:0"))).unwrap();
+    socket.connect(&at(address)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    TcpStream::from(socket).read(&mut [0]).unwrap() > 0
 }

@@ -17,7 +17,7 @@ mod sink;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hulynet_agent_kinds::Terms;
-use hulynet_bus::{Bus, Incoming, Language, ServerConfig};
+use hulynet_bus::{Bus, DoorConfig, Incoming, Language, ServerConfig};
 use hulynet_protocol::{AgentId, ContainerId, Endpoint, Epoch, Kind, Role, ServerId};
 use hulynet_store::Documents;
 use tokio::{
@@ -70,7 +70,8 @@ impl Agent {
         let (changed, changes) = watch::channel(());
         let plugins = Plugins::open(&config, engine, linker, changed)?;
         let server_config = ServerConfig { role: Role::Agent, id: ServerId::random() };
-        let (server, incoming) = bus.bind(&config.listen, server_config).await?;
+        let door = DoorConfig { accept: config.accept.clone(), ..DoorConfig::default() };
+        let (server, incoming) = bus.bind_with(&config.listen, server_config, door).await?;
         let address = config.advertise.clone().unwrap_or_else(|| server.local_addr().to_string());
         let services = Services {
             agent: config.id.clone(),

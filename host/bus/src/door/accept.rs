@@ -123,9 +123,9 @@ async fn accept(listener: TcpListener, hall: Arc<Hall>, mut stopped: oneshot::Re
             accepted = listener.accept() => match accepted {
                 Ok((peer, from)) => {
                     pause = PAUSE;
-                    match hall.links.begin(from, &hall.config) {
-                        Some(link) => drop(connections.spawn(Arc::clone(&hall).serve(peer, link))),
-                        None => hall.refused(from, "there are too many connections"),
+                    match hall.enter(from) {
+                        Ok(link) => drop(connections.spawn(Arc::clone(&hall).serve(peer, link))),
+                        Err(why) => hall.refused(from, why),
                     }
                 }
                 Err(error) => {
@@ -151,6 +151,15 @@ async fn accept(listener: TcpListener, hall: Arc<Hall>, mut stopped: oneshot::Re
 }
 
 impl Hall {
+    /// Decides on a new connection before anything is read from it.
+    fn enter(&self, from: SocketAddr) -> Result<Arc<Link>, &'static str> {
+        if !self.config.accept.admits(from.ip()) {
+            return Err("the setting 'accept' names no network that its address is in; \
+                        add one if it is to be let in");
+        }
+        self.links.begin(from, &self.config).ok_or("there are too many connections")
+    }
+
     async fn serve(self: Arc<Self>, peer: TcpStream, link: Arc<Link>) {
         let from = link.from;
         let _registered = Registered { links: &self.links, number: link.number };

@@ -83,9 +83,14 @@ impl Line {
         let greeted = timeout(TIMEOUT, greet(&mut stream, &mut input)).await;
         let greeted =
             greeted.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
-        greeted.map_err(|error: HandshakeError| DialError {
-            why: format!("it does not answer as a server: {error}"),
-            refused: false,
+        greeted.map_err(|error: HandshakeError| {
+            let why = if error.is_hang_up() && input.is_empty() {
+                "it closes the connection without a word: it has too many, or accepts none from here"
+                    .to_owned()
+            } else {
+                format!("it does not answer as a server: {error}")
+            };
+            DialError { why, refused: false }
         })?;
         let (decoder, output) = (Decoder::new(limits), Encoder::default());
         Ok(Self { stream, input, decoder, output, taken: Instant::now() })

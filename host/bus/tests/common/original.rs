@@ -21,18 +21,22 @@ pub struct Original {
 impl Original {
     /// Connects, in pieces as libzmq does, without saying anything.
     pub async fn connect(server: &Server, name: &str) -> Self {
-        let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+        Self::over(TcpStream::connect(server.local_addr()).await.unwrap(), name).await.unwrap()
+    }
+
+    /// The same on a connection of the test's; `None` when the server ends it.
+    pub async fn over(mut stream: TcpStream, name: &str) -> Option<Self> {
         let mut greeting = [0; 64];
         (greeting[0], greeting[9], greeting[10], greeting[11]) = (0xff, 0x7f, 3, 1);
         greeting[12..16].copy_from_slice(b"NULL");
         for piece in [&greeting[..10], &greeting[10..], READY] {
-            stream.write_all(piece).await.unwrap();
+            stream.write_all(piece).await.ok()?;
         }
         let mut answer = [0; 66];
-        soon(stream.read_exact(&mut answer)).await.unwrap();
+        soon(stream.read_exact(&mut answer)).await.ok()?;
         let mut ready = vec![0; answer[65].into()];
-        soon(stream.read_exact(&mut ready)).await.unwrap();
-        Self { stream, name: name.to_owned() }
+        soon(stream.read_exact(&mut ready)).await.ok()?;
+        Some(Self { stream, name: name.to_owned() })
     }
 
     /// Connects, says hello and reads the answer.

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use hulynet_client::{Client, ErrorKind};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use crate::{
     config::Settings,
@@ -26,7 +26,7 @@ pub(crate) async fn with_client<T>(
 }
 
 async fn connect(settings: &Settings) -> Result<Client, Failure> {
-    listening(&settings.coordinator, settings.timeout).await?;
+    listening(settings).await?;
     let mut builder = Client::builder()
         .request_timeout(settings.timeout)
         .alive_timeout(settings.alive_timeout)
@@ -45,18 +45,35 @@ async fn connect(settings: &Settings) -> Result<Client, Failure> {
 }
 
 /// Ends at once with the reason when nobody listens at any of the addresses,
-/// where a client would go on trying for as long as it may.
-pub(crate) async fn listening(addresses: &Addresses, within: Duration) -> Result<(), Failure> {
+/// or nobody is let in there from here, where a client would go on trying for
+/// as long as it may.
+pub(crate) async fn listening(settings: &Settings) -> Result<(), Failure> {
+    let Settings { coordinator: addresses, timeout: within, .. } = settings;
     let mut causes = Vec::new();
     for address in addresses.iter() {
-        match timeout(within, TcpStream::connect(address.as_str())).await {
-            Ok(Ok(_)) => return Ok(()),
+        match timeout(*within, TcpStream::connect(address.as_str())).await {
+            Ok(Ok(server)) => {
+                if !is_shut(server, settings.hello_timeout).await {
+                    return Ok(());
+                }
+                causes.push(SHUT.to_owned());
+            }
             Ok(Err(error)) => causes.push(cause(&error)),
             Err(_) => causes.push(format!("no answer within {}", within.show())),
         }
     }
     causes.dedup();
     Err(silent(addresses, &causes.join(", ")))
+}
+
+/// What it means when a server, which speaks first, ends a connection instead.
+const SHUT: &str = "it closes the connection without a word: its setting accept does not admit \
+                    this machine's address, or it has too many connections";
+
+/// Whether the server ends the connection without a word; one that only takes
+/// its time may still speak.
+async fn is_shut(mut server: TcpStream, patience: Duration) -> bool {
+    matches!(timeout(patience, server.read_u8()).await, Ok(Err(_)))
 }
 
 fn cause(error: &io::Error) -> String {

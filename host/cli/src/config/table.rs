@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use hulynet_bus::Admission;
 use hulynet_protocol::{AccountId, Labels};
 
 use super::{ConfigError, Layers, Origin};
@@ -102,7 +103,9 @@ settings! {
     "log-format" log_format: LogFormat = "text", Every,
         "How it is logged: text for people, json for programs";
     "listen" listen: Address = "127.0.0.1:3737", Coordinator,
-        "Where the coordinator listens; port 0 takes a free one. There is no authentication: whoever reaches the address controls the network, so leave loopback (0.0.0.0:3737) only on a network that you trust";
+        "Where the coordinator listens; port 0 takes a free one. There is no authentication: whoever reaches the address and is accepted controls the network, so leave loopback (0.0.0.0:3737) only where you trust all of these";
+    "accept" accept: Admission = "all", Server,
+        "From which addresses a coordinator or agent accepts connections: others are closed at once. An address tells where somebody is and not who, so it is no authentication";
     "unused-timeout" unused_timeout: Duration = "5s", Coordinator,
         "A container that nobody holds for this long is asked to terminate";
     "drain-timeout" drain_timeout: Duration = "30s", Coordinator,
@@ -124,7 +127,7 @@ settings! {
     "start-timeout" start_timeout: Duration = "30s", Server,
         "How long a container may take to start";
     "agent-listen" agent_listen: Address = "127.0.0.1:3738", Agent,
-        "Where the agent listens; port 0 takes a free one. There is no authentication: leave loopback (0.0.0.0:3738) only on a network that you trust";
+        "Where the agent listens; port 0 takes a free one. There is no authentication: leave loopback (0.0.0.0:3738) only where you trust whoever is accepted";
     "advertise" advertise: Option<Address> = "", Agent,
         "The address that clients are told to reach the agent at; without it the one it listens on";
     "ping-interval" ping_interval: Option<Duration> = "", Every,

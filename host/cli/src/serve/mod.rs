@@ -5,14 +5,11 @@
 //! part says with one line on stdout that it is ready, so that a program that
 //! starts it knows the address, also of a free port.
 
+mod addresses;
 mod directories;
 mod network;
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use hulynet_agent::{Agent, AgentConfig, AgentError, ContainerLimits, KindPolicy};
 use hulynet_bus::{Bus, BusError};
@@ -20,7 +17,10 @@ use hulynet_coordinator::{Coordinator, CoordinatorConfig, registry::RegistryConf
 use hulynet_store::SqliteDocuments;
 use serde_json::json;
 
-use self::network::ClientNetwork;
+use self::{
+    addresses::{admits_itself, reachable, warn_of_strangers},
+    network::ClientNetwork,
+};
 use crate::{
     commands::reach,
     config::Settings,
@@ -47,7 +47,7 @@ pub(crate) async fn agent(settings: &Settings) -> Result<(), Failure> {
     let addresses = settings.coordinator.iter().map(Address::as_str).map(str::to_owned).collect();
     let host = Host::start(settings, addresses).await?;
     host.ready(settings)?;
-    if let Err(silent) = reach::listening(&settings.coordinator, settings.timeout).await {
+    if let Err(silent) = reach::listening(settings).await {
         tracing::warn!("{silent}; this agent waits and joins when it comes");
     }
     asked.cancelled().await;
@@ -59,7 +59,9 @@ pub(crate) async fn agent(settings: &Settings) -> Result<(), Failure> {
 pub(crate) async fn up(settings: &Settings) -> Result<(), Failure> {
     let asked = shutdown::on_signal()?;
     let coordinator = start_coordinator(settings).await?;
-    let host = Host::start(settings, vec![reachable(coordinator.local_addr()).to_string()]).await?;
+    let address = reachable(coordinator.local_addr());
+    admits_itself(&settings.accept, address)?;
+    let host = Host::start(settings, vec![address.to_string()]).await?;
     ready_coordinator(settings, &coordinator)?;
     // Whoever reads the line may ask for a container at once.
     host.registered(settings).await?;
@@ -71,9 +73,10 @@ pub(crate) async fn up(settings: &Settings) -> Result<(), Failure> {
 }
 
 async fn start_coordinator(settings: &Settings) -> Result<Coordinator, Failure> {
-    warn_unless_local(&settings.listen);
+    warn_of_strangers(&settings.listen, &settings.accept);
     let config = CoordinatorConfig {
         listen: settings.listen.show(),
+        accept: settings.accept.clone(),
         registry: rules(settings),
         disconnect_timeout: settings.disconnect_timeout,
     };
@@ -117,7 +120,7 @@ struct Host {
 impl Host {
     async fn start(settings: &Settings, coordinators: Vec<String>) -> Result<Self, Failure> {
         directories::prepare(settings)?;
-        warn_unless_local(&settings.agent_listen);
+        warn_of_strangers(&settings.agent_listen, &settings.accept);
         let documents = SqliteDocuments::open(&settings.data).map_err(|error| {
             Failure::usage(format!(
                 "the documents in {} cannot be used: {error}",
@@ -175,6 +178,7 @@ fn config(settings: &Settings, coordinators: Vec<String>) -> Result<AgentConfig,
     let KindPolicy { file_bytes, grants, limits, trusted } = kind_policy(settings)?;
     Ok(AgentConfig {
         listen: settings.agent_listen.show(),
+        accept: settings.accept.clone(),
         advertise: settings.advertise.as_ref().map(Typed::show),
         coordinators,
         labels: settings.agent_labels.clone(),
@@ -195,24 +199,6 @@ fn config(settings: &Settings, coordinators: Vec<String>) -> Result<AgentConfig,
 /// Tells which flag chooses the address.
 fn with_flag(flag: &str) -> impl FnOnce(String) -> String {
     move |message| format!("{message} (with {flag} HOST:PORT)")
-}
-
-fn warn_unless_local(address: &Address) {
-    if !address.is_local() {
-        tracing::warn!(%address, "this address is not loopback and there is no authentication: whoever reaches it controls the network");
-    }
-}
-
-/// Where a program on this machine reaches a listener.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            IpAddr::V4(Ipv4Addr::LOCALHOST)
-        } else {
-            IpAddr::V6(Ipv6Addr::LOCALHOST)
-        });
-    }
-    address
 }
 
 impl From<BusError> for Failure {
@@ -279,14 +265,5 @@ mod tests {
             placement: Placement::LeastLoaded,
         };
         assert_eq!(rules(&Settings::resolve(&layers).unwrap()), expected);
-    }
-
-    #[test]
-    fn a_listener_on_all_interfaces_is_reached_on_loopback() {
-        for (listens, reached) in
-            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1")]
-        {
-            assert_eq!(reachable(listens.parse().unwrap()).to_string(), reached);
-        }
     }
 }

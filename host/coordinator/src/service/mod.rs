@@ -34,7 +34,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hulynet_bus::{Bus, BusError, Server, ServerConfig};
+use hulynet_bus::{Admission, Bus, BusError, DoorConfig, Server, ServerConfig};
 use hulynet_protocol::{Role, ServerId, Uuid};
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -45,8 +45,11 @@ use driver::Driver;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoordinatorConfig {
     /// `HOST:PORT`; port 0 takes any free one. There is no authentication, so
-    /// listen only where every peer is trusted. Default `127.0.0.1:3737`.
+    /// listen only where every peer that is accepted is trusted. Default
+    /// `127.0.0.1:3737`.
     pub listen: String,
+    /// From which addresses connections are accepted. Default all.
+    pub accept: Admission,
     /// The timings of the registry.
     pub registry: RegistryConfig,
     /// How long a peer may take to learn that a proxied connection ended.
@@ -58,6 +61,7 @@ impl Default for CoordinatorConfig {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:3737".to_owned(),
+            accept: Admission::default(),
             registry: RegistryConfig::default(),
             disconnect_timeout: Duration::from_secs(5),
         }
@@ -86,7 +90,8 @@ impl Coordinator {
     pub async fn start(config: CoordinatorConfig, bus: &Bus) -> Result<Self, BusError> {
         let id = ServerId::random();
         let server_config = ServerConfig { role: Role::Coordinator, id };
-        let (server, incoming) = bus.bind(&config.listen, server_config).await?;
+        let door = DoorConfig { accept: config.accept.clone(), ..DoorConfig::default() };
+        let (server, incoming) = bus.bind_with(&config.listen, server_config, door).await?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let term = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let registry = Registry::new(config.registry.clone(), term, Uuid::random);
