@@ -48,7 +48,7 @@ pub(crate) struct Link {
 const MARK: u8 = b'#';
 
 impl Link {
-    fn new(number: u64, from: SocketAddr) -> Self {
+    pub(crate) fn new(number: u64, from: SocketAddr) -> Self {
         let mut route = vec![MARK];
         route.extend_from_slice(&number.to_be_bytes());
         Self {

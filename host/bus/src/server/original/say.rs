@@ -1,11 +1,15 @@
 //! What peers of the original are sent.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hulynet_backrpc::{Message, Operation, Text};
 use hulynet_protocol::{ErrorKind, NetworkError};
+use zeromq::ZmqMessage;
 
-use super::{Rules, Talk};
+use super::{Originals, Rules, Talk};
 use crate::{
+    door::Link,
     original::OriginalCommand,
     server::service::State,
     wire::{original_cost, original_message},
@@ -47,24 +51,9 @@ impl State {
         }
     }
 
-    /// One message for all, written once.
     fn broadcast_original(&mut self, body: Bytes) {
-        let message = event(body);
-        let mut all = Vec::new();
-        for (number, talk) in &mut self.originals.talks {
-            let Talk { rules, link: Some(link), missed, .. } = talk else { continue };
-            // Also those that are silent; not those that left.
-            if rules.client().is_none() {
-                continue;
-            }
-            if link.account.takes_events() {
-                all.push(*number);
-            } else {
-                *missed = true;
-            }
-        }
-        for number in all {
-            self.say(number, &message);
+        for (link, message) in self.originals.broadcast(body) {
+            self.push(&link, message);
         }
     }
 
@@ -89,6 +78,76 @@ impl State {
     }
 }
 
+impl Originals {
+    /// The message for each who hears it, with its cost counted: all on the
+    /// bytes of `body`, which was written once. Who has too much waiting misses
+    /// it.
+    fn broadcast(&mut self, body: Bytes) -> Vec<(Arc<Link>, ZmqMessage)> {
+        let message = event(body);
+        let cost = original_cost(&message);
+        let mut all = Vec::new();
+        for Talk { rules, link, missed, .. } in self.talks.values_mut() {
+            // Also those that are silent; not those that left.
+            let Some(link) = link.as_ref().filter(|_| rules.client().is_some()) else { continue };
+            if link.account.takes_events() {
+                link.account.add(cost);
+                all.push((Arc::clone(link), original_message(&message, link.route.clone())));
+            } else {
+                *missed = true;
+            }
+        }
+        all
+    }
+}
+
 fn event(body: Bytes) -> Message {
     Message::new(Operation::Event, Text::new(""), body)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{account::DISCONNECT, server::original::BEAT};
+
+    /// Peers with a connection each, of which the first said no hello and the
+    /// last does not read.
+    fn peers(count: u64) -> Originals {
+        let mut originals = Originals::new(Arc::default());
+        for number in 0..count {
+            let link = Arc::new(Link::new(number, "127.0.0.1:1".parse().unwrap()));
+            let mut rules = Rules::new(Text::new("server"));
+            if number > 0 {
+                let hello = Message::new(Operation::Hello, Text::new("ann"), "{}");
+                rules.receive(hello, &mut Vec::new());
+            }
+            if number == count - 1 {
+                link.account.add(DISCONNECT);
+            }
+            let (link, told) = (Some(link), Instant::now());
+            let talk = Talk { rules, link, beat: BEAT, told, missed: false, early: 0 };
+            originals.talks.insert(number, talk);
+        }
+        originals
+    }
+
+    #[test]
+    fn what_all_are_told_is_written_once_and_never_copied() {
+        let mut originals = peers(52);
+        let body = Bytes::from(vec![b'x'; 4096]);
+        let told = originals.broadcast(body.clone());
+        let mut routes: Vec<_> = told.iter().map(|(link, _)| link.number).collect();
+        routes.sort_unstable();
+        assert_eq!(routes, (1..51).collect::<Vec<_>>());
+        for (link, message) in told {
+            let frames = message.into_vecdeque();
+            assert_eq!(frames.front(), Some(&link.route));
+            let payload = frames.back().unwrap();
+            assert_eq!((payload.as_ptr(), payload.len()), (body.as_ptr(), body.len()));
+            assert!(!link.account.is_empty());
+        }
+        let missed = originals.talks.iter().filter(|(_, talk)| talk.missed);
+        assert_eq!(missed.map(|(number, _)| *number).collect::<Vec<_>>(), [51]);
+    }
 }
