@@ -45,6 +45,8 @@ pub struct Desk {
     /// Why the last start failed, while its failure is being handled.
     failure: Option<String>,
     events: Events,
+    /// When they are told.
+    due: Option<Time>,
 }
 
 impl Desk {

@@ -104,9 +104,9 @@ impl Driver {
     ) {
         loop {
             let now = Instant::now();
-            let timeout = self.registry.next_timeout();
-            let (again, telling) = (self.watchers.due(), self.originals.due());
-            let due = timeout.map_or(now, |at| self.began + at.since(Time::default()));
+            let at = |time: Time| self.began + time.since(Time::default());
+            let timeout = self.registry.next_timeout().map(at);
+            let (again, telling) = (self.watchers.due(), self.originals.desk.due().map(at));
             tokio::select! {
                 _ = &mut stopped => break,
                 event = incoming.recv() => match event {
@@ -117,7 +117,7 @@ impl Driver {
                     self.catch_up(&mut incoming);
                     self.report(report);
                 }
-                () = sleep_until(due), if timeout.is_some() => {
+                () = sleep_until(timeout.unwrap_or(now)), if timeout.is_some() => {
                     self.catch_up(&mut incoming);
                     self.registry.handle_timeout(self.now());
                     self.act();
@@ -349,6 +349,7 @@ impl Driver {
                 }
             }
         }
+        self.originals.desk.collect(self.now());
     }
 
     fn answer(&mut self, token: Token, result: Answer) {

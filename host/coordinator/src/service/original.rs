@@ -9,16 +9,12 @@ use hulynet_protocol::{
     AgentId, Call, Caller, ClientId, ContainerCall, ContainerId, Epoch, ErrorKind, NetworkError,
     Reply, StartContainer, Target, limits,
 };
-use tokio::time::Instant;
 
 use super::driver::{Driver, Report};
 use crate::{
     original::{Asked, Desk, Sending, Wish},
     registry::{Input, Token},
 };
-
-/// How long what the registry does not tell waits for what it tells.
-const COLLECT: Duration = Duration::from_millis(10);
 
 /// How long a request may take whose peer sets no limit. Longer than anybody
 /// waits; it bounds what a silent container can hold.
@@ -32,8 +28,6 @@ pub(crate) const LATER: usize = 2;
 pub(crate) struct Originals {
     pub(crate) desk: Desk,
     waiting: BTreeMap<Token, Waiting>,
-    /// When the collected events are told.
-    due: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -44,11 +38,6 @@ struct Waiting {
 }
 
 impl Originals {
-    /// When events are to be told; nothing when there are none.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.due
-    }
-
     /// A peer is gone; nobody waits for what it asked.
     pub(crate) fn left(&mut self, peer: &ClientId) {
         if !self.desk.speaks(peer) {
@@ -94,7 +83,6 @@ impl Driver {
             Asked::Answer(result) => responder.reply(result),
             Asked::Refuse(why) => responder.refuse(&why),
         }
-        self.collect();
     }
 
     /// Whether a request came from a peer of the original.
@@ -235,16 +223,7 @@ impl Driver {
         });
     }
 
-    /// A registration that changes nothing for the registry is told all the
-    /// same, after a moment.
-    fn collect(&mut self) {
-        if self.originals.desk.has_news() && self.originals.due.is_none() {
-            self.originals.due = Some(Instant::now() + COLLECT);
-        }
-    }
-
     pub(crate) fn tell_originals(&mut self) {
-        self.originals.due = None;
         if let Some(body) = self.originals.desk.flush() {
             self.server.tell_originals(body);
         }

@@ -26,13 +26,8 @@ enum Asker {
     Send { connection: u64, ticket: Ticket },
 }
 
-/// How long what the registry does not tell waits for what it tells.
-const COLLECT: Duration = Duration::from_millis(10);
-
 struct House {
     now: Duration,
-    /// When what was collected is told.
-    due: Option<Duration>,
     registry: Registry,
     desk: Desk,
     talks: BTreeMap<u64, Session<(), Asker>>,
@@ -85,7 +80,6 @@ impl House {
         desk.begin(Time::default(), registry.observe());
         Self {
             now: Duration::ZERO,
-            due: None,
             registry,
             desk,
             talks: BTreeMap::new(),
@@ -104,14 +98,12 @@ impl House {
 
     /// Does what is due until then.
     fn run(&mut self, until: Duration) {
-        let timer =
-            |house: &Self| house.registry.next_timeout().map(|at| at.since(Time::default()));
-        while let Some(next) = [self.due, timer(self)].into_iter().flatten().min()
-            && next < until
+        let timers = |house: &Self| [house.desk.due(), house.registry.next_timeout()];
+        while let Some(next) = timers(self).into_iter().flatten().min()
+            && next < Time::after_start(until)
         {
-            self.now = self.now.max(next);
-            if self.due == Some(next) {
-                self.due = None;
+            self.now = self.now.max(next.since(Time::default()));
+            if self.desk.due() == Some(next) {
                 self.flush();
                 continue;
             }
@@ -145,7 +137,6 @@ impl House {
         for turn in turns {
             self.turn(connection, revived, turn);
         }
-        self.collect();
     }
 
     fn turn(&mut self, connection: u64, revived: bool, turn: Turn<Asker>) {
@@ -246,20 +237,13 @@ impl House {
                 }
                 Action::Notify { events, .. } => {
                     self.desk.observe(self.time(), &self.registry, &events);
-                    self.due = None;
                     self.flush();
                 }
                 Action::Forget(client) => self.forget(&client),
                 Action::Drain { .. } => panic!("agents of the original do not drain"),
             }
         }
-        self.collect();
-    }
-
-    fn collect(&mut self) {
-        if self.desk.has_news() && self.due.is_none() {
-            self.due = Some(self.now + COLLECT);
-        }
+        self.desk.collect(self.time());
     }
 
     fn ask(&mut self, peer: &ClientId, body: Bytes, asker: Asker) {
