@@ -1,8 +1,13 @@
 //! `types.caller`: in whose name a request is made. The host alone makes
 //! these, so a container can pass one on but cannot forge one.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use hulynet_protocol::Caller;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 use wasmtime::component::{Accessor, HasSelf, Resource};
 
 use super::Context;
@@ -16,8 +21,31 @@ use crate::bindings::huly::network::{
 #[derive(Debug)]
 pub struct CallerHandle {
     pub(crate) caller: Caller,
-    /// Cancelled when nobody waits for the answer any more.
-    pub(crate) given_up: CancellationToken,
+    pub(crate) given_up: Arc<GivenUp>,
+}
+
+/// Whether nobody waits for the answer to a request any more.
+#[derive(Debug, Default)]
+pub(crate) struct GivenUp {
+    given_up: AtomicBool,
+    told: Notify,
+}
+
+impl GivenUp {
+    /// Nobody waits any more.
+    pub(crate) fn tell(&self) {
+        self.given_up.store(true, Ordering::Release);
+        self.told.notify_waiters();
+    }
+
+    /// Ends when nobody waits any more.
+    async fn wait(&self) {
+        // Made first: it hears what is told from now on.
+        let told = self.told.notified();
+        if !self.given_up.load(Ordering::Acquire) {
+            told.await;
+        }
+    }
 }
 
 impl common::Host for Context {}
@@ -53,10 +81,10 @@ impl HostCallerWithStore<Context> for HasSelf<Context> {
         accessor: &Accessor<Context, Self>,
         caller: Resource<CallerHandle>,
     ) -> wasmtime::Result<()> {
-        let token = accessor.with(|mut access| -> wasmtime::Result<_> {
+        let given_up = accessor.with(|mut access| -> wasmtime::Result<_> {
             Ok(access.get().table.get(&caller)?.given_up.clone())
         })?;
-        token.cancelled().await;
+        given_up.wait().await;
         Ok(())
     }
 }

@@ -34,7 +34,10 @@ use super::{
     to_guest,
     usage::{Open, Thing, Usage},
 };
-use crate::bindings::huly::network::{common::Error, connections::Host};
+use crate::{
+    bindings::huly::network::{common::Error, connections::Host},
+    container::{Farewell, Mailbox},
+};
 
 mod shipment;
 
@@ -73,10 +76,6 @@ pub(crate) trait Sink: Send + Sync {
     fn closed(&self, connection: ConnectionId, error: Option<NetworkError>);
 }
 
-/// Room for the news that a connection ended; taken when it begins, so that
-/// the container always hears of its end.
-pub(crate) type Farewell = mpsc::OwnedPermit<ConnectionId>;
-
 /// How the events of a container leave the agent.
 pub(crate) struct Exit {
     /// Whether they may now: not while the container may live elsewhere.
@@ -106,7 +105,7 @@ pub(crate) struct Connections {
     rate: Mutex<Rate>,
     usage: Arc<Usage>,
     entries: Mutex<BTreeMap<ConnectionId, Connection>>,
-    farewells: mpsc::Sender<ConnectionId>,
+    mailbox: Arc<Mailbox>,
     exit: Exit,
     /// A flush is ordered and did not begin yet.
     ordered: AtomicBool,
@@ -118,17 +117,18 @@ struct Connection {
     open: bool,
     /// Where several clients wait for the same event, it is counted once.
     ledger: Ledger<Arc<Open>>,
+    /// Taken when it begins, so that the container always hears of its end.
     farewell: Farewell,
 }
 
 impl Connections {
-    /// None yet; `farewells` tells the container which ones ended, its
-    /// capacity is the most connections that there can be.
+    /// None yet; `mailbox` tells the container which ones ended, and bounds how
+    /// many there can be.
     pub(crate) fn new(
         epoch: Epoch,
         limits: &ContainerLimits,
         usage: Arc<Usage>,
-        farewells: mpsc::Sender<ConnectionId>,
+        mailbox: Arc<Mailbox>,
         exit: Exit,
     ) -> Self {
         Self {
@@ -138,7 +138,7 @@ impl Connections {
             rate: Mutex::new(Rate::new(limits.events, Instant::now())),
             usage,
             entries: Mutex::default(),
-            farewells,
+            mailbox,
             exit,
             ordered: AtomicBool::new(false),
         }
@@ -154,7 +154,7 @@ impl Connections {
         flow: Flow,
         sink: Arc<dyn Sink>,
     ) -> Result<(), NetworkError> {
-        let farewell = self.farewells.clone().try_reserve_owned().map_err(|_| {
+        let farewell = self.mailbox.farewell().ok_or_else(|| {
             NetworkError::not_processed(
                 ErrorKind::Busy,
                 "the container has as many connections as it may have, or it ended",
@@ -195,7 +195,7 @@ impl Connections {
     /// Ends a connection; the container is told. `false` when there was none.
     pub(crate) fn remove(&self, id: &ConnectionId) -> bool {
         let Some(connection) = self.lock().remove(id) else { return false };
-        connection.farewell.send(id.clone());
+        connection.farewell.say(id.clone());
         true
     }
 
@@ -330,7 +330,7 @@ impl Connections {
                         let Some(connection) = entries.remove(&id) else { continue };
                         tracing::debug!(connection = %id, %error, "closed");
                         connection.sink.closed(id.clone(), None);
-                        connection.farewell.send(id);
+                        connection.farewell.say(id);
                     }
                 }
             }
@@ -384,7 +384,7 @@ fn end(entries: &mut BTreeMap<ConnectionId, Connection>, id: &ConnectionId) {
     let error = Full.ended(id, connection.ledger.len());
     tracing::warn!(connection = %id, "closed: the client does not read its events");
     connection.sink.closed(id.clone(), Some(error));
-    connection.farewell.send(id.clone());
+    connection.farewell.say(id.clone());
 }
 
 fn no_connection(id: &str) -> NetworkError {

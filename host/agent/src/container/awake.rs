@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::{Wake, Waker},
 };
@@ -29,8 +29,6 @@ const WOKEN: u8 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Awake {
     state: AtomicU8,
-    /// It began something since it paused last.
-    began: AtomicBool,
     /// Who runs it.
     runner: AtomicWaker,
 }
@@ -63,17 +61,10 @@ impl Awake {
         self.state.swap(RUNS, Ordering::AcqRel);
     }
 
-    /// It begins something that takes another look at what there is to do.
+    /// It began something at this look; unless it looks again, that is still
+    /// to be done.
     pub(super) fn begins(&self) {
-        self.began.store(true, Ordering::Relaxed);
-    }
-
-    /// It has seen everything; unless it looks again, what it began is still to
-    /// be done.
-    pub(super) fn pauses(&self) {
-        if self.began.swap(false, Ordering::Relaxed) {
-            self.state.swap(WOKEN, Ordering::AcqRel);
-        }
+        self.state.swap(WOKEN, Ordering::AcqRel);
     }
 }
 
@@ -158,7 +149,6 @@ mod tests {
             if looks.next() == Some(0) {
                 awake.begins();
             }
-            awake.pauses();
             Poll::<()>::Pending
         }));
         let mut running = pin!(awake.within(container));
@@ -172,9 +162,7 @@ mod tests {
         let container = pin!(poll_fn(|_| {
             awake.look();
             awake.begins();
-            awake.pauses();
             awake.look();
-            awake.pauses();
             Poll::<()>::Pending
         }));
         assert_eq!(run(pin!(awake.within(container))).0, 0);

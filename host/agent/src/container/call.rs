@@ -8,7 +8,8 @@ use wasmtime::component::Accessor;
 
 use super::{
     exports::Exports,
-    handle::{Incoming, Order, Shared, Weight},
+    handle::{Incoming, Shared},
+    mailbox::{Order, Weight},
     reply::Reply,
 };
 use crate::{
@@ -31,10 +32,12 @@ pub(super) enum Done {
 
 type Access = Accessor<Context>;
 
-/// A request. A failure in here is the container's end.
+/// A request, whose answer may have so many bytes. A failure in here is the
+/// container's end.
 pub(super) async fn request(
     accessor: &Access,
     exports: &Exports,
+    limit: usize,
     incoming: Incoming,
     _weight: Weight,
     mut reply: Reply,
@@ -50,7 +53,6 @@ pub(super) async fn request(
         return Ok(Done::Served);
     }
     let answered = exports.request(accessor, incoming, deadline_ms, &mut reply).await?;
-    let limit = accessor.with(|mut access| access.get().limits().reply_bytes);
     let answer = match answered {
         Ok(Body::Payload(payload)) if payload.len() > limit => Err(NetworkError::maybe_processed(
             ErrorKind::TooLarge,

@@ -8,17 +8,17 @@
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
+    sync::Arc,
     task::Poll,
     time::Instant,
 };
 
 use hulynet_protocol::Caller;
-use tokio_util::sync::CancellationToken;
 use wasmtime::{
     AsContextMut, Engine, Store,
     component::{
         Accessor, Component, ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower,
-        Resource, TypedFunc,
+        TypedFunc,
     },
 };
 
@@ -29,7 +29,7 @@ use crate::{
         huly::network::{common::Error, types::Body},
         sync::exports::huly::network::guest_sync,
     },
-    capabilities::{CallerHandle, Context, Serving, container_id},
+    capabilities::{CallerHandle, Context, GivenUp, Serving, container_id},
     world::World,
 };
 
@@ -153,13 +153,20 @@ impl Exports {
         let (payload, trace) = (payload.into(), hexadecimal(trace));
         match &self.calls {
             Calls::Concurrent { request, .. } => {
-                let given_up = CancellationToken::new();
+                let given_up = Arc::<GivenUp>::default();
                 let path = caller.path.clone();
-                let caller = push_caller(access, caller, given_up.clone())?;
-                let incoming =
-                    guest::Incoming { operation, payload, caller, deadline_ms, idempotency, trace };
                 let waited_for = !path.is_empty();
+                let caller = CallerHandle { caller, given_up: given_up.clone() };
                 let call = access.with(|mut access| -> wasmtime::Result<_> {
+                    let caller = access.get().table.push(caller)?;
+                    let incoming = guest::Incoming {
+                        operation,
+                        payload,
+                        caller,
+                        deadline_ms,
+                        idempotency,
+                        trace,
+                    };
                     let call =
                         request.start_call_concurrent(access.as_context_mut(), (incoming,))?;
                     if waited_for {
@@ -175,7 +182,7 @@ impl Exports {
                         biased;
                         answered = &mut answering => answered,
                         () = reply.gone() => {
-                            given_up.cancel();
+                            given_up.tell();
                             answering.await
                         }
                     },
@@ -212,7 +219,8 @@ impl Exports {
             Calls::Concurrent { connect, .. } => {
                 // Whoever accepts a client does not work for it: there is
                 // nothing to give up.
-                let caller = push_caller(access, caller, CancellationToken::new())?;
+                let caller = CallerHandle { caller, given_up: Arc::default() };
+                let caller = access.with(|mut access| access.get().table.push(caller))?;
                 let connection = guest::Connection { id, caller };
                 Ok(connect.call_concurrent(access, (connection,)).await?.0)
             }
@@ -285,13 +293,4 @@ fn guest_caller(caller: &Caller) -> guest_sync::Caller {
         account: caller.account.as_ref().map(|account| account.as_str().to_owned()),
         container: caller.container().map(container_id),
     }
-}
-
-fn push_caller(
-    access: &Access,
-    caller: Caller,
-    given_up: CancellationToken,
-) -> wasmtime::Result<Resource<CallerHandle>> {
-    let handle = CallerHandle { caller, given_up };
-    Ok(access.with(|mut access| access.get().table.push(handle))?)
 }

@@ -5,7 +5,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Instant,
 };
@@ -16,15 +16,12 @@ use hulynet_agent_kinds::{ContainerLimits, Termination};
 use hulynet_protocol::{
     Activation, Caller, ConnectionId, ContainerId, ErrorKind, Flow, NetworkError,
 };
-use tokio::sync::{
-    Notify,
-    mpsc::{self, Permit},
-    oneshot, watch,
-};
+use tokio::sync::{Notify, SetOnce, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Ending, Executor, Linked, admission,
+    mailbox::{Inbox, Mailbox, Message, Order, Refused},
     reply::{Asker, Gone, Reply},
     runtime,
 };
@@ -32,9 +29,6 @@ use crate::{
     capabilities::{Connections, Exit, Services, Share, Sink, Usage},
     network::Answer,
 };
-
-/// Orders to terminate that wait: there is hardly ever more than one.
-const ORDERS: usize = 16;
 
 /// What a container is started with.
 pub(crate) struct Start {
@@ -57,59 +51,12 @@ pub(crate) struct Incoming {
     pub(crate) trace: u128,
 }
 
-/// What waits in the mailbox.
-pub(super) enum Message {
-    Request {
-        incoming: Incoming,
-        weight: Weight,
-        reply: Reply,
-    },
-    Connect {
-        connection: ConnectionId,
-        caller: Caller,
-        deadline: Instant,
-        reply: oneshot::Sender<Result<(), NetworkError>>,
-    },
-}
-
-/// Bytes of a request that waits or is worked on, until this is dropped.
-#[derive(Debug)]
-pub(super) struct Weight {
-    all: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Weight {
-    fn put(all: &Arc<AtomicUsize>, bytes: usize) -> Self {
-        all.fetch_add(bytes, Ordering::Relaxed);
-        Self { all: all.clone(), bytes }
-    }
-}
-
-impl Drop for Weight {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// An order to terminate; the answer is whether it ended.
-pub(super) struct Order {
-    pub(super) force: bool,
-    pub(super) reply: oneshot::Sender<bool>,
-}
-
-/// The container's ends of everything that its task uses.
-pub(super) struct Inbox {
-    /// Boxed: the channel has places for many, also of an idle container.
-    pub(super) messages: mpsc::Receiver<Box<Message>>,
-    pub(super) orders: mpsc::Receiver<Order>,
-    pub(super) farewells: mpsc::Receiver<ConnectionId>,
-}
-
 /// What the task and the handles share.
 pub(super) struct Shared {
     pub(super) activation: Arc<Activation>,
+    pub(super) mailbox: Arc<Mailbox>,
     pub(super) connections: Arc<Connections>,
+    started: SetOnce<Result<(), NetworkError>>,
     /// Set before the store is dropped, so that streams can tell a complete
     /// answer from one that broke off.
     pub(super) ended: Arc<AtomicBool>,
@@ -121,8 +68,6 @@ pub(super) struct Shared {
     pub(super) usage: Arc<Usage>,
     /// What it shares with other containers.
     pub(super) share: Share,
-    /// Bytes of the requests that wait or are worked on.
-    pub(super) weight: Arc<AtomicUsize>,
     /// It works on a call and hears nothing else until that is done.
     pub(super) deaf: AtomicBool,
     pub(super) kill: Notify,
@@ -133,6 +78,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// The container has started, or why it did not. The first news counts.
+    pub(super) fn has_started(&self, started: Result<(), NetworkError>) {
+        let _known = self.started.set(started);
+    }
+
     /// The container ended for this reason; who waits for it learns that. The
     /// first reason counts.
     pub(super) fn end(&self, cause: String) {
@@ -184,20 +134,20 @@ impl Shared {
     }
 }
 
-/// Whether a container has started; `None` while it does.
-pub(super) type Started = Option<Result<(), NetworkError>>;
-
 /// A running container. Cheap to clone; it lives on without its handles.
 #[derive(Clone)]
 pub(crate) struct Container(Arc<Handle>);
 
 struct Handle {
-    messages: mpsc::Sender<Box<Message>>,
-    orders: mpsc::Sender<Order>,
-    started: watch::Receiver<Started>,
     shared: Arc<Shared>,
     executor: Executor,
     services: Arc<Services>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.mailbox.abandon();
+    }
 }
 
 impl Container {
@@ -209,19 +159,18 @@ impl Container {
         ended: impl FnOnce(&Ending) + Send + 'static,
     ) -> Self {
         let limits = &start.services.limits;
-        let (messages, inbox_messages) = mpsc::channel(limits.mailbox);
-        let (orders, inbox_orders) = mpsc::channel(ORDERS);
-        let (farewells, inbox_farewells) = mpsc::channel(limits.connections);
+        let mailbox = Arc::new(Mailbox::new(limits));
         let usage = Arc::new(Usage::new(start.activation.id.clone(), limits));
         let epoch = start.activation.epoch;
-        let connections = Connections::new(epoch, limits, usage.clone(), farewells, exit);
+        let connections = Connections::new(epoch, limits, usage.clone(), mailbox.clone(), exit);
         let shared = Arc::new(Shared {
             activation: start.activation.clone(),
+            mailbox: mailbox.clone(),
+            started: SetOnce::new(),
             connections: Arc::new(connections),
             ended: Arc::default(),
             usage,
             share: start.share.clone(),
-            weight: Arc::default(),
             cause: OnceLock::new(),
             orphans: Mutex::default(),
             deaf: AtomicBool::new(false),
@@ -229,18 +178,15 @@ impl Container {
             stuck: OnceLock::new(),
             gone: CancellationToken::new(),
         });
-        let (start_told, started) = watch::channel(None);
         let (executor, services) = (start.executor.clone(), start.services.clone());
-        let handle =
-            Handle { messages, orders, started, shared: shared.clone(), executor, services };
-        let mut inbox =
-            Inbox { messages: inbox_messages, orders: inbox_orders, farewells: inbox_farewells };
+        let handle = Handle { shared: shared.clone(), executor, services };
+        let mut inbox = Inbox::new(mailbox);
         handle.executor.spawn(async move {
             let gone = shared.gone.clone().drop_guard();
             let ending = {
                 // Pinned here: whatever took it over would make room for it
                 // again, in every container.
-                let running = pin!(runtime::run(start, &shared, &mut inbox, &start_told));
+                let running = pin!(runtime::run(start, &shared, &mut inbox));
                 // Everything that it touches is dropped with it or behind a
                 // lock that is held for moments.
                 match AssertUnwindSafe(running).catch_unwind().await {
@@ -248,7 +194,7 @@ impl Container {
                     Err(_panic) => lost_by_the_host(),
                 }
             };
-            runtime::conclude(&ending, &shared, inbox, &start_told).await;
+            runtime::conclude(&ending, &shared, inbox);
             ended(&ending);
             drop(gone);
         });
@@ -265,10 +211,12 @@ impl Container {
     /// # Errors
     /// Why it did not.
     pub(crate) async fn started(&self) -> Result<(), NetworkError> {
-        match self.0.started.clone().wait_for(Option::is_some).await.map(|told| told.clone()) {
-            Ok(Some(started)) => started,
+        let shared = &self.0.shared;
+        tokio::select! {
+            biased;
+            started = shared.started.wait() => started.clone(),
             // Its task was lost; the runtime is shutting down.
-            Ok(None) | Err(_) => Err(self.0.shared.lost()),
+            () = shared.gone.cancelled() => Err(shared.lost()),
         }
     }
 
@@ -277,19 +225,16 @@ impl Container {
     /// # Errors
     /// Why it is not accepted: those of [`Container::request`].
     pub(crate) fn send(&self, incoming: Incoming) -> Result<(), NetworkError> {
-        let place = self.place(&incoming)?;
         let (container, deadline) = (self.activation().id.clone(), incoming.deadline);
-        self.deliver(place, incoming, Box::new(Nobody { container, deadline }));
-        Ok(())
+        self.deliver(incoming, Box::new(Nobody { container, deadline })).map_err(|(error, _)| error)
     }
 
     /// Hands over a request; `asker` gets the answer, or the reason why there
     /// is none: `Busy` when the mailbox is full, `ContainerEnded`. It ends by
     /// itself only when the container does: whoever asks watches the deadline.
     pub(crate) fn request(&self, incoming: Incoming, asker: Box<dyn Asker>) {
-        match self.place(&incoming) {
-            Ok(place) => self.deliver(place, incoming, asker),
-            Err(error) => asker.answer(Err(error)),
+        if let Err((error, asker)) = self.deliver(incoming, asker) {
+            asker.answer(Err(error));
         }
     }
 
@@ -304,19 +249,25 @@ impl Container {
         answer.await.unwrap_or_else(|_dropped| Err(self.0.shared.lost()))
     }
 
-    fn place(&self, incoming: &Incoming) -> Result<Permit<'_, Box<Message>>, NetworkError> {
-        admission::check(&self.activation().id, self.limits(), incoming)?;
-        let weight = self.0.shared.weight.load(Ordering::Relaxed);
-        if weight.saturating_add(incoming.payload.len()) > self.limits().mailbox_bytes {
-            return Err(self.full());
+    /// Puts a request in the mailbox; on failure, here is again who asked.
+    fn deliver(
+        &self,
+        incoming: Incoming,
+        asker: Box<dyn Asker>,
+    ) -> Result<(), (NetworkError, Box<dyn Asker>)> {
+        let shared = &self.0.shared;
+        if let Err(error) = admission::check(&shared.activation.id, self.limits(), &incoming) {
+            return Err((error, asker));
         }
-        self.room()
-    }
-
-    fn deliver(&self, place: Permit<'_, Box<Message>>, incoming: Incoming, asker: Box<dyn Asker>) {
-        let reply = Reply::new(asker, self.0.shared.clone());
-        let weight = Weight::put(&self.0.shared.weight, incoming.payload.len());
-        self.0.executor.wake(|| place.send(Box::new(Message::Request { incoming, weight, reply })));
+        let Some(weight) = shared.mailbox.weigh(incoming.payload.len()) else {
+            return Err((self.refusal(Refused::Full), asker));
+        };
+        let reply = Reply::new(asker, shared.clone());
+        let message = Box::new(Message::Request { incoming, weight, reply });
+        let Err((why, message)) = self.0.executor.wake(|| shared.mailbox.put(message)) else {
+            return Ok(());
+        };
+        message.asker().map_or(Ok(()), |asker| Err((self.refusal(why), asker)))
     }
 
     /// Connects a client: its events wait until [`Container::connections`] are
@@ -335,8 +286,8 @@ impl Container {
     ) -> Result<(), NetworkError> {
         self.connections().add(connection.clone(), flow, sink)?;
         let (reply, answer) = oneshot::channel();
-        let message = Message::Connect { connection, caller, deadline, reply };
-        self.room()?.send(Box::new(message));
+        let message = Box::new(Message::Connect { connection, caller, deadline, reply });
+        self.0.shared.mailbox.put(message).map_err(|(why, _message)| self.refusal(why))?;
         match answer.await {
             Ok(connected) => connected,
             Err(_) => {
@@ -363,7 +314,7 @@ impl Container {
         }
         let (reply, answer) = oneshot::channel();
         let limit = self.limits().terminate;
-        let agreed = match self.0.orders.try_send(Order { force, reply }) {
+        let agreed = match self.0.shared.mailbox.order(Order { force, reply }) {
             Ok(()) => match tokio::time::timeout(limit, answer).await {
                 // The answer is dropped when the container ends before it.
                 Ok(answer) => answer.unwrap_or(true),
@@ -376,8 +327,8 @@ impl Container {
                     true
                 }
             },
-            Err(mpsc::error::TrySendError::Closed(_)) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => false,
+            Err(Refused::Closed) => true,
+            Err(Refused::Full) => false,
         };
         if !agreed && force {
             self.kill();
@@ -405,33 +356,27 @@ impl Container {
 
     /// Requests that wait, and their bytes with those that are worked on.
     pub(super) fn mailbox(&self) -> (usize, usize) {
-        let waiting = self.0.messages.max_capacity() - self.0.messages.capacity();
-        (waiting, self.0.shared.weight.load(Ordering::Relaxed))
+        self.0.shared.mailbox.used()
     }
 
     pub(super) fn limits(&self) -> &ContainerLimits {
         &self.0.services.limits
     }
 
-    fn full(&self) -> NetworkError {
-        NetworkError::not_processed(
-            ErrorKind::Busy,
-            format!(
-                "the mailbox of the container {} is full; try again later",
-                self.activation().id
+    /// Why a message is not taken.
+    fn refusal(&self, why: Refused) -> NetworkError {
+        let id = &self.activation().id;
+        let (kind, text) = match why {
+            Refused::Full => (
+                ErrorKind::Busy,
+                format!("the mailbox of the container {id} is full; try again later"),
             ),
-        )
-    }
-
-    /// A place in the mailbox.
-    fn room(&self) -> Result<Permit<'_, Box<Message>>, NetworkError> {
-        self.0.messages.try_reserve().map_err(|error| match error {
-            mpsc::error::TrySendError::Full(()) => self.full(),
-            mpsc::error::TrySendError::Closed(()) => NetworkError::not_processed(
+            Refused::Closed => (
                 ErrorKind::ContainerEnded,
-                format!("the container {} ended: {}", self.activation().id, self.0.shared.cause()),
+                format!("the container {id} ended: {}", self.0.shared.cause()),
             ),
-        })
+        };
+        NetworkError::not_processed(kind, text)
     }
 }
 

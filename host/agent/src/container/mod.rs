@@ -8,16 +8,22 @@ mod executor;
 mod exports;
 mod handle;
 mod inspect;
+mod mailbox;
 mod meter;
 mod reply;
 mod runtime;
+mod supervisor;
 mod turn;
 mod vitals;
+mod work;
 
 pub(crate) use ending::Ending;
 pub(crate) use executor::{Executor, Pace};
 pub(crate) use exports::Linked;
 pub(crate) use handle::{Container, Incoming, Start};
+pub(crate) use mailbox::{Farewell, Mailbox};
+#[cfg(test)]
+pub(crate) use mailbox::{Inbox, Letter};
 pub(crate) use meter::Meter;
 pub(crate) use reply::{Asker, Gone};
 pub(crate) use turn::Threads;

@@ -24,7 +24,7 @@ pub(crate) trait Asker: Send {
 
 /// Answers one request. Dropped without an answer, it answers with the reason
 /// why the container ended, once that is known.
-pub(super) struct Reply {
+pub(crate) struct Reply {
     asker: Option<Box<dyn Asker>>,
     shared: Arc<Shared>,
 }
@@ -43,6 +43,11 @@ impl Reply {
         if let Some(asker) = &mut self.asker {
             asker.gone().await;
         }
+    }
+
+    /// The request was not taken; here is who asked.
+    pub(super) fn withdraw(mut self) -> Option<Box<dyn Asker>> {
+        self.asker.take()
     }
 
     pub(super) fn send(mut self, answer: Result<Answer, NetworkError>) {

@@ -95,7 +95,10 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::{super::listening::WRITTEN, *};
-    use crate::capabilities::{Connections, Exit, Left, Usage};
+    use crate::{
+        capabilities::{Connections, Exit, Left, Usage},
+        container::Mailbox,
+    };
 
     const LISTENERS: usize = 20;
     const EVENTS: usize = 30;
@@ -103,12 +106,12 @@ mod tests {
     /// The connections of a container on an agent that is not in the way.
     fn connections(id: ContainerId) -> (Arc<Connections>, impl Sized) {
         let limits = ContainerLimits::default();
-        let (farewells, ended) = mpsc::channel(LISTENERS);
+        let mailbox = Arc::new(Mailbox::new(&limits));
         let (orders, flushes) = mpsc::unbounded_channel();
         let exit = Exit { is_open: Box::new(|| true), flushes: orders };
         let usage = Arc::new(Usage::new(id, &limits));
-        let connections = Connections::new(Epoch::default(), &limits, usage, farewells, exit);
-        (Arc::new(connections), (ended, flushes))
+        let connections = Connections::new(Epoch::default(), &limits, usage, mailbox, exit);
+        (Arc::new(connections), flushes)
     }
 
     #[tokio::test]

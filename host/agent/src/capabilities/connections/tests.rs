@@ -1,8 +1,12 @@
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    task::{self, Poll, Waker},
+};
 
 use hulynet_protocol::{ContainerId, Kind, Policy, Uuid, ledger::QUEUE_EVENTS};
 
 use super::*;
+use crate::container::{Inbox, Letter};
 
 /// What a client gets in one message.
 #[derive(Clone, Debug)]
@@ -65,7 +69,7 @@ fn id(text: &str) -> ConnectionId {
 /// The connections of a container, and what an agent has of them.
 struct World {
     connections: Arc<Connections>,
-    ended: mpsc::Receiver<ConnectionId>,
+    inbox: Inbox,
     flushes: mpsc::UnboundedReceiver<Arc<Connections>>,
     is_open: Arc<AtomicBool>,
 }
@@ -81,19 +85,27 @@ impl World {
     }
 
     fn with(limits: &ContainerLimits) -> Self {
-        let (farewells, ended) = mpsc::channel(64);
+        let mailbox = Arc::new(Mailbox::new(limits));
         let (orders, flushes) = mpsc::unbounded_channel();
         let is_open = Arc::new(AtomicBool::new(true));
         let gate = Arc::clone(&is_open);
         let exit = Exit { is_open: Box::new(move || gate.load(Ordering::SeqCst)), flushes: orders };
         let (epoch, usage) = (Epoch::default(), usage(limits));
-        let connections = Arc::new(Connections::new(epoch, limits, usage, farewells, exit));
-        Self { connections, ended, flushes, is_open }
+        let connections = Arc::new(Connections::new(epoch, limits, usage, mailbox.clone(), exit));
+        Self { connections, inbox: Inbox::new(mailbox), flushes, is_open }
     }
 
     fn connect(&self, name: &str, client: &Arc<Client>, flow: Flow) {
         self.connections.add(id(name), flow, client.clone()).unwrap();
         self.connections.open(&id(name));
+    }
+
+    /// The next client whose farewell the container hears.
+    fn gone(&mut self) -> Option<ConnectionId> {
+        match self.inbox.poll(true, true, &mut task::Context::from_waker(Waker::noop())) {
+            Poll::Ready(Letter::Disconnect(client)) => Some(client),
+            _ => None,
+        }
     }
 
     fn broadcast(&self, text: &str) {
@@ -191,7 +203,7 @@ fn one_that_does_not_read_ends_with_an_error_and_others_get_everything() {
     assert_eq!(reader.events().len(), QUEUE_EVENTS + 3);
     assert_eq!(sleeper.events().len(), 2);
     assert_eq!(*sleeper.closed.lock().unwrap(), [(id("sleeper"), Some(ErrorKind::Busy))]);
-    assert_eq!(world.ended.try_recv().unwrap(), id("sleeper"));
+    assert_eq!(world.gone(), Some(id("sleeper")));
     assert!(!world.connections.remove(&id("sleeper")));
 }
 
@@ -273,12 +285,11 @@ fn a_full_queue_makes_a_single_send_busy() {
 
 #[test]
 fn connections_are_bounded_and_named_once() {
-    let (farewells, _ended) = mpsc::channel(2);
     let (flushes, _orders) = mpsc::unbounded_channel();
     let exit = Exit { is_open: Box::new(|| true), flushes };
-    let limits = ContainerLimits::default();
-    let usage = usage(&limits);
-    let connections = Connections::new(Epoch::default(), &limits, usage, farewells, exit);
+    let limits = ContainerLimits { connections: 2, ..ContainerLimits::default() };
+    let (usage, mailbox) = (usage(&limits), Arc::new(Mailbox::new(&limits)));
+    let connections = Connections::new(Epoch::default(), &limits, usage, mailbox, exit);
     let add = |name| connections.add(id(name), endless(), Client::new("reader", 0));
     add("a").unwrap();
     assert_eq!(add("a").unwrap_err().kind, ErrorKind::Busy);

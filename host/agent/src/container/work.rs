@@ -1,0 +1,241 @@
+//! What a container works on: it takes what waits in its mailbox, and several
+//! calls are in progress at a time.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use hulynet_agent_kinds::ContainerLimits;
+use tokio::time::{Sleep, sleep_until};
+use wasmtime::{AsContextMut, component::Accessor};
+
+use super::{
+    Ending,
+    awake::Awake,
+    call::{self, Done},
+    exports::Exports,
+    handle::Shared,
+    mailbox::{Inbox, Letter, Message},
+    supervisor::Pulse,
+};
+use crate::capabilities;
+
+/// How long a container that is full of calls is given to finish one of them
+/// after the last of their callers has given up.
+const STUCK: Duration = Duration::from_secs(1);
+
+type Access = Accessor<capabilities::Context>;
+type Call<'a> = BoxFuture<'a, wasmtime::Result<Done>>;
+
+/// Before anything enters the container, which is after it was looked at what
+/// there is to do: it has given control back, so its time begins anew. Somebody
+/// waits for it until `awaited`.
+pub(super) fn enter(access: &Access, awaited: Option<Instant>) {
+    access.with(|mut access| {
+        access.get().meter.pause(awaited);
+        access.as_context_mut().set_epoch_deadline(1);
+    });
+}
+
+/// What a container that has started works on.
+pub(super) struct Work<'a> {
+    access: &'a Access,
+    exports: &'a Exports,
+    limits: &'a ContainerLimits,
+    shared: &'a Arc<Shared>,
+    pulse: &'a Pulse,
+    awake: &'a Awake,
+    calls: Calls<'a>,
+    /// The last deadline of a request in progress.
+    awaited: Option<Instant>,
+    full: Full,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(
+        access: &'a Access,
+        exports: &'a Exports,
+        limits: &'a ContainerLimits,
+        shared: &'a Arc<Shared>,
+        pulse: &'a Pulse,
+        awake: &'a Awake,
+    ) -> Self {
+        let (calls, awaited, full) = (Calls::default(), None, Full::No);
+        Self { access, exports, limits, shared, pulse, awake, calls, awaited, full }
+    }
+
+    /// Ends when the container does.
+    pub(super) async fn run(mut self, inbox: &mut Inbox) -> wasmtime::Result<Ending> {
+        std::future::poll_fn(|cx| self.poll(inbox, cx)).await
+    }
+
+    fn poll(&mut self, inbox: &mut Inbox, cx: &mut Context<'_>) -> Poll<wasmtime::Result<Ending>> {
+        self.awake.look();
+        let mut began = false;
+        loop {
+            let before = self.calls.len();
+            while let Poll::Ready(Some(done)) = self.calls.poll_next(cx) {
+                if let Some(ending) = self.done(done?) {
+                    return Poll::Ready(Ok(ending));
+                }
+            }
+            // What came since the mailbox was found empty wakes the container.
+            if began && self.calls.len() == before {
+                break;
+            }
+            let before = self.calls.len();
+            while let Poll::Ready(letter) = inbox.poll(self.hears(), self.has_room(), cx) {
+                match self.begin(letter) {
+                    Some(call) => self.calls.push(call),
+                    None => return Poll::Ready(Ok(Ending::Terminated)),
+                }
+            }
+            if self.calls.len() == before {
+                break;
+            }
+            began = true;
+        }
+        if began {
+            self.awake.begins();
+        }
+        enter(self.access, self.awaited);
+        self.full.look(self.has_room(), self.awaited, cx).map(|()| {
+            Ok(Ending::Unhealthy(format!(
+                "it did not finish any of {} calls, and nobody waits for them any more",
+                self.calls.len()
+            )))
+        })
+    }
+
+    fn has_room(&self) -> bool {
+        self.calls.len() < self.limits.concurrent
+    }
+
+    /// Whether it hears an order or a ping.
+    fn hears(&self) -> bool {
+        self.has_room() || !self.exports.are_serial()
+    }
+
+    /// The call that a letter asks for, if any.
+    fn begin(&mut self, letter: Letter) -> Option<Call<'a>> {
+        let (access, exports) = (self.access, self.exports);
+        let message = match letter {
+            Letter::Terminate(order) => {
+                return Some(call::terminate(access, exports, order).boxed());
+            }
+            Letter::Disconnect(client) => {
+                return Some(call::disconnect(access, exports, client).boxed());
+            }
+            Letter::Ping => return Some(call::ping(access, exports).boxed()),
+            Letter::Abandoned => return None,
+            Letter::Message(message) => message,
+        };
+        Some(match *message {
+            Message::Request { incoming, weight, reply } => {
+                self.awaited_until(incoming.deadline);
+                let (limit, shared) = (self.limits.reply_bytes, self.shared.clone());
+                call::request(access, exports, limit, incoming, weight, reply, shared).boxed()
+            }
+            Message::Connect { connection, caller, deadline, reply } => {
+                self.awaited_until(deadline);
+                let connections = &self.shared.connections;
+                call::connect(access, exports, connections, connection, caller, deadline, reply)
+                    .boxed()
+            }
+        })
+    }
+
+    /// It begins something that somebody waits for.
+    fn awaited_until(&mut self, deadline: Instant) {
+        self.awaited = self.awaited.max(Some(deadline));
+        if self.exports.are_serial() {
+            self.pulse.vitals().busy(deadline);
+            self.shared.deaf.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn done(&mut self, done: Done) -> Option<Ending> {
+        self.full = Full::No;
+        if self.calls.is_empty() {
+            self.awaited = None;
+            self.shared.deaf.store(false, Ordering::Relaxed);
+        }
+        match done {
+            Done::Served => self.pulse.vitals().sign(Instant::now()),
+            Done::Well => self.pulse.well(),
+            Done::Unwell(cause) => return Some(Ending::Unhealthy(cause)),
+            Done::Ended => return Some(Ending::Terminated),
+        }
+        None
+    }
+}
+
+/// Calls in progress. Usually there is one, which needs no list.
+#[derive(Default)]
+struct Calls<'a> {
+    only: Option<Call<'a>>,
+    others: FuturesUnordered<Call<'a>>,
+}
+
+impl<'a> Calls<'a> {
+    fn len(&self) -> usize {
+        usize::from(self.only.is_some()) + self.others.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn push(&mut self, call: Call<'a>) {
+        if self.is_empty() {
+            self.only = Some(call);
+        } else {
+            self.others.push(call);
+        }
+    }
+
+    /// The next one that is done; `None` when there are no others.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<wasmtime::Result<Done>>> {
+        if let Some(only) = &mut self.only
+            && let Poll::Ready(done) = only.as_mut().poll(cx)
+        {
+            self.only = None;
+            return Poll::Ready(Some(done));
+        }
+        if self.others.is_empty() { Poll::Pending } else { self.others.poll_next_unpin(cx) }
+    }
+}
+
+/// Whether a container has room for more calls. One that is full of calls that
+/// never end serves nobody, but may still answer pings; it is over a while
+/// after the last of their callers gave up.
+enum Full {
+    No,
+    /// It was at the last look. Most calls are done at the next one, which
+    /// saves the timer.
+    Seen,
+    Since(Pin<Box<Sleep>>),
+}
+
+impl Full {
+    /// Ends when the container is given up.
+    fn look(&mut self, room: bool, awaited: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+        *self = match std::mem::replace(self, Self::No) {
+            _ if room => Self::No,
+            Self::No => Self::Seen,
+            Self::Seen => {
+                let last = awaited.unwrap_or_else(Instant::now);
+                Self::Since(Box::pin(sleep_until((last + STUCK).into())))
+            }
+            since @ Self::Since(_) => since,
+        };
+        match self {
+            Self::No | Self::Seen => Poll::Pending,
+            Self::Since(over) => over.as_mut().poll(cx),
+        }
+    }
+}
