@@ -217,6 +217,9 @@ pub enum FrameError {
     Malformed(String),
 }
 
+/// Most headers are shorter, in bytes.
+const USUAL: usize = 192;
+
 impl Frame {
     /// The header's bytes.
     ///
@@ -232,8 +235,16 @@ impl Frame {
     /// # Errors
     /// As [`Self::encode`].
     pub fn encode_mut(&self) -> Result<Vec<u8>, FrameError> {
-        // Room for a usual request, so that it is made in one allocation.
-        let mut header = Vec::with_capacity(192);
+        // A vector of just its length: `Bytes` asks for memory once more for one
+        // that has room to spare.
+        let mut usual = [MAGIC; USUAL];
+        if let Some((_, body)) = usual.split_first_mut()
+            && let Ok(body) = postcard::to_slice(self, body)
+        {
+            let length = 1 + body.len();
+            return Ok(usual.get(..length).unwrap_or_default().to_vec());
+        }
+        let mut header = Vec::with_capacity(2 * USUAL);
         header.push(MAGIC);
         let header = postcard::to_extend(self, header)
             .map_err(|error| FrameError::Malformed(error.to_string()))?;
