@@ -92,7 +92,7 @@ impl World {
 
     pub(crate) fn agent(&mut self, peer: usize) -> Option<&mut Agent> {
         match &mut self.peers[peer].role {
-            Role::Agent(agent) => Some(agent),
+            Role::Agent(agent) => Some(&mut **agent),
             Role::Client(_) => None,
         }
     }

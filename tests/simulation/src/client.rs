@@ -90,7 +90,7 @@ impl Client {
 impl World {
     pub(crate) fn client(&mut self, peer: usize) -> Option<&mut Client> {
         match &mut self.peers[peer].role {
-            Role::Client(client) => Some(client),
+            Role::Client(client) => Some(&mut **client),
             Role::Agent(_) => None,
         }
     }

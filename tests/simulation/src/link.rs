@@ -166,8 +166,8 @@ impl IndexMut<usize> for Peers {
 }
 
 pub(crate) enum Role {
-    Agent(Agent),
-    Client(Client),
+    Agent(Box<Agent>),
+    Client(Box<Client>),
 }
 
 /// For what an answer is awaited.

@@ -340,9 +340,9 @@ impl World {
                 if same_name {
                     agent.id = old.id.clone();
                 }
-                Role::Agent(agent)
+                Role::Agent(Box::new(agent))
             }
-            Role::Client(_) => Role::Client(self.new_client(peer)),
+            Role::Client(_) => Role::Client(Box::new(self.new_client(peer))),
         };
         let node = &mut self.peers[peer];
         node.id = names::peer(peer, life);

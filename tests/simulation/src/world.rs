@@ -185,9 +185,9 @@ impl World {
         for index in 0..settings.agents + settings.clients {
             let rate = world.random.between(920, 1081);
             let role = if index < settings.agents {
-                Role::Agent(world.new_agent(index, 0))
+                Role::Agent(Box::new(world.new_agent(index, 0)))
             } else {
-                Role::Client(world.new_client(index))
+                Role::Client(Box::new(world.new_client(index)))
             };
             world.peers.push(Peer {
                 id: names::peer(index, 0),

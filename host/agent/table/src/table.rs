@@ -7,22 +7,22 @@
 
 mod connections;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 use hulynet_mutants::{Mutant, mutant};
 use hulynet_protocol::{
-    Activation, ConnectionId, ContainerId, Epoch, ErrorKind, Intake, Load, NetworkError, Target,
-    Uuid,
+    Activation, ContainerId, Epoch, ErrorKind, Intake, Load, NetworkError, Target, Uuid,
 };
+use indexmap::IndexMap;
 
-use connections::Attached;
+use connections::Connections;
 pub use connections::{Attempt, Begun};
 
 /// The containers of an agent; `C` is how one is reached.
 #[derive(Debug)]
 pub struct Table<C> {
-    containers: BTreeMap<Uuid, Running<C>>,
-    connections: BTreeMap<ConnectionId, Attached>,
+    containers: IndexMap<Uuid, Running<C>>,
+    connections: Connections,
     /// Counts the attempts to attach one.
     attempts: u64,
     /// The most that may run at a time.
@@ -80,13 +80,42 @@ pub enum Decision<C> {
     Replace(C),
 }
 
+/// The addressee of a call among those with its uuid.
+fn located<C: Clone>(
+    entry: Option<&Running<C>>,
+    target: &Target,
+) -> Result<Located<C>, NetworkError> {
+    let entry = entry
+        .filter(|entry| entry.activation.id == target.id)
+        .filter(|entry| !entry.retired || mutant(Mutant::ServesRetired))
+        .ok_or_else(|| {
+            NetworkError::not_processed(
+                ErrorKind::UnknownContainer,
+                format!("the container {} does not run on this agent; ask for it again", target.id),
+            )
+        })?;
+    if entry.doubtful {
+        return Err(NetworkError::not_processed(
+            ErrorKind::Unavailable,
+            format!("{}; the coordinator is about to know", may_live_elsewhere(&target.id)),
+        ));
+    }
+    let live = entry.activation.epoch;
+    match target.epoch {
+        Some(epoch) if epoch != live && !mutant(Mutant::NoEpochCheck) => {
+            Err(stale(&target.id, epoch, live))
+        }
+        _ => Ok(Located { container: entry.container.clone(), epoch: live }),
+    }
+}
+
 impl<C: Clone> Table<C> {
     /// None yet, and room for so many.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
-            containers: BTreeMap::new(),
-            connections: BTreeMap::new(),
+            containers: IndexMap::new(),
+            connections: Connections::default(),
             attempts: 0,
             capacity,
             term: 0,
@@ -155,8 +184,8 @@ impl<C: Clone> Table<C> {
         if self.containers.get(&id.uuid).is_none_or(|entry| entry.activation.epoch != epoch) {
             return false;
         }
-        self.containers.remove(&id.uuid);
-        self.connections.retain(|_, attached| attached.uuid != id.uuid);
+        self.containers.swap_remove(&id.uuid);
+        self.connections.end_all_of(&id.uuid);
         true
     }
 
@@ -166,8 +195,10 @@ impl<C: Clone> Table<C> {
     /// # Errors
     /// Those of [`Table::locate`].
     pub fn reach(&mut self, now: Instant, target: &Target) -> Result<Located<C>, NetworkError> {
-        let located = self.locate(now, target)?;
-        if let Some(entry) = self.containers.get_mut(&target.id.uuid) {
+        self.check_lease(now)?;
+        let mut entry = self.containers.get_mut(&target.id.uuid);
+        let located = located(entry.as_deref(), target)?;
+        if let Some(entry) = &mut entry {
             entry.named |= target.epoch.is_some();
         }
         Ok(located)
@@ -180,33 +211,7 @@ impl<C: Clone> Table<C> {
     /// was not processed.
     pub fn locate(&self, now: Instant, target: &Target) -> Result<Located<C>, NetworkError> {
         self.check_lease(now)?;
-        let entry = self
-            .containers
-            .get(&target.id.uuid)
-            .filter(|entry| entry.activation.id == target.id)
-            .filter(|entry| !entry.retired || mutant(Mutant::ServesRetired))
-            .ok_or_else(|| {
-                NetworkError::not_processed(
-                    ErrorKind::UnknownContainer,
-                    format!(
-                        "the container {} does not run on this agent; ask for it again",
-                        target.id
-                    ),
-                )
-            })?;
-        if entry.doubtful {
-            return Err(NetworkError::not_processed(
-                ErrorKind::Unavailable,
-                format!("{}; the coordinator is about to know", may_live_elsewhere(&target.id)),
-            ));
-        }
-        let live = entry.activation.epoch;
-        match target.epoch {
-            Some(epoch) if epoch != live && !mutant(Mutant::NoEpochCheck) => {
-                Err(stale(&target.id, epoch, live))
-            }
-            _ => Ok(Located { container: entry.container.clone(), epoch: live }),
-        }
+        located(self.containers.get(&target.id.uuid), target)
     }
 
     /// Whether an answer of this activation may still be given: the agent may

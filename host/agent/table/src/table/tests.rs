@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use hulynet_protocol::{ClientId, Kind, Labels, Retry};
+use hulynet_protocol::{ClientId, ConnectionId, Kind, Labels, Retry};
 
 use super::*;
 
@@ -310,4 +310,21 @@ fn what_a_coordinator_confirmed_is_certain_and_what_it_was_not_told_of_is_not() 
     // The next activation is another one.
     table.insert(Activation { id: id("a"), epoch: epoch(5), labels: Labels::new() }, 3);
     assert_eq!(brought(&mut table, false), (vec![], vec![5, 4]));
+}
+
+#[test]
+fn connections_end_with_their_container_or_their_client_and_nothing_is_kept_of_them() {
+    let mut table = table();
+    table.insert(Activation { id: id("b"), epoch: epoch(4), labels: Labels::new() }, 2);
+    let uuid = |name| Uuid::new(name).unwrap();
+    for (name, to, whose) in [("1", "a", "p"), ("2", "a", "q"), ("3", "b", "p"), ("4", "b", "q")] {
+        table.attach(connection(name), uuid(to), peer(whose)).unwrap();
+    }
+    assert!(table.remove(&id("a"), epoch(3)));
+    assert_eq!(table.attached(&uuid("a")).count(), 0);
+    assert_eq!(table.detach_all(&peer("p")), [(connection("3"), 2)]);
+    let left: Vec<_> = table.attached(&uuid("b")).collect();
+    assert_eq!(left, [(&connection("4"), &peer("q"))]);
+    assert_eq!(table.detach(&connection("4"), &peer("q")), Some(2));
+    assert_eq!(table.connections, Connections::default());
 }
