@@ -15,7 +15,7 @@ use crate::{
     bus::{ask, member, registered},
     load::{Settings, percentile},
     measure::{Measure, charged, computed},
-    network::Network,
+    network::{Network, room},
 };
 
 /// Idle containers that are usual.
@@ -93,9 +93,7 @@ fn has_maps(containers: usize) -> anyhow::Result<bool> {
 }
 
 async fn fill(settings: &Settings, containers: usize) -> anyhow::Result<Full> {
-    let network = Network::with(settings, &settings.kinds, |agent| {
-        agent.arg("--containers").arg((containers + 1).to_string())
-    })?;
+    let network = Network::with(settings, &settings.kinds, |agent| room(agent, containers))?;
     registered(&network.coordinator).await?;
     let agent = network.agent()?;
     let client = member(&Bus::start("bench")?, &network.coordinator, true).await?;

@@ -32,8 +32,18 @@ const KINDS: [(&str, &str, &str, f64); 2] =
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Measures all in one run.
+/// Measures all in one run: many containers in turn, whose data no cache holds,
+/// and the only one, which is asked again and again.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
+    let many = format!("one of {}", settings.clients * settings.in_flight);
+    let mut measures = under(settings, &many).await?;
+    let alone = Settings { clients: 1, in_flight: 1, ..settings.clone() };
+    measures.extend(under(&alone, "the only one").await?);
+    Ok(measures)
+}
+
+/// With as many containers as there are requests in flight.
+async fn under(settings: &Settings, which: &str) -> anyhow::Result<Vec<Measure>> {
     eprintln!("· requests to a native handler");
     let native = {
         let server = FloorServer::start(Floor::Native)?;
@@ -46,9 +56,9 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
     let client = member(&Bus::current(), &network.coordinator, true).await?;
     let mut measures = Vec::new();
     for (world, kind, operation, aim) in KINDS {
-        eprintln!("· requests to a container of a kind that is {world}");
+        eprintln!("· requests to {which} of a kind that is {world}");
         let cost = of_kind(settings, &network, &client, (kind, operation)).await?;
-        let name = format!("computed by a request, {world}");
+        let name = format!("computed by a request to {which}, {world}");
         measures.push(Measure::new(NAME, name, cost, "µs").above(native).at_most(native + aim));
     }
     Ok(measures)

@@ -20,6 +20,7 @@ mod network;
 mod network_of_one;
 mod plugins;
 mod registry;
+mod starts;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -112,6 +113,7 @@ fn run(command: Command) -> anyhow::Result<()> {
                 measures.extend(apart(one(), handler::run(&settings))?);
                 measures.extend(apart(many(), plugins::run(&settings))?);
                 measures.extend(apart(many(), density::run(&settings))?);
+                measures.extend(apart(many(), starts::run(&settings))?);
             }
             if chosen(growth::NAME) {
                 measures.extend(apart(many(), growth::run(&settings))?);

@@ -46,19 +46,42 @@ impl Network {
             .and_then(Value::as_str)
             .context("the coordinator's ready line names its address")?
             .to_owned();
-        let directory = network.directory.path().to_owned();
+        network.add_agent(settings, kinds, change)?;
+        Ok(network)
+    }
+
+    /// An agent alone, with room for so many containers and one more, of the
+    /// network of this coordinator.
+    pub(crate) fn of_agent(
+        settings: &Settings,
+        coordinator: &str,
+        containers: usize,
+    ) -> anyhow::Result<Self> {
+        let (processes, directory) = (Vec::new(), tempfile::tempdir()?);
+        let mut network = Self { processes, coordinator: coordinator.to_owned(), directory };
+        network.add_agent(settings, &settings.kinds, |agent| room(agent, containers))?;
+        Ok(network)
+    }
+
+    fn add_agent(
+        &mut self,
+        settings: &Settings,
+        kinds: &Path,
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> anyhow::Result<()> {
+        let directory = self.directory.path().to_owned();
         let grants = "[default]\ncontainers = [\"*\"]\ndocuments = true\n";
         std::fs::write(directory.join("grants.toml"), grants)?;
-        network.spawn(change(
+        self.spawn(change(
             Command::new(&settings.hulynet)
                 .args(["agent", "--listen", "127.0.0.1:0", "--json", "--log", "warn"])
-                .args(["--coordinator", &network.coordinator.clone()])
+                .args(["--coordinator", &self.coordinator.clone()])
                 .arg("--plugins")
                 .arg(kinds)
                 .arg("--dir")
                 .arg(directory),
         ))?;
-        Ok(network)
+        Ok(())
     }
 
     /// The process of the coordinator.
@@ -81,6 +104,11 @@ impl Network {
         self.processes.push(child);
         ready_line(out)
     }
+}
+
+/// Gives an agent room for so many containers and one more.
+pub(crate) fn room(agent: &mut Command, containers: usize) -> &mut Command {
+    agent.arg("--containers").arg((containers + 1).to_string())
 }
 
 fn ready_line(out: ChildStdout) -> anyhow::Result<Value> {
