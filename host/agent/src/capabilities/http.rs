@@ -80,7 +80,7 @@ impl Door {
         if !to.names().iter().any(|name| terms.allow(Capability::Http, name)) {
             self.warn(format!(
                 "it may not send requests to {name}; add it to http in its manifest's [asks] and in the \
-                 agent's grants"
+                 agent's grants, and start the agent again"
             ));
             return Err(Error::HttpRequestDenied);
         }
@@ -124,7 +124,8 @@ impl WasiHttpHooks for Door {
             if let Err(Error::DestinationIpProhibited) = answered {
                 let why = format!(
                     "it may not send requests to {name}, which has no public address; add \
-                     private-addresses = true to its manifest's [asks] and to the agent's grants"
+                     private-addresses = true to its manifest's [asks] and to the agent's grants, \
+                     and start the agent again"
                 );
                 log.write(Level::Warn, why, &[]);
             }

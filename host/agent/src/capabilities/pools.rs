@@ -139,7 +139,7 @@ impl Pools {
                 ErrorKind::Unavailable,
                 format!(
                     "{} has {} containers on this agent, as many as it may; end some, or raise its \
-                     total in the agent's grants",
+                     total in the agent's grants and start the agent again",
                     pool.whose,
                     pool.containers.limit.unwrap_or_default()
                 ),

@@ -59,7 +59,7 @@ fn not_granted(asking: &Activation, kind: &Kind) -> NetworkError {
         ErrorKind::PermissionDenied,
         format!(
             "the container {own} may not ask for containers of the kind {kind}; add it to [asks] \
-             containers in {0}.toml and to [kind.{0}] containers in the agent's grants",
+             containers in {0}.toml and to [kind.{0}] containers in the agent's grants, and start the agent again",
             own.kind
         ),
     )

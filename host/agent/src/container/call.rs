@@ -82,7 +82,7 @@ fn too_large(bytes: usize, limit: usize, serial: bool) -> String {
     };
     format!(
         "the answer has {bytes} bytes, and at most {limit} are allowed; {remedy}, or raise the limit \
-         reply-bytes of its kind in the agent's grants"
+         reply-bytes of its kind in the agent's grants and start the agent again"
     )
 }
 
