@@ -181,8 +181,9 @@ impl Container {
         let (executor, services) = (start.executor.clone(), start.services.clone());
         let handle = Handle { shared: shared.clone(), executor, services };
         let mut inbox = Inbox::new(mailbox);
+        // Made here: a runtime that shuts down drops what it never ran.
+        let gone = shared.gone.clone().drop_guard();
         handle.executor.spawn(async move {
-            let gone = shared.gone.clone().drop_guard();
             let ending = {
                 // Pinned here: whatever took it over would make room for it
                 // again, in every container.

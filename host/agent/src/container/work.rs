@@ -31,9 +31,9 @@ const STUCK: Duration = Duration::from_secs(1);
 type Access = Accessor<capabilities::Context>;
 type Call<'a> = BoxFuture<'a, wasmtime::Result<Done>>;
 
-/// Before anything enters the container, which is after it was looked at what
-/// there is to do: it has given control back, so its time begins anew. Somebody
-/// waits for it until `awaited`.
+/// Called after the look at what there is to do, before anything enters the
+/// container: it has given control back, so its time begins anew. It is waited
+/// for until `awaited`.
 pub(super) fn enter(access: &Access, awaited: Option<Instant>) {
     access.with(|mut access| {
         access.get().meter.pause(awaited);
@@ -50,7 +50,7 @@ pub(super) struct Work<'a> {
     pulse: &'a Pulse,
     awake: &'a Awake,
     calls: Calls<'a>,
-    /// The last deadline of a request in progress.
+    /// The last deadline of the calls in progress.
     awaited: Option<Instant>,
     full: Full,
 }
@@ -125,12 +125,17 @@ impl<'a> Work<'a> {
         let (access, exports) = (self.access, self.exports);
         let message = match letter {
             Letter::Terminate(order) => {
+                self.works_until(Instant::now() + self.limits.terminate);
                 return Some(call::terminate(access, exports, order).boxed());
             }
             Letter::Disconnect(client) => {
+                self.works_until(Instant::now() + self.limits.request);
                 return Some(call::disconnect(access, exports, client).boxed());
             }
-            Letter::Ping => return Some(call::ping(access, exports).boxed()),
+            Letter::Ping => {
+                self.works_until(Instant::now() + self.limits.ping);
+                return Some(call::ping(access, exports).boxed());
+            }
             Letter::Abandoned => return None,
             Letter::Message(message) => message,
         };
@@ -149,9 +154,14 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// It begins something that somebody waits for.
-    fn awaited_until(&mut self, deadline: Instant) {
+    /// It begins something that may take so long.
+    fn works_until(&mut self, deadline: Instant) {
         self.awaited = self.awaited.max(Some(deadline));
+    }
+
+    /// It begins something that a caller waits for.
+    fn awaited_until(&mut self, deadline: Instant) {
+        self.works_until(deadline);
         if self.exports.are_serial() {
             self.pulse.vitals().busy(deadline);
             self.shared.deaf.store(true, Ordering::Relaxed);
@@ -159,7 +169,9 @@ impl<'a> Work<'a> {
     }
 
     fn done(&mut self, done: Done) -> Option<Ending> {
-        self.full = Full::No;
+        if self.has_room() {
+            self.full = Full::No;
+        }
         if self.calls.is_empty() {
             self.awaited = None;
             self.shared.deaf.store(false, Ordering::Relaxed);

@@ -1,6 +1,9 @@
 //! Kinds that fail or never finish, in each of their exports.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use hulynet_agent::AgentConfig;
@@ -124,6 +127,21 @@ async fn one_that_traps_or_never_ends_when_it_is_to_terminate_is_gone() {
         assert_eq!(reply, Reply::Terminated(true), "{attack:?}");
         gone(&mut stage, attack).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_does_one_thing_at_a_time_may_terminate_as_slowly_as_others() {
+    let allowed = Duration::from_secs(2);
+    let settings = |config: &mut AgentConfig| {
+        (config.limits.concurrent, config.limits.terminate) = (1, allowed);
+    };
+    let mut stage = Stage::new(settings).await;
+    stage.start_with("hostile", "hostile", "stay").await.unwrap();
+    let began = Instant::now();
+    let reply = stage.beside(terminate(&stage, "hostile", false)).await;
+    assert_eq!(reply, Reply::Terminated(true));
+    assert!(began.elapsed() >= allowed, "it had only {:?}", began.elapsed());
+    gone(&mut stage, "hostile").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
