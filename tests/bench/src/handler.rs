@@ -32,13 +32,13 @@ const KINDS: [(&str, &str, &str, f64); 2] =
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Measures all in one run: many containers in turn, whose data no cache holds,
-/// and the only one, which is asked again and again.
+/// Measures all in one run: many containers in turn, and one that is asked again
+/// and again.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
     let many = format!("one of {}", settings.clients * settings.in_flight);
     let mut measures = under(settings, &many).await?;
     let alone = Settings { clients: 1, in_flight: 1, ..settings.clone() };
-    measures.extend(under(&alone, "the only one").await?);
+    measures.extend(under(&alone, "the same one").await?);
     Ok(measures)
 }
 

@@ -1,5 +1,6 @@
 //! How fast an agent starts containers in bulk, when nothing else takes time:
-//! orders come as a coordinator gives them, and nobody asks for containers.
+//! orders come as a coordinator gives them, and nobody asks for containers. Who
+//! gives them has its share of the time.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,8 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
     });
     let address = server.local_addr().to_string();
     let network = Network::of_agent(settings, &address, CONTAINERS)?;
-    let agent = tokio::time::timeout(TIMEOUT, told.recv()).await?.context("the agent registers")?;
+    let agent = tokio::time::timeout(TIMEOUT, told.recv()).await.ok().flatten();
+    let agent = agent.context("the agent did not register in time")?;
     let process = network.agent()?;
     let cpu = || computed(process).context("the system tells what was computed");
     let (began, seconds) = (Instant::now(), cpu()?);

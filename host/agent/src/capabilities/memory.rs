@@ -48,8 +48,8 @@ impl MemoryLimit {
         let taken = if used > self.limit {
             let why = format!(
                 "a container of its kind may have {}; raise the limit memory in the agent's \
-                 grants and in its manifest, or the setting container-memory where neither says it, and start \
-                 the agent again",
+                 grants and in its manifest, or the setting container-memory where neither says it, \
+                 and start the agent again",
                 show_bytes(self.limit as u64)
             );
             Err(Refusal { whose: Whose::Container, why })

@@ -32,7 +32,6 @@ use wasmtime::{
 
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use caller::CallerHandle;
-
 pub(crate) use caller::{GivenUp, container_id};
 pub(crate) use connections::{Connections, Exit, Left, Sink};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]

@@ -1,11 +1,10 @@
 //! Wakes a container only for what it has not seen yet.
 //!
 //! What a container waits for often comes while it runs: its own computing
-//! finishes the call that its loop waits for. The loop looks at everything
-//! again before the container pauses, so to run it once more for that would
-//! find nothing to do. The other way round there is one exception: wasmtime
-//! polls the loop a last time after it has looked for work itself, so what the
-//! loop begins then is only done in another run.
+//! finishes a call. It looks at everything again before it pauses, so to run it
+//! once more for that would find nothing to do. The other way round there is one
+//! exception: wasmtime lets it look a last time after it has looked for work
+//! itself, so what begins then is only done in another run.
 
 use std::{
     pin::Pin,

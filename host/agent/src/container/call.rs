@@ -32,8 +32,8 @@ pub(super) enum Done {
 
 type Access = Accessor<Context>;
 
-/// A request, whose answer may have so many bytes. A failure in here is the
-/// container's end.
+/// A request, whose answer may have at most `limit` bytes. A failure in here is
+/// the container's end.
 pub(super) async fn request(
     accessor: &Access,
     exports: &Exports,

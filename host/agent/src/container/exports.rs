@@ -2,8 +2,8 @@
 //!
 //! The worlds differ in how requests and connections look; everything else is
 //! the same to the host. All calls are made the same way, too: the engine lets
-//! those of the world `container-sync` wait for one another, and the loop that
-//! makes them makes one at a time.
+//! those of the world `container-sync` wait for one another, and whoever makes
+//! them makes one at a time.
 
 use std::{
     future::poll_fn,

@@ -1,8 +1,9 @@
 //! What waits for a container: orders to terminate, clients that left, a ping,
 //! and messages.
 //!
-//! All of it lies behind one lock and takes no memory while nothing waits: an
-//! agent has tens of thousands of containers, and most of them are idle.
+//! All of it lies behind one lock and takes hardly any memory while nothing
+//! waits: an agent has tens of thousands of containers, and most of them are
+//! idle.
 
 use std::{
     collections::VecDeque,
@@ -25,6 +26,10 @@ use super::{
 
 /// Orders to terminate that wait: there is hardly ever more than one.
 const ORDERS: usize = 16;
+
+/// Places that a container keeps when it has read all: more than an idle one
+/// needs.
+const KEPT: usize = 16;
 
 /// What somebody waits for.
 pub(crate) enum Message {
@@ -119,6 +124,16 @@ impl Waiting {
         let message = self.messages.pop_front().map(Letter::Message);
         message.or_else(|| self.abandoned.then_some(Letter::Abandoned))
     }
+
+    /// Gives back what a burst took.
+    fn shrink(&mut self) {
+        if self.messages.is_empty() {
+            self.messages.shrink_to(KEPT);
+        }
+        if self.farewells.is_empty() {
+            self.farewells.shrink_to(KEPT);
+        }
+    }
 }
 
 impl Mailbox {
@@ -153,10 +168,9 @@ impl Mailbox {
     /// Takes the bytes of a request into account; `None` when there are too
     /// many already.
     pub(super) fn weigh(self: &Arc<Self>, bytes: usize) -> Option<Weight> {
-        let all = self.weight.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        // Dropped, it takes them back.
-        let weight = Weight { mailbox: self.clone(), bytes };
-        (all <= self.bytes).then_some(weight)
+        let more = |all: usize| all.checked_add(bytes).filter(|all| *all <= self.bytes);
+        self.weight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Weight { mailbox: self.clone(), bytes })
     }
 
     /// Orders the container to terminate.
@@ -277,6 +291,7 @@ impl Inbox {
         let share = ready!(coop::poll_proceed(cx));
         let mut waiting = self.0.lock();
         let Some(letter) = waiting.next(hears, room) else {
+            waiting.shrink();
             waiting.reader = Some(cx.waker().clone());
             return Poll::Pending;
         };
@@ -309,172 +324,4 @@ impl Drop for Inbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::task::Wake;
-
-    use super::*;
-
-    #[derive(Default)]
-    struct Reader(AtomicUsize);
-
-    impl Wake for Reader {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    fn mailbox(limits: ContainerLimits) -> (Arc<Mailbox>, Inbox) {
-        let mailbox = Arc::new(Mailbox::new(&limits));
-        (mailbox.clone(), Inbox::new(mailbox))
-    }
-
-    fn of_one_each() -> (Arc<Mailbox>, Inbox) {
-        let limits = ContainerLimits::default();
-        mailbox(ContainerLimits { mailbox: 1, mailbox_bytes: 10, connections: 1, ..limits })
-    }
-
-    fn id(name: &str) -> ConnectionId {
-        ConnectionId::new(name).unwrap()
-    }
-
-    fn order() -> (Order, oneshot::Receiver<bool>) {
-        let (reply, answer) = oneshot::channel();
-        (Order { force: false, reply }, answer)
-    }
-
-    fn connect(name: &str) -> Box<Message> {
-        let (caller, deadline) = (Caller { account: None, path: Vec::new() }, Instant::now());
-        let (reply, _) = oneshot::channel();
-        Box::new(Message::Connect { connection: id(name), caller, deadline, reply })
-    }
-
-    /// In one word, what a container that may hear and has room gets next.
-    fn next(inbox: &mut Inbox, hears: bool, room: bool) -> String {
-        let mut cx = Context::from_waker(Waker::noop());
-        match inbox.poll(hears, room, &mut cx) {
-            Poll::Ready(Letter::Terminate(_)) => "terminate".to_owned(),
-            Poll::Ready(Letter::Disconnect(client)) => format!("disconnect {client}"),
-            Poll::Ready(Letter::Ping) => "ping".to_owned(),
-            Poll::Ready(Letter::Message(message)) => match *message {
-                Message::Connect { connection, .. } => format!("connect {connection}"),
-                Message::Request { .. } => "request".to_owned(),
-            },
-            Poll::Ready(Letter::Abandoned) => "abandoned".to_owned(),
-            Poll::Pending => "nothing".to_owned(),
-        }
-    }
-
-    #[test]
-    fn orders_come_first_then_farewells_pings_and_messages_and_then_the_end() {
-        let (mailbox, mut inbox) = of_one_each();
-        mailbox.abandon();
-        mailbox.put(connect("a")).ok().unwrap();
-        mailbox.ping();
-        mailbox.farewell().unwrap().say(id("b"));
-        let (order, _answer) = order();
-        mailbox.order(order).unwrap();
-        let all: Vec<_> = (0..5).map(|_| next(&mut inbox, true, true)).collect();
-        assert_eq!(all, ["terminate", "disconnect b", "ping", "connect a", "abandoned"]);
-    }
-
-    #[test]
-    fn a_container_without_room_gets_orders_and_pings_and_a_deaf_one_nothing() {
-        let (mailbox, mut inbox) = of_one_each();
-        mailbox.put(connect("a")).ok().unwrap();
-        mailbox.farewell().unwrap().say(id("b"));
-        mailbox.ping();
-        assert_eq!(next(&mut inbox, false, false), "nothing");
-        assert_eq!(next(&mut inbox, true, false), "ping");
-        assert_eq!(next(&mut inbox, true, false), "nothing");
-        assert_eq!(next(&mut inbox, true, true), "disconnect b");
-    }
-
-    #[test]
-    fn what_comes_wakes_the_reader_once_it_found_nothing() {
-        let (mailbox, mut inbox) = of_one_each();
-        let reader = Arc::new(Reader::default());
-        let waker = Waker::from(reader.clone());
-        let mut cx = Context::from_waker(&waker);
-        let (order, _answer) = order();
-        let farewell = mailbox.farewell().unwrap();
-        let comes: [Box<dyn FnOnce()>; 4] = [
-            Box::new(|| mailbox.ping()),
-            Box::new(|| mailbox.order(order).unwrap()),
-            Box::new(|| farewell.say(id("b"))),
-            Box::new(|| mailbox.put(connect("a")).ok().unwrap()),
-        ];
-        for (number, come) in (1..).zip(comes) {
-            assert!(inbox.poll(true, true, &mut cx).is_pending());
-            come();
-            assert_eq!(reader.0.load(Ordering::SeqCst), number);
-            assert!(inbox.poll(true, true, &mut cx).is_ready());
-        }
-    }
-
-    #[test]
-    fn each_sort_has_its_bound() {
-        let (mailbox, mut inbox) = of_one_each();
-        mailbox.put(connect("a")).ok().unwrap();
-        assert_eq!(mailbox.put(connect("b")).err().unwrap().0, Refused::Full);
-        assert_eq!(mailbox.used().0, 1);
-        let orders: Vec<_> = (0..=ORDERS).map(|_| mailbox.order(order().0)).collect();
-        assert!(orders[..ORDERS].iter().all(Result::is_ok));
-        assert_eq!(orders[ORDERS], Err(Refused::Full));
-        // A farewell takes its place until it is heard.
-        mailbox.farewell().unwrap().say(id("a"));
-        assert!(mailbox.farewell().is_none());
-        while next(&mut inbox, true, true) != "disconnect a" {}
-        let place = mailbox.farewell().unwrap();
-        assert!(mailbox.farewell().is_none());
-        drop(place);
-        assert!(mailbox.farewell().is_some());
-    }
-
-    #[test]
-    fn requests_have_so_many_bytes_together_until_they_are_done() {
-        let (mailbox, _inbox) = of_one_each();
-        let first = mailbox.weigh(6).unwrap();
-        assert!(mailbox.weigh(5).is_none());
-        let second = mailbox.weigh(4).unwrap();
-        assert_eq!(mailbox.used().1, 10);
-        drop(first);
-        assert!(mailbox.weigh(usize::MAX).is_none());
-        assert_eq!(mailbox.used().1, 4);
-        drop(second);
-        assert_eq!(mailbox.used().1, 0);
-    }
-
-    #[test]
-    fn a_closed_one_takes_nothing_and_gives_back_its_messages() {
-        let (mailbox, mut inbox) = of_one_each();
-        let (first, mut answer) = order();
-        mailbox.order(first).unwrap();
-        mailbox.put(connect("a")).ok().unwrap();
-        let place = mailbox.farewell().unwrap();
-        assert_eq!(inbox.close().len(), 1);
-        assert!(answer.try_recv().is_err(), "nobody carries the order out");
-        assert_eq!(mailbox.order(order().0), Err(Refused::Closed));
-        assert_eq!(mailbox.put(connect("a")).err().unwrap().0, Refused::Closed);
-        assert!(mailbox.farewell().is_none());
-        place.say(id("a"));
-        assert_eq!(next(&mut inbox, true, true), "nothing");
-        drop(inbox);
-        assert_eq!(mailbox.used().0, 0);
-    }
-
-    #[tokio::test]
-    async fn a_reader_that_always_finds_something_gives_way() {
-        let (mailbox, mut inbox) = of_one_each();
-        let reads = std::future::poll_fn(|cx| {
-            mailbox.ping();
-            inbox.poll(true, true, cx).map(|_| ())
-        });
-        let mut reads = std::pin::pin!(async {
-            let mut reads = reads;
-            loop {
-                (&mut reads).await;
-            }
-        });
-        assert!(futures::poll!(reads.as_mut()).is_pending());
-    }
-}
+mod tests;

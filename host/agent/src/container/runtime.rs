@@ -1,8 +1,8 @@
 //! How one container runs.
 //!
 //! One task owns the store. Inside of it the container works, and beside it a
-//! supervisor watches the clock. Whatever ends the container drops the store, and with it every call in
-//! flight; their callers see their reply channels close.
+//! supervisor watches the clock. Whatever ends the container drops the store, and
+//! with it every call in progress; their callers are told why.
 
 use std::{
     future::poll_fn,

@@ -68,7 +68,8 @@ pub(crate) async fn listening(settings: &Settings) -> Result<(), Failure> {
 
 /// What it means when a server, which speaks first, ends a connection instead.
 const SHUT: &str = "it closes the connection without a word: its setting accept does not admit \
-                    this machine's address, or it has too many connections";
+                    this machine's address, it has too many connections, or it only \
+                    forwards them and nobody listens behind it";
 
 /// Whether the server ends the connection without a word; one that only takes
 /// its time may still speak.
