@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use hulynet_agent_kinds::{ContainerLimits, Grants, PublicKey, directory::POLL};
-use hulynet_bus::Admission;
+use hulynet_bus::{Admission, Secret};
 use hulynet_protocol::{AgentId, ContainerId, Labels};
 
 /// How an agent runs.
@@ -15,6 +15,12 @@ pub struct AgentConfig {
     pub listen: String,
     /// From which addresses it accepts connections. Default all.
     pub accept: Admission,
+    /// What native peers must prove to have, and the coordinator too. Default
+    /// nothing.
+    pub secret: Option<Secret>,
+    /// From which of the accepted addresses peers of the original network are
+    /// let in. `None`, the default, is all without a secret and none with one.
+    pub accept_original: Option<Admission>,
     /// The address that clients are told, when it is not the one it listens
     /// on (behind a forwarded port, or listening on all interfaces).
     pub advertise: Option<String>,
@@ -73,6 +79,8 @@ impl AgentConfig {
             id: AgentId::random(),
             listen: "127.0.0.1:3738".to_owned(),
             accept: Admission::default(),
+            secret: None,
+            accept_original: None,
             advertise: None,
             coordinators: vec!["127.0.0.1:3737".to_owned()],
             plugins: plugins.into(),

@@ -1,10 +1,10 @@
 //! Settings, each with a default that works.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use hulynet_protocol::{ClientId, Role, ServerId, limits};
 
-use crate::admission::Admission;
+use crate::{admission::Admission, secret::Secret};
 
 /// How a server treats its peers.
 #[derive(Clone, Debug)]
@@ -28,10 +28,13 @@ pub struct PeerConfig {
     /// How often it proves that it lives; at most a third of `alive_timeout`,
     /// so that one late ping does no harm. Default 1 s.
     pub ping_interval: Duration,
+    /// With one it joins only servers that prove to have the same, and proves
+    /// it to them. Default none.
+    pub secret: Option<Secret>,
 }
 
 impl PeerConfig {
-    /// The defaults: alive timeout 3 s, ping interval 1 s.
+    /// The defaults: alive timeout 3 s, ping interval 1 s, no secret.
     #[must_use]
     pub fn new(client: ClientId, role: Role) -> Self {
         Self {
@@ -39,6 +42,7 @@ impl PeerConfig {
             role,
             alive_timeout: Duration::from_secs(3),
             ping_interval: Duration::from_secs(1),
+            secret: None,
         }
     }
 }
@@ -51,6 +55,13 @@ pub struct DoorConfig {
     /// loopback, where only this machine reaches them, and which networks are
     /// trusted beyond it only the operator knows.
     pub accept: Admission,
+    /// With one, native peers that do not prove in their hello to have the same
+    /// are refused. Default none.
+    pub secret: Option<Secret>,
+    /// From where peers of the original network are let in, of those that
+    /// `accept` lets in: their language has no proof of a secret. `None`, the
+    /// default, is everybody without a secret, and nobody with one.
+    pub accept_original: Option<Admission>,
     /// Connections at the same time; more are closed as they come. Each costs
     /// three file descriptors. Default 4,096.
     pub connections: usize,
@@ -95,6 +106,8 @@ impl Default for DoorConfig {
     fn default() -> Self {
         Self {
             accept: Admission::default(),
+            secret: None,
+            accept_original: None,
             connections: 4096,
             handshake: Duration::from_secs(5),
             hello: Duration::from_secs(10),
@@ -111,6 +124,13 @@ impl Default for DoorConfig {
 }
 
 impl DoorConfig {
+    pub(crate) fn admits_original(&self, from: IpAddr) -> bool {
+        match &self.accept_original {
+            Some(networks) => networks.admits(from),
+            None => self.secret.is_none(),
+        }
+    }
+
     /// How often to look for connections that may not stay any longer.
     pub(crate) fn beat(&self) -> Duration {
         let shortest = self.hello.min(self.stall).min(self.idle);

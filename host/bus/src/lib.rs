@@ -18,6 +18,7 @@
 //! | `home` | the private directory behind a listening socket |
 //! | `door` | stands in front of every listening socket; hostile input ends there |
 //! | `admission` | from which addresses it takes connections, pure |
+//! | `secret`, `proof` | the secret of a network, and how the two sides of a hello prove that they have it, pure |
 //! | `server` | a ROUTER's sessions and its task |
 //! | `peer` | a DEALER of one connection and the supervisor that makes it again and again |
 //! | `guest` | one connection to a server of the original network |
@@ -54,8 +55,10 @@ mod lane;
 mod original;
 mod outbox;
 mod peer;
+mod proof;
 mod request;
 mod response;
+mod secret;
 mod server;
 mod share;
 mod signal;
@@ -73,5 +76,6 @@ pub use original::{OriginalAnswer, OriginalRequest, OriginalResponder};
 pub use peer::{Peer, PeerEvent};
 pub use request::{ChunkSender, Request, Responder};
 pub use response::{Body, ChunkReceiver, Response};
+pub use secret::{Secret, SecretError};
 pub use server::{Incoming, Language, Server};
 pub use window::{Arrival, WINDOW_ANSWERS, WINDOW_BYTES, Window};

@@ -98,7 +98,8 @@ fn message(header: &[u8]) -> Vec<u8> {
 fn hello(name: &str) -> Vec<u8> {
     let (client, role) = (client(name), Role::Client);
     let (version, features) = (VERSION, feature::ALL);
-    let hello = Hello { version, features, client, run: 1, role, alive_timeout_ms: 10_000 };
+    let (run, alive_timeout_ms, nonce, proof) = (1, 10_000, None, None);
+    let hello = Hello { version, features, client, run, role, alive_timeout_ms, nonce, proof };
     message(&Frame::Hello(hello).encode().unwrap())
 }
 

@@ -46,7 +46,8 @@ impl Raw {
     async fn hello(&mut self, version: u16, alive_timeout_ms: u32) -> Frame {
         let (client, role) = (client("raw"), Role::Client);
         let features = feature::ALL;
-        let hello = Hello { version, features, client, run: 1, role, alive_timeout_ms };
+        let (run, nonce, proof) = (1, None, None);
+        let hello = Hello { version, features, client, run, role, alive_timeout_ms, nonce, proof };
         self.send(&Frame::Hello(hello)).await;
         self.receive().await
     }
@@ -428,6 +429,7 @@ async fn a_session_whose_welcome_was_lost_is_not_resumed() {
             server: server.clone(),
             resumed: true,
             session,
+            proof: None,
         };
         let mut answer = ZmqMessage::from(Frame::Welcome(welcome).encode().unwrap());
         answer.push_front(hello.get(0).unwrap().clone());

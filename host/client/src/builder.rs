@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hulynet_bus::Bus;
+use hulynet_bus::{Bus, Secret};
 use hulynet_protocol::{AccountId, Caller, ClientId, ErrorKind, NetworkError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -35,6 +35,7 @@ impl Builder {
             ping_interval: Duration::from_secs(1),
             hello_timeout: Duration::from_secs(1),
             goodbye_timeout: Duration::from_secs(1),
+            secret: None,
         };
         Self { settings, direct: true, bus: None }
     }
@@ -92,6 +93,14 @@ impl Builder {
     #[must_use]
     pub fn goodbye_timeout(mut self, timeout: Duration) -> Self {
         self.settings.goodbye_timeout = timeout;
+        self
+    }
+
+    /// The secret of the network: the client proves to coordinators and agents
+    /// that it has it, and joins only those that prove the same. Default: none.
+    #[must_use]
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.settings.secret = Some(secret);
         self
     }
 

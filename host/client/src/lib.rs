@@ -49,6 +49,7 @@ pub use builder::Builder;
 pub use client::Client;
 pub use connection::Connection;
 pub use feed::{WATCH_CHANGES, WatchEvent};
+pub use hulynet_bus::{Secret, SecretError};
 pub use hulynet_protocol::{
     AccountId, AgentRecord, Caller, Change, ClientId, ConnectionId, ContainerId, ContainerRecord,
     Endpoint, Epoch, ErrorKind, Explanation, GetOptions, Kind, KindReport, KindState, Labels,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use hulynet_bus::{Bus, PeerConfig};
+use hulynet_bus::{Bus, PeerConfig, Secret};
 use hulynet_protocol::{Call, Caller, ClientId, ErrorKind, NetworkError, Reply, Role};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) ping_interval: Duration,
     pub(crate) hello_timeout: Duration,
     pub(crate) goodbye_timeout: Duration,
+    pub(crate) secret: Option<Secret>,
 }
 
 /// Names pieces of work: a random half, and a count, so that a name costs no
@@ -73,6 +74,7 @@ impl Shared {
             role: Role::Client,
             alive_timeout: self.settings.alive_timeout,
             ping_interval: self.settings.ping_interval,
+            secret: self.settings.secret.clone(),
         }
     }
 

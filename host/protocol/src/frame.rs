@@ -22,7 +22,7 @@ pub const MAGIC: u8 = 0xA1;
 
 /// The version of the protocol that this crate speaks. Peers of another
 /// version are refused with [`crate::ErrorKind::Protocol`].
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// Feature bits that this crate understands; peers use what both announce.
 pub mod feature {
@@ -31,6 +31,19 @@ pub mod feature {
     /// All features of this build.
     pub const ALL: u64 = STREAMS;
 }
+
+/// A number that its author never used before and nobody can guess. Who proves
+/// something about it proves it now, and not with what was overheard before.
+pub type Nonce = [u8; 16];
+
+/// 122 bits of it are drawn from the generator of the system.
+#[must_use]
+pub fn nonce() -> Nonce {
+    uuid::Uuid::new_v4().into_bytes()
+}
+
+/// An HMAC-SHA256 under the secret of the network.
+pub type Proof = [u8; 32];
 
 /// Chunks that may be sent before the first [`Frame::Credit`].
 pub const INITIAL_CREDIT: u32 = 16;
@@ -86,6 +99,11 @@ pub struct Hello {
     pub role: Role,
     /// It counts as lost after this many milliseconds without a message.
     pub alive_timeout_ms: u32,
+    /// It has a secret, and the server is to prove with this that it has the
+    /// same one.
+    pub nonce: Option<Nonce>,
+    /// It has the secret that [`Frame::Challenge`] asked for.
+    pub proof: Option<Proof>,
 }
 
 /// The answer to [`Hello`].
@@ -105,6 +123,8 @@ pub struct Welcome {
     /// under the same ids, before new ones; none runs twice. In another one
     /// they must not be sent again: they may have been processed.
     pub session: u64,
+    /// The answer to the nonce of the hello.
+    pub proof: Option<Proof>,
 }
 
 /// The header of one message.
@@ -179,6 +199,9 @@ pub enum Frame {
     Close,
     /// The answer to [`Frame::Close`]: everything sent before was received.
     Closed,
+    /// Server to peer, after a hello without a proof: say it again, and prove
+    /// with this that you have the secret.
+    Challenge(Nonce),
 }
 
 /// Why bytes are not a frame.

@@ -84,6 +84,7 @@ fn frames() -> Vec<(String, Frame)> {
         ("cancel".to_owned(), Frame::Cancel { id: 300 }),
         ("close".to_owned(), Frame::Close),
         ("closed".to_owned(), Frame::Closed),
+        ("challenge".to_owned(), Frame::Challenge([3; 16])),
         ("refused".to_owned(), Frame::Refused(refusal())),
         ("failure".to_owned(), answer(Err(refusal()))),
     ];
@@ -100,13 +101,21 @@ fn frames() -> Vec<(String, Frame)> {
 fn hello(role: Role) -> Frame {
     let client = ClientId::new("client").unwrap();
     let (version, features, run, alive_timeout_ms) = (300, 1 << 40, 301, 3000);
-    Frame::Hello(Hello { version, features, client, run, role, alive_timeout_ms })
+    let (nonce, proof) = (Some([1; 16]), Some([2; 32]));
+    Frame::Hello(Hello { version, features, client, run, role, alive_timeout_ms, nonce, proof })
 }
 
 fn welcome() -> Frame {
     let server = ServerId::new("server").unwrap();
     let (version, features, session) = (300, 1 << 40, 301);
-    Frame::Welcome(Welcome { version, features, server, resumed: true, session })
+    Frame::Welcome(Welcome {
+        version,
+        features,
+        server,
+        resumed: true,
+        session,
+        proof: Some([4; 32]),
+    })
 }
 
 fn calls() -> impl Iterator<Item = (&'static str, Call)> {

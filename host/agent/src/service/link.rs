@@ -75,6 +75,7 @@ impl Link {
             role: Role::Agent,
             alive_timeout: config.alive_timeout,
             ping_interval: config.ping_interval,
+            secret: config.secret.clone(),
         };
         let (peer, events) = bus.connect(first, settings.clone());
         let (peer, current) = watch::channel(peer);

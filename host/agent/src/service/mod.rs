@@ -70,7 +70,12 @@ impl Agent {
         let (changed, changes) = watch::channel(());
         let plugins = Plugins::open(&config, engine, linker, changed)?;
         let server_config = ServerConfig { role: Role::Agent, id: ServerId::random() };
-        let door = DoorConfig { accept: config.accept.clone(), ..DoorConfig::default() };
+        let door = DoorConfig {
+            accept: config.accept.clone(),
+            secret: config.secret.clone(),
+            accept_original: config.accept_original.clone(),
+            ..DoorConfig::default()
+        };
         let (server, incoming) = bus.bind_with(&config.listen, server_config, door).await?;
         let address = config.advertise.clone().unwrap_or_else(|| server.local_addr().to_string());
         let services = Services {

@@ -43,7 +43,7 @@ const KEEPALIVE: TcpKeepalive =
 /// A running acceptor and its connections; dropping it ends them.
 #[derive(Debug)]
 pub(crate) struct Door {
-    links: Arc<Links>,
+    hall: Arc<Hall>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -56,7 +56,6 @@ impl Door {
         config: DoorConfig,
         counters: Arc<Counters>,
     ) -> Self {
-        let links = Arc::new(Links::default());
         let (stop, stopped) = oneshot::channel();
         let guests = Limits {
             first_frame: config.first_frame as u64,
@@ -72,15 +71,18 @@ impl Door {
             ..guests
         };
         let rules = Rules::new(strangers, guests, config.unfinished);
-        let log = Mutex::default();
-        let hall = Hall { links: Arc::clone(&links), router, config, rules, counters, log };
-        let hall = Arc::new(hall);
-        let task = tokio::spawn(accept(listener, hall, stopped));
-        Self { links, stop: Some(stop), task }
+        let (links, log) = (Links::default(), Mutex::default());
+        let hall = Arc::new(Hall { links, router, config, rules, counters, log });
+        let task = tokio::spawn(accept(listener, Arc::clone(&hall), stopped));
+        Self { hall, stop: Some(stop), task }
     }
 
     pub(crate) fn links(&self) -> &Links {
-        &self.links
+        &self.hall.links
+    }
+
+    pub(crate) fn config(&self) -> &DoorConfig {
+        &self.hall.config
     }
 
     /// Lets nobody in any more.
@@ -105,7 +107,7 @@ impl Drop for Door {
 
 #[derive(Debug)]
 struct Hall {
-    links: Arc<Links>,
+    links: Links,
     router: PathBuf,
     config: DoorConfig,
     rules: Arc<Rules>,

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use hulynet_protocol::frame::Nonce;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{account::Account, bucket::Bucket, config::DoorConfig};
@@ -40,6 +41,10 @@ pub(crate) struct Link {
     /// Since when it takes nothing, in milliseconds since it began, from 1 on.
     stalled: AtomicU64,
     strikes: Mutex<Bucket>,
+    /// What its peer is to prove its secret with.
+    challenge: Mutex<Option<Nonce>>,
+    /// Its hello was refused for good.
+    shut: AtomicBool,
     why: OnceLock<&'static str>,
     kicked: Notify,
 }
@@ -62,6 +67,8 @@ impl Link {
             heard: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             strikes: Mutex::new(Bucket::new(STRIKES.0, STRIKES.1)),
+            challenge: Mutex::default(),
+            shut: AtomicBool::new(false),
             why: OnceLock::new(),
             kicked: Notify::new(),
         }
@@ -90,6 +97,27 @@ impl Link {
 
     pub(crate) fn is_greeted(&self) -> bool {
         self.greeted.load(Ordering::Acquire)
+    }
+
+    /// Begins to wait for a proof, or ends to: each challenge is good for one.
+    pub(crate) fn challenge(&self, nonce: Option<Nonce>) -> Option<Nonce> {
+        std::mem::replace(&mut self.challenge.lock().unwrap_or_else(PoisonError::into_inner), nonce)
+    }
+
+    /// Nothing more is taken from it; its peer has the time that it had for
+    /// its hello to read why.
+    pub(crate) fn shut(&self) {
+        self.shut.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its peer was told to leave; one that says more all the same is
+    /// ended.
+    pub(crate) fn is_shut(&self) -> bool {
+        let shut = self.shut.load(Ordering::Relaxed);
+        if shut {
+            self.kick("it went on after its hello was refused");
+        }
+        shut
     }
 
     /// Its peer speaks a language in which nobody has to send anything. That

@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 use bytes::Bytes;
 use hulynet_protocol::{
     ErrorKind, Frame, FrameError, Hello, NetworkError, Welcome,
-    frame::{VERSION, feature},
+    frame::{Proof, VERSION, feature},
 };
 use tokio::{task::yield_now, time::Instant};
 
@@ -14,6 +14,7 @@ use crate::{
     alarm::Alarm,
     exchange::{Outcome, Pending, busy},
     lane::{ANY, Command},
+    proof::Introduction,
     server::BATCH,
     wire::{Language, Outgoing, foreign, read},
     zmtp::Frames,
@@ -53,6 +54,8 @@ struct Online<'supervisor> {
     supervisor: &'supervisor mut Supervisor,
     line: Line,
     stage: Stage,
+    /// What the two sides asked each other to prove.
+    introduction: Introduction,
     heard: Instant,
     next_ping: Instant,
     close_by: Option<Instant>,
@@ -69,6 +72,7 @@ impl Supervisor {
             supervisor: self,
             line,
             stage: Stage::Greeting { again: false },
+            introduction: Introduction::default(),
             heard: now,
             next_ping: now,
             close_by: None,
@@ -118,11 +122,26 @@ fn lost(why: impl Into<String>) -> ControlFlow<Leave> {
 
 impl Online<'_> {
     fn greet(&mut self) -> ControlFlow<Leave> {
+        self.introduction = Introduction::begin(self.supervisor.config.secret.as_ref());
+        self.hello(None)
+    }
+
+    fn hello(&mut self, proof: Option<Proof>) -> ControlFlow<Leave> {
         let config = &self.supervisor.config;
         let alive_timeout_ms = u32::try_from(config.alive_timeout.as_millis()).unwrap_or(u32::MAX);
         let (client, role) = (config.client.clone(), config.role);
         let (version, features, run) = (VERSION, feature::ALL, self.supervisor.run);
-        self.send(&Frame::Hello(Hello { version, features, client, run, role, alive_timeout_ms }))
+        let nonce = self.introduction.nonce();
+        self.send(&Frame::Hello(Hello {
+            version,
+            features,
+            client,
+            run,
+            role,
+            alive_timeout_ms,
+            nonce,
+            proof,
+        }))
     }
 
     /// How long the server may be silent: not quite the alive timeout, so that
@@ -194,6 +213,12 @@ impl Online<'_> {
                 self.supervisor.shared.account.sub(self.events.pong());
             }
             (Frame::Welcome(welcome), Stage::Greeting { .. }) => return self.join(now, welcome),
+            (Frame::Challenge(theirs), Stage::Greeting { .. }) => {
+                return match self.introduction.answer(&self.supervisor.config, theirs) {
+                    Some(proof) => self.hello(Some(proof)),
+                    None => lost("it asks for a proof that it has no reason to ask for"),
+                };
+            }
             (Frame::Refused(error), _) => return ControlFlow::Break(Leave::Refused(error)),
             (Frame::AskHello, Stage::Joined) => {
                 self.stage = Stage::Greeting { again: true };
@@ -239,10 +264,19 @@ impl Online<'_> {
     }
 
     fn join(&mut self, now: Instant, welcome: Welcome) -> ControlFlow<Leave> {
-        let Welcome { version, server, session, .. } = welcome;
-        if version != VERSION {
-            return self.foreign(version, None);
+        if welcome.version != VERSION {
+            return self.foreign(welcome.version, None);
         }
+        if !self.introduction.is_answered(&self.supervisor.config, &welcome) {
+            let why = format!(
+                "{} does not prove to have this program's secret; name the same file there with \
+                 the setting secret-file, or check the address",
+                self.supervisor.shared.address
+            );
+            let error = NetworkError::refused(ErrorKind::PermissionDenied, why);
+            return ControlFlow::Break(Leave::Refused(error));
+        }
+        let Welcome { server, session, .. } = welcome;
         let resumed = self.supervisor.welcomed(&server, session);
         self.supervisor.shared.joined(self.supervisor.connection);
         self.supervisor.backoff.reset();

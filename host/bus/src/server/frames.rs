@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use hulynet_protocol::{
     ClientId, ErrorKind, Frame, FrameError, Hello, NetworkError, Welcome,
-    frame::{VERSION, feature},
+    frame::{Proof, VERSION, feature, nonce},
 };
 use tokio::time::Instant;
 use zeromq::{SocketEvent, ZmqMessage};
@@ -19,6 +19,7 @@ use crate::{
     calls::Calls,
     door::{Link, Links},
     exchange::{Exchange, Outcome, busy},
+    proof::{Verdict, judge},
     wire::{Language, foreign, read},
 };
 
@@ -126,6 +127,9 @@ impl State {
     fn stranger(&mut self, now: Instant, number: u64, frame: &Frame) {
         // A peer whose session ended meanwhile may have sent many.
         if let Some(link) = self.door.links().get(number).filter(|link| !link.is_greeted()) {
+            if link.is_shut() {
+                return;
+            }
             link.strike(now);
         }
         match frame {
@@ -142,22 +146,46 @@ impl State {
     }
 
     fn hello(&mut self, now: Instant, number: u64, hello: Hello) {
-        let Some(link) = self.door.links().get(number) else { return };
+        let Some(link) = self.door.links().get(number).filter(|link| !link.is_shut()) else {
+            return;
+        };
         if hello.version != VERSION {
             link.strike(now);
             return self.refuse_version(number, hello.version, None);
         }
+        let challenge = link.challenge(None);
+        let secret = self.door.config().secret.as_ref();
+        let proof = match judge(secret, &self.config.id, challenge, &hello) {
+            Verdict::Joins(proof) => proof,
+            Verdict::Challenged => {
+                if challenge.is_some() {
+                    link.strike(now);
+                }
+                let nonce = nonce();
+                link.challenge(Some(nonce));
+                return self.reply_on(&link, &Frame::Challenge(nonce));
+            }
+            Verdict::Refused(why) => return self.turn_away(now, &link, why),
+        };
         let alive_timeout = Duration::from_millis(u64::from(hello.alive_timeout_ms));
         let alive_timeout = clamp(alive_timeout);
         let (client, run) = (hello.client, hello.run);
         let run = Some(run);
         let greeting = Greeting { connection: number, client: &client, run, alive_timeout };
         let (session, resumed) = match self.sessions.hello(now, greeting) {
-            Greeted::Taken => return self.refuse(&link, "this connection has another client"),
-            Greeted::Full => return self.refuse(&link, "there are too many sessions"),
+            Greeted::Taken => {
+                return self.refuse(
+                    &link,
+                    ErrorKind::Protocol,
+                    "this connection has another client",
+                );
+            }
+            Greeted::Full => {
+                return self.refuse(&link, ErrorKind::Protocol, "there are too many sessions");
+            }
             Greeted::Repeated(session) => {
                 link.strike(now);
-                return self.welcome(&link, session, true);
+                return self.welcome(&link, session, true, proof);
             }
             Greeted::Moved(session) => (session, true),
             Greeted::New(session) => (session, false),
@@ -168,20 +196,18 @@ impl State {
         };
         self.door.links().greet(&link);
         tracing::debug!(%client, from = %link.from, resumed, "a peer joined");
-        self.welcome(&link, session, resumed);
+        self.welcome(&link, session, resumed, proof);
         self.attach(session, &client, link);
         let role = hello.role;
         let (peer, language) = (client, super::Language::Native);
         self.outbox.deliver(Incoming::Joined { peer, role, language, alive_timeout, resumed });
     }
 
-    fn welcome(&mut self, link: &Link, session: u64, resumed: bool) {
+    fn welcome(&mut self, link: &Link, session: u64, resumed: bool, proof: Option<Proof>) {
         let server = self.config.id.clone();
         let (version, features) = (VERSION, feature::ALL);
-        self.reply_on(
-            link,
-            &Frame::Welcome(Welcome { version, features, server, resumed, session }),
-        );
+        let welcome = Welcome { version, features, server, resumed, session, proof };
+        self.reply_on(link, &Frame::Welcome(welcome));
     }
 
     /// A session goes on, or begins, over a connection.
@@ -205,10 +231,20 @@ impl State {
         }
     }
 
-    fn refuse(&mut self, link: &Link, why: &str) {
+    fn refuse(&mut self, link: &Link, kind: ErrorKind, why: &str) {
         let why = format!("the {} refuses hello: {why}", self.config.role.as_str());
-        let error = NetworkError::refused(ErrorKind::Protocol, why);
-        self.reply_on(link, &Frame::Refused(error));
+        self.reply_on(link, &Frame::Refused(NetworkError::refused(kind, why)));
+    }
+
+    /// A peer did not prove to have the secret: it is told why, and gets
+    /// nothing else.
+    fn turn_away(&mut self, now: Instant, link: &Link, why: &str) {
+        link.shut();
+        self.counters.misplaced();
+        if let Some(unsaid) = self.log.line(now) {
+            tracing::warn!(from = %link.from, why, unsaid, "the hello of a peer is refused");
+        }
+        self.refuse(link, ErrorKind::PermissionDenied, why);
     }
 
     fn refuse_version(&mut self, number: u64, version: u16, problem: Option<&str>) {

@@ -34,7 +34,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hulynet_bus::{Admission, Bus, BusError, DoorConfig, Server, ServerConfig};
+use hulynet_bus::{Admission, Bus, BusError, DoorConfig, Secret, Server, ServerConfig};
 use hulynet_protocol::{Role, ServerId, Uuid};
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -42,14 +42,19 @@ use crate::registry::{Registry, RegistryConfig};
 use driver::Driver;
 
 /// Where a coordinator listens and how patient it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct CoordinatorConfig {
-    /// `HOST:PORT`; port 0 takes any free one. There is no authentication, so
-    /// listen only where every peer that is accepted is trusted. Default
-    /// `127.0.0.1:3737`.
+    /// `HOST:PORT`; port 0 takes any free one. Without a secret there is no
+    /// authentication, so listen only where every peer that is accepted is
+    /// trusted. Default `127.0.0.1:3737`.
     pub listen: String,
     /// From which addresses connections are accepted. Default all.
     pub accept: Admission,
+    /// What native peers must prove to have. Default nothing.
+    pub secret: Option<Secret>,
+    /// From which of the accepted addresses peers of the original network are
+    /// let in. `None`, the default, is all without a secret and none with one.
+    pub accept_original: Option<Admission>,
     /// The timings of the registry.
     pub registry: RegistryConfig,
     /// How long a peer may take to learn that a proxied connection ended.
@@ -62,6 +67,8 @@ impl Default for CoordinatorConfig {
         Self {
             listen: "127.0.0.1:3737".to_owned(),
             accept: Admission::default(),
+            secret: None,
+            accept_original: None,
             registry: RegistryConfig::default(),
             disconnect_timeout: Duration::from_secs(5),
         }
@@ -90,7 +97,12 @@ impl Coordinator {
     pub async fn start(config: CoordinatorConfig, bus: &Bus) -> Result<Self, BusError> {
         let id = ServerId::random();
         let server_config = ServerConfig { role: Role::Coordinator, id };
-        let door = DoorConfig { accept: config.accept.clone(), ..DoorConfig::default() };
+        let door = DoorConfig {
+            accept: config.accept.clone(),
+            secret: config.secret.clone(),
+            accept_original: config.accept_original.clone(),
+            ..DoorConfig::default()
+        };
         let (server, incoming) = bus.bind_with(&config.listen, server_config, door).await?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let term = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);

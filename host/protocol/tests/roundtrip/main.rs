@@ -110,6 +110,7 @@ fn who_introduces_itself_in_another_version_can_be_told_so() {
                 server: ServerId::random(),
                 resumed: false,
                 session: 1,
+                proof: None,
             }),
         ),
     ] {
@@ -127,7 +128,8 @@ fn who_introduces_itself_in_another_version_can_be_told_so() {
 
 fn hello() -> Hello {
     let (client, role) = (ClientId::random(), Role::Client);
-    Hello { version: 7, features: 0, client, run: 1, role, alive_timeout_ms: 1 }
+    let (alive_timeout_ms, nonce, proof) = (1, None, None);
+    Hello { version: 7, features: 0, client, run: 1, role, alive_timeout_ms, nonce, proof }
 }
 
 #[test]

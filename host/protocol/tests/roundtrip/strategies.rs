@@ -7,6 +7,7 @@ use hulynet_protocol::{
     KindState, Labels, LimitRecord, LimitUnit, Load, NetworkError, NetworkEvent, Phase, Policy,
     Reason, Registered, Registration, Reply, Requirement, Retry, Role, Selector, ServerId,
     Snapshot, StartContainer, StartFailure, Target, Uuid, Welcome,
+    frame::{Nonce, Proof},
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -389,15 +390,27 @@ fn result<T: std::fmt::Debug>(
 }
 
 pub(crate) fn frame() -> impl Strategy<Value = Frame> {
-    let hello = (any::<(u16, u64, u64, u32)>(), client_id(), role());
-    let welcome = (any::<(u16, u64, u64, bool)>(), server_id());
+    let introduction = any::<(u16, u64, u64, u32, Option<Nonce>, Option<Proof>)>();
+    let hello = (introduction, client_id(), role());
+    let welcome = (any::<(u16, u64, u64, bool, Option<Proof>)>(), server_id());
     prop_oneof![
-        hello.prop_map(|((version, features, run, alive_timeout_ms), client, role)| {
-            Frame::Hello(Hello { version, features, client, run, role, alive_timeout_ms })
+        hello.prop_map(|(introduction, client, role)| {
+            let (version, features, run, alive_timeout_ms, nonce, proof) = introduction;
+            Frame::Hello(Hello {
+                version,
+                features,
+                client,
+                run,
+                role,
+                alive_timeout_ms,
+                nonce,
+                proof,
+            })
         }),
-        welcome.prop_map(|((version, features, session, resumed), server)| {
-            Frame::Welcome(Welcome { version, features, server, resumed, session })
+        welcome.prop_map(|((version, features, session, resumed, proof), server)| {
+            Frame::Welcome(Welcome { version, features, server, resumed, session, proof })
         }),
+        any::<Nonce>().prop_map(Frame::Challenge),
         error().prop_map(Frame::Refused),
         (any::<(u64, u64, u32)>(), call()).prop_map(|((id, acknowledged, deadline_ms), call)| {
             Frame::Request { id, acknowledged, deadline_ms, call }

@@ -28,6 +28,15 @@ impl State {
     /// A message from a connection that the door let in.
     pub(in crate::server) fn original(&mut self, now: Instant, number: u64, message: Message) {
         let Some(link) = self.door.links().get(number) else { return };
+        if !link.is_greeted() && !self.door.config().admits_original(link.from.ip()) {
+            // What its language has for a refusal it takes for an answer, or
+            // says hello again at once.
+            return link.kick(
+                "it speaks the language of the original network, in which nobody proves to have \
+                 the secret, and the setting 'accept-original' names no network that its address \
+                 is in; add one if it is to be let in",
+            );
+        }
         let is_live = self.sessions.heard(now, number).is_some();
         let server = || Text::new(self.config.id.as_str());
         let talk = self.originals.talks.entry(number).or_insert_with(|| Talk {
