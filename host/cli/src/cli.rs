@@ -76,7 +76,9 @@ One line on stdout says when it listens: 'coordinator listening on HOST:PORT', o
 Examples:
   hulynet coordinator
   hulynet coordinator --listen 0.0.0.0:3737 --accept 127.0.0.1,10.1.0.0/16
-                      for this machine and those of a network, without authentication")]
+                      for this machine and those of a network, without authentication
+  hulynet coordinator --listen 0.0.0.0:3737 --secret-file network.secret
+                      for who has the same file")]
     Coordinator,
     /// Run an agent: it serves every kind in its plugin directory.
     #[command(after_help = "\
@@ -364,7 +366,7 @@ fn flag(setting: &'static Setting) -> Arg {
 fn value_name(setting: &Setting) -> &'static str {
     match setting.key {
         "coordinator" => "HOST:PORT,…",
-        "accept" => "NETWORK,…",
+        "accept" | "accept-original" => "NETWORK,…",
         "listen" | "agent-listen" | "advertise" => "HOST:PORT",
         "account" => "ACCOUNT",
         "log" => "LEVEL",
@@ -375,7 +377,7 @@ fn value_name(setting: &Setting) -> &'static str {
         "dir" | "plugins" | "cache" | "data" => "DIR",
         "container-memory" | "agent-memory" => "SIZE",
         "containers" => "N",
-        "grants" => "FILE",
+        "grants" | "secret-file" => "FILE",
         "trusted-keys" => "KEY,…",
         _ => "DURATION",
     }

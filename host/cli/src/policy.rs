@@ -5,7 +5,7 @@
 use std::{fs, io, path::Path, sync::Arc};
 
 use hulynet_agent::{ContainerLimits, Grants, KindPolicy, PublicKey};
-use hulynet_bus::Admission;
+use hulynet_bus::{Admission, Secret};
 use hulynet_coordinator::registry::Placement;
 use hulynet_protocol::ContainerId;
 
@@ -109,6 +109,18 @@ impl Typed for Admission {
     fn show(&self) -> String {
         self.to_string()
     }
+}
+
+/// The secret of the network, if it has one.
+pub(crate) fn secret(settings: &Settings) -> Result<Option<Secret>, Failure> {
+    let Some(path) = &settings.secret_file else { return Ok(None) };
+    Secret::read(path).map(Some).map_err(|cause| {
+        let file = path.display();
+        Failure::usage(format!(
+            "the secret file {file} cannot be used: {cause}; name the network's own with \
+             --secret-file, or make one for everybody: head -c 32 /dev/urandom | base64 > {file}"
+        ))
+    })
 }
 
 /// What the operator decides about kinds.

@@ -261,6 +261,58 @@ fn a_mistake_in_the_accepted_networks_is_told_with_its_place_and_the_remedy() {
 }
 
 #[test]
+fn a_secret_that_cannot_be_used_is_told_with_the_remedy_before_anything_begins() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("network.secret");
+    let nobody = nobody();
+    let told = |why: &str| {
+        for arguments in [
+            &["coordinator", "--listen", "127.0.0.1:0"][..],
+            &["agent", "--listen", "127.0.0.1:0"],
+            &["up", "--listen", "127.0.0.1:0", "--agent-listen", "127.0.0.1:0"],
+            &["list", "--coordinator", &nobody],
+        ] {
+            let variable = [("HULYNET_SECRET_FILE", "network.secret")];
+            let ran = run_in(directory.path(), &variable, arguments);
+            assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
+            for part in ["network.secret cannot be used", why, "head -c 32 /dev/urandom"] {
+                assert!(ran.err.contains(part), "{arguments:?} {part}: {}", ran.err);
+            }
+            assert!(ran.out.is_empty(), "{}", ran.out);
+        }
+    };
+    told("No such file");
+    fs::write(&file, "\n").unwrap();
+    told("it is empty");
+    fs::write(&file, "0123456789\n").unwrap();
+    told("it has 10 bytes, and at least 16 are needed");
+    fs::write(&file, [b'x'; 5000]).unwrap();
+    told("is it another file?");
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    told("directory");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_secret_that_every_user_may_read_is_warned_of_and_its_content_not_shown() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("network.secret");
+    let nobody = nobody();
+    fs::write(&file, "correct horse battery\n").unwrap();
+    for (mode, warned) in [(0o600, false), (0o644, true)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let arguments = ["list", "--coordinator", &nobody, "--secret-file", "network.secret"];
+        let ran = run_in(directory.path(), &[], &arguments);
+        assert_eq!(ran.code, 3, "{}", ran.err);
+        assert_eq!(ran.err.contains("may read the secret"), warned, "{}", ran.err);
+        assert!(!ran.err.contains("correct horse"), "{}", ran.err);
+    }
+}
+
+#[test]
 fn a_network_that_would_shut_its_own_agent_out_is_told() {
     let arguments = ["--listen", "127.0.0.1:0", "--agent-listen", "127.0.0.1:0"];
     let ran = run(&[&["up", "--accept", "10.1.0.0/16"][..], &arguments].concat());

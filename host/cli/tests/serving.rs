@@ -142,6 +142,48 @@ fn an_agent_waits_for_its_coordinator_and_joins_when_it_comes() {
     assert_eq!(coordinator.end(), Some(0));
 }
 
+#[test]
+fn up_with_a_secret_is_a_network_for_those_who_have_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fs::write(path.join("network.secret"), "8JYtYb2Tq1v0PpW6zqU5uA==\n").unwrap();
+    let secret = ["--secret-file", "network.secret"];
+    let listen = ["up", "--listen", "127.0.0.1:0", "--agent-listen", "127.0.0.1:0", "--json"];
+    let mut up = Part::start(path, &[&listen[..], &secret].concat());
+    let coordinator = up.ready()["coordinator"].as_str().unwrap().to_owned();
+    let agent = up.ready();
+
+    let (code, out, err) = ask(path, &coordinator, &[&["agents", "--json"][..], &secret].concat());
+    let agents: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &agents[0]["agent"]), (0, &agent["agent"]), "{err}");
+
+    let (code, out, err) = ask(path, &coordinator, &["agents", "--json"]);
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    let error = err.lines().find_map(|line| serde_json::from_str::<Value>(line).ok());
+    let error = &error.unwrap_or_else(|| panic!("{err}"))["error"];
+    assert_eq!((&error["kind"], &error["retry"]), (&"permission-denied".into(), &"final".into()));
+    assert!(error["message"].as_str().unwrap().contains("secret-file"), "{err}");
+
+    // An agent that lacks it waits, and says why.
+    let log = path.join("log");
+    let mut command = program(
+        path,
+        &["agent", "--listen", "127.0.0.1:0", "--coordinator", &coordinator, "--json"],
+    );
+    command.stderr(fs::File::create(&log).unwrap());
+    let mut stranger = Part::spawn(&mut command);
+    stranger.ready();
+    let begun = Instant::now();
+    while !fs::read_to_string(&log).unwrap().contains("refuses this agent") {
+        assert!(begun.elapsed() < PATIENCE, "{}", fs::read_to_string(&log).unwrap());
+        std::thread::yield_now();
+    }
+    let agents = ask(path, &coordinator, &[&["agents", "--json"][..], &secret].concat()).1;
+    assert_eq!(serde_json::from_str::<Value>(&agents).unwrap().as_array().unwrap().len(), 1);
+    assert_eq!(stranger.end(), Some(0));
+    assert_eq!(up.end(), Some(0));
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_coordinator_lets_nobody_in_from_networks_that_are_not_accepted_and_tells_both_sides() {

@@ -8,6 +8,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 use crate::{
     config::Settings,
     failure::Failure,
+    policy,
     units::{Address, Addresses, Typed},
 };
 
@@ -26,6 +27,7 @@ pub(crate) async fn with_client<T>(
 }
 
 async fn connect(settings: &Settings) -> Result<Client, Failure> {
+    let secret = policy::secret(settings)?;
     listening(settings).await?;
     let mut builder = Client::builder()
         .request_timeout(settings.timeout)
@@ -33,6 +35,9 @@ async fn connect(settings: &Settings) -> Result<Client, Failure> {
         .ping_interval(settings.ping_every())
         .hello_timeout(settings.hello_timeout)
         .goodbye_timeout(settings.goodbye_timeout);
+    if let Some(secret) = secret {
+        builder = builder.secret(secret);
+    }
     if let Some(account) = &settings.account {
         builder = builder.account(account.clone());
     }

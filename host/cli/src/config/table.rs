@@ -102,10 +102,14 @@ settings! {
         "What is logged on stderr; auto is info for up, coordinator and agent and warn for the others";
     "log-format" log_format: LogFormat = "text", Every,
         "How it is logged: text for people, json for programs";
+    "secret-file" secret_file: Option<PathBuf> = "", Every,
+        "The file of the network's secret, the same for everybody: coordinators, agents and clients prove to each other that they have it, and refuse who does not; without it there is no authentication";
     "listen" listen: Address = "127.0.0.1:3737", Coordinator,
-        "Where the coordinator listens; port 0 takes a free one. There is no authentication: whoever reaches the address and is accepted controls the network, so leave loopback (0.0.0.0:3737) only where you trust all of these";
+        "Where the coordinator listens; port 0 takes a free one. Without a secret-file whoever reaches the address and is accepted controls the network, so leave loopback (0.0.0.0:3737) only where you trust all of these";
     "accept" accept: Admission = "all", Server,
         "From which addresses a coordinator or agent accepts connections: others are closed at once. An address tells where somebody is and not who, so it is no authentication";
+    "accept-original" accept_original: Option<Admission> = "", Server,
+        "From which of the accepted addresses peers of the original network are let in: they cannot prove to have a secret; without it all of them, and none where there is a secret-file";
     "unused-timeout" unused_timeout: Duration = "5s", Coordinator,
         "A container that nobody holds for this long is asked to terminate";
     "drain-timeout" drain_timeout: Duration = "30s", Coordinator,
@@ -127,7 +131,7 @@ settings! {
     "start-timeout" start_timeout: Duration = "30s", Server,
         "How long a container may take to start";
     "agent-listen" agent_listen: Address = "127.0.0.1:3738", Agent,
-        "Where the agent listens; port 0 takes a free one. There is no authentication: leave loopback (0.0.0.0:3738) only where you trust whoever is accepted";
+        "Where the agent listens; port 0 takes a free one. Without a secret-file leave loopback (0.0.0.0:3738) only where you trust whoever is accepted";
     "advertise" advertise: Option<Address> = "", Agent,
         "The address that clients are told to reach the agent at; without it the one it listens on";
     "ping-interval" ping_interval: Option<Duration> = "", Every,

@@ -7,15 +7,26 @@ use std::{
 
 use hulynet_bus::Admission;
 
-use crate::{failure::Failure, units::Address};
+use crate::{config::Settings, failure::Failure, units::Address};
 
 /// Tells when strangers are served.
-pub(super) fn warn_of_strangers(address: &Address, accept: &Admission) {
-    if is_for_strangers(address, accept) {
+pub(super) fn warn_of_strangers(address: &Address, settings: &Settings) {
+    if !is_for_strangers(address, &settings.accept) {
+        return;
+    }
+    if settings.secret_file.is_none() {
         tracing::warn!(
             %address,
             "this address is not loopback, all addresses are accepted and there is no authentication: \
-             whoever reaches it controls the network; name those that may with --accept, such as 10.1.0.0/16"
+             whoever reaches it controls the network; give the network a secret with --secret-file, or \
+             name those that may with --accept, such as 10.1.0.0/16"
+        );
+    } else if settings.accept_original.as_ref().is_some_and(Admission::is_open) {
+        tracing::warn!(
+            %address,
+            "this address is not loopback and peers of the original network are let in from everywhere, \
+             without a proof of the secret: whoever reaches it controls the network; name those that \
+             may with --accept-original, such as 10.1.0.0/16"
         );
     }
 }

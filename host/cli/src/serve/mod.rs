@@ -12,7 +12,7 @@ mod network;
 use std::{sync::Arc, time::Duration};
 
 use hulynet_agent::{Agent, AgentConfig, AgentError, ContainerLimits, KindPolicy};
-use hulynet_bus::{Bus, BusError};
+use hulynet_bus::{Bus, BusError, Secret};
 use hulynet_coordinator::{Coordinator, CoordinatorConfig, registry::RegistryConfig};
 use hulynet_store::SqliteDocuments;
 use serde_json::json;
@@ -26,7 +26,7 @@ use crate::{
     config::Settings,
     failure::Failure,
     output,
-    policy::kind_policy,
+    policy::{self, kind_policy},
     shutdown,
     units::{Address, Typed},
 };
@@ -34,7 +34,7 @@ use crate::{
 /// `hulynet coordinator`.
 pub(crate) async fn coordinator(settings: &Settings) -> Result<(), Failure> {
     let asked = shutdown::on_signal()?;
-    let coordinator = start_coordinator(settings).await?;
+    let coordinator = start_coordinator(settings, policy::secret(settings)?).await?;
     ready_coordinator(settings, &coordinator)?;
     asked.cancelled().await;
     coordinator.shutdown(settings.shutdown_timeout).await;
@@ -45,7 +45,7 @@ pub(crate) async fn coordinator(settings: &Settings) -> Result<(), Failure> {
 pub(crate) async fn agent(settings: &Settings) -> Result<(), Failure> {
     let asked = shutdown::on_signal()?;
     let addresses = settings.coordinator.iter().map(Address::as_str).map(str::to_owned).collect();
-    let host = Host::start(settings, addresses).await?;
+    let host = Host::start(settings, policy::secret(settings)?, addresses).await?;
     host.ready(settings)?;
     if let Err(silent) = reach::listening(settings).await {
         tracing::warn!("{silent}; this agent waits and joins when it comes");
@@ -58,10 +58,11 @@ pub(crate) async fn agent(settings: &Settings) -> Result<(), Failure> {
 /// `hulynet up`.
 pub(crate) async fn up(settings: &Settings) -> Result<(), Failure> {
     let asked = shutdown::on_signal()?;
-    let coordinator = start_coordinator(settings).await?;
+    let secret = policy::secret(settings)?;
+    let coordinator = start_coordinator(settings, secret.clone()).await?;
     let address = reachable(coordinator.local_addr());
     admits_itself(&settings.accept, address)?;
-    let host = Host::start(settings, vec![address.to_string()]).await?;
+    let host = Host::start(settings, secret, vec![address.to_string()]).await?;
     ready_coordinator(settings, &coordinator)?;
     // Whoever reads the line may ask for a container at once.
     host.registered(settings).await?;
@@ -72,11 +73,16 @@ pub(crate) async fn up(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn start_coordinator(settings: &Settings) -> Result<Coordinator, Failure> {
-    warn_of_strangers(&settings.listen, &settings.accept);
+async fn start_coordinator(
+    settings: &Settings,
+    secret: Option<Secret>,
+) -> Result<Coordinator, Failure> {
+    warn_of_strangers(&settings.listen, settings);
     let config = CoordinatorConfig {
         listen: settings.listen.show(),
         accept: settings.accept.clone(),
+        secret,
+        accept_original: settings.accept_original.clone(),
         registry: rules(settings),
         disconnect_timeout: settings.disconnect_timeout,
     };
@@ -118,9 +124,13 @@ struct Host {
 }
 
 impl Host {
-    async fn start(settings: &Settings, coordinators: Vec<String>) -> Result<Self, Failure> {
+    async fn start(
+        settings: &Settings,
+        secret: Option<Secret>,
+        coordinators: Vec<String>,
+    ) -> Result<Self, Failure> {
         directories::prepare(settings)?;
-        warn_of_strangers(&settings.agent_listen, &settings.accept);
+        warn_of_strangers(&settings.agent_listen, settings);
         let documents = SqliteDocuments::open(&settings.data).map_err(|error| {
             Failure::usage(format!(
                 "the documents in {} cannot be used: {error}",
@@ -128,9 +138,11 @@ impl Host {
             ))
         })?;
         let bus = Bus::start("agent")?;
-        let network = Arc::new(ClientNetwork::new(settings, coordinators.clone(), bus.clone()));
+        let network =
+            ClientNetwork::new(settings, secret.clone(), coordinators.clone(), bus.clone());
+        let network = Arc::new(network);
         let agent = Agent::start(
-            config(settings, coordinators)?,
+            config(settings, secret, coordinators)?,
             bus,
             network.clone(),
             Arc::new(documents),
@@ -174,11 +186,17 @@ impl Host {
     }
 }
 
-fn config(settings: &Settings, coordinators: Vec<String>) -> Result<AgentConfig, Failure> {
+fn config(
+    settings: &Settings,
+    secret: Option<Secret>,
+    coordinators: Vec<String>,
+) -> Result<AgentConfig, Failure> {
     let KindPolicy { file_bytes, grants, limits, trusted } = kind_policy(settings)?;
     Ok(AgentConfig {
         listen: settings.agent_listen.show(),
         accept: settings.accept.clone(),
+        secret,
+        accept_original: settings.accept_original.clone(),
         advertise: settings.advertise.as_ref().map(Typed::show),
         coordinators,
         labels: settings.agent_labels.clone(),

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::{StreamExt, future, stream};
 use hulynet_agent::{Answer, Chunks, Events, Network, Outgoing, Reference};
-use hulynet_bus::Bus;
+use hulynet_bus::{Bus, Secret};
 use hulynet_client::{Client, ConnectionEvent, Policy, Request, Subscription, WatchEvent};
 use hulynet_protocol::{
     AgentId, AgentRecord, Caller, Change, ContainerId, ErrorKind, GetOptions, Kind, Labels,
@@ -26,11 +26,17 @@ pub(super) struct ClientNetwork {
     ping_interval: Duration,
     hello_timeout: Duration,
     goodbye_timeout: Duration,
+    secret: Option<Secret>,
     client: OnceCell<Client>,
 }
 
 impl ClientNetwork {
-    pub(super) fn new(settings: &Settings, addresses: Vec<String>, bus: Bus) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        secret: Option<Secret>,
+        addresses: Vec<String>,
+        bus: Bus,
+    ) -> Self {
         Self {
             bus,
             addresses,
@@ -39,20 +45,24 @@ impl ClientNetwork {
             ping_interval: settings.ping_every(),
             hello_timeout: settings.hello_timeout,
             goodbye_timeout: settings.goodbye_timeout,
+            secret,
             client: OnceCell::new(),
         }
     }
 
     async fn client(&self) -> Result<&Client, NetworkError> {
         let connect = || {
-            Client::builder()
+            let mut builder = Client::builder()
                 .bus(self.bus.clone())
                 .request_timeout(self.timeout)
                 .alive_timeout(self.alive_timeout)
                 .ping_interval(self.ping_interval)
                 .hello_timeout(self.hello_timeout)
-                .goodbye_timeout(self.goodbye_timeout)
-                .connect(self.addresses.clone())
+                .goodbye_timeout(self.goodbye_timeout);
+            if let Some(secret) = &self.secret {
+                builder = builder.secret(secret.clone());
+            }
+            builder.connect(self.addresses.clone())
         };
         self.client.get_or_try_init(connect).await
     }
