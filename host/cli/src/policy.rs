@@ -118,7 +118,7 @@ pub(crate) fn secret(settings: &Settings) -> Result<Option<Secret>, Failure> {
         let file = path.display();
         Failure::usage(format!(
             "the secret file {file} cannot be used: {cause}; name the network's own with \
-             --secret-file, or make one for everybody: head -c 32 /dev/urandom | base64 > {file}"
+             --secret-file, or make one for everybody: (umask 077; head -c 32 /dev/urandom | base64 > {file})"
         ))
     })
 }
