@@ -41,7 +41,7 @@ impl Pulse {
     }
 }
 
-/// Ends when the container must, or has, after `serving`.
+/// Runs `serving`, and ends when it does, or earlier when the container must end.
 pub(super) async fn supervised(
     shared: &Shared,
     pulse: &Pulse,
