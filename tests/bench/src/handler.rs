@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use bytes::Bytes;
 use hulynet_bus::{Body, Bus, Peer, PeerConfig};
-use hulynet_client::{Client as Network, GetOptions};
+use hulynet_client::{Client as Network, GetOptions, Reference};
 use hulynet_protocol::{
     Call, Caller, ClientId, ContainerCall, ContainerId, Kind, Role, Target, Uuid,
 };
@@ -32,75 +32,111 @@ const KINDS: [(&str, &str, &str, f64); 2] =
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Measures all in one run: many containers in turn, and one that is asked again
-/// and again.
+/// Measures all in one run: one container that has many requests at a time, many
+/// containers that have one each, and one that is asked one by one.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
-    let many = format!("one of {}", settings.clients * settings.in_flight);
-    let mut measures = under(settings, &many).await?;
+    let at_once = settings.clients * settings.in_flight;
+    let mut measures = under(settings, 1, "one with many").await?;
+    measures.extend(under(settings, at_once, &format!("one of {at_once}")).await?);
     let alone = Settings { clients: 1, in_flight: 1, ..settings.clone() };
-    measures.extend(under(&alone, "the same one").await?);
+    measures.extend(under(&alone, 1, "one with no other").await?);
     Ok(measures)
 }
 
-/// With as many containers as there are requests in flight.
-async fn under(settings: &Settings, which: &str) -> anyhow::Result<Vec<Measure>> {
-    eprintln!("· requests to a native handler");
-    let native = {
-        let server = FloorServer::start(Floor::Native)?;
-        let id = ContainerId { kind: Kind::new("native")?, uuid: Uuid::new("native")? };
-        let ids = vec![id; settings.clients];
-        cost(settings, &server.address, server.process(), &ids, "echo").await?
+/// With so many containers; the native handler and the kinds take turns, because
+/// a machine is faster at one time than at another.
+async fn under(
+    settings: &Settings,
+    containers: usize,
+    which: &str,
+) -> anyhow::Result<Vec<Measure>> {
+    eprintln!("· requests to a native handler and to {which}");
+    let server = FloorServer::start(Floor::Native)?;
+    let id = ContainerId { kind: Kind::new("native")?, uuid: Uuid::new("native")? };
+    let native = Asked {
+        address: server.address.clone(),
+        process: server.process(),
+        ids: vec![id],
+        operation: "echo",
+        _referred: Vec::new(),
     };
     let network = network::Network::start(settings)?;
     registered(&network.coordinator).await?;
     let client = member(&Bus::current(), &network.coordinator, true).await?;
-    let mut measures = Vec::new();
-    for (world, kind, operation, aim) in KINDS {
-        eprintln!("· requests to {which} of a kind that is {world}");
-        let cost = of_kind(settings, &network, &client, (kind, operation)).await?;
-        let name = format!("computed by a request to {which}, {world}");
-        measures.push(Measure::new(NAME, name, cost, "µs").above(native).at_most(native + aim));
+    let mut kinds = Vec::new();
+    for (_, kind, operation, _) in KINDS {
+        kinds.push(of_kind(&network, &client, containers, (kind, operation)).await?);
     }
-    Ok(measures)
+    let turn = Settings { seconds: 1, ..settings.clone() };
+    let (mut floor, mut above) = (Vec::new(), [const { Vec::new() }; KINDS.len()]);
+    for _ in 0..settings.seconds {
+        let native = native.cost(&turn).await?;
+        floor.push(native);
+        for (above, kind) in above.iter_mut().zip(&kinds) {
+            above.push(kind.cost(&turn).await? - native);
+        }
+    }
+    let native = median(floor);
+    let measures = KINDS.iter().zip(above).map(|((world, _, _, aim), above)| {
+        let name = format!("computed by a request to {which}, {world}");
+        let cost = native + median(above);
+        Measure::new(NAME, name, cost, "µs").above(native).at_most(native + aim)
+    });
+    Ok(measures.collect())
 }
 
-/// Of a kind that is served: each request goes to a container that has nothing
-/// else to do.
+/// The one in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// So many containers of a kind.
 async fn of_kind(
-    settings: &Settings,
     network: &network::Network,
     client: &Network,
+    containers: usize,
     (kind, operation): (&str, &'static str),
-) -> anyhow::Result<f64> {
+) -> anyhow::Result<Asked> {
     let mut idle = Vec::new();
-    for number in 0..settings.clients * settings.in_flight {
+    for number in 0..containers {
         let uuid = Some(Uuid::new(format!("idle-{kind}-{number}"))?);
         idle.push(client.get(kind, GetOptions { uuid, ..GetOptions::default() }).await?);
     }
     let first = idle.first().context("there is one")?;
     let address = first.record()?.endpoint.address.context("the agent has an address")?;
-    let ids: Vec<_> = idle.iter().map(|container| container.id().clone()).collect();
-    cost(settings, &address, network.agent()?, &ids, operation).await
+    let ids = idle.iter().map(|container| container.id().clone()).collect();
+    Ok(Asked { address, process: network.agent()?, ids, operation, _referred: idle })
 }
 
-/// Microseconds that a server computes for one request, of many at once.
-async fn cost(
-    settings: &Settings,
-    address: &str,
+/// Who is asked, and what.
+struct Asked {
+    address: String,
     process: u32,
-    ids: &[ContainerId],
+    ids: Vec<ContainerId>,
     operation: &'static str,
-) -> anyhow::Result<f64> {
-    let computed = || computed(process).context("the system tells what was computed");
-    let each = ids.chunks(ids.len().div_ceil(settings.clients));
-    let clients: Vec<_> = each.map(|ids| Asking::connect(address, ids, operation)).collect();
-    for client in &clients {
-        // Connections are made here, and not while it is measured.
-        client.ask(&settings.payload()).await?;
+    /// Containers live as long as somebody refers to them.
+    _referred: Vec<Reference>,
+}
+
+impl Asked {
+    /// Microseconds that it computes for one request, of many at once. Each
+    /// client asks its share of the containers in turn, or all ask the only one.
+    async fn cost(&self, settings: &Settings) -> anyhow::Result<f64> {
+        let computed = || computed(self.process).context("the system tells what was computed");
+        let shares = self.ids.chunks(self.ids.len().div_ceil(settings.clients)).cycle();
+        let clients: Vec<_> = shares
+            .take(settings.clients)
+            .map(|ids| Asking::connect(&self.address, ids, self.operation))
+            .collect();
+        for client in &clients {
+            // Connections are made here, and not while it is measured.
+            client.ask(&settings.payload()).await?;
+        }
+        let before = computed()?;
+        let completed = pump(settings, clients, settings.in_flight).await?;
+        Ok((computed()? - before) * 1e6 / completed as f64)
     }
-    let before = computed()?;
-    let completed = pump(settings, clients, settings.in_flight).await?;
-    Ok((computed()? - before) * 1e6 / completed as f64)
 }
 
 /// A peer that asks one container after another.
