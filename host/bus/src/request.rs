@@ -111,6 +111,12 @@ impl Responder {
         ChunkSender { way }
     }
 
+    /// Until when the caller waits.
+    #[must_use]
+    pub fn deadline(&self) -> std::time::Instant {
+        self.deadline.into_std()
+    }
+
     /// Time left until the caller's deadline.
     #[must_use]
     pub fn remaining(&self) -> Duration {

@@ -84,17 +84,18 @@ pub(super) async fn answer(core: Arc<Core>, route: Route, request: Request) {
 
 /// Hands a request to its container.
 pub(super) fn forward(core: &Arc<Core>, call: ContainerCall, payload: Bytes, responder: Responder) {
-    let located = core.table().reach(Instant::now(), &call.target);
+    let now = Instant::now();
+    let located = core.table().reach(now, &call.target);
     let Located { container, epoch } = match located {
         Ok(located) => located,
         Err(error) => return responder.reply(Err(error)),
     };
-    let time = if call.send { core.unattended() } else { responder.remaining() };
+    let deadline = if call.send { now + core.unattended() } else { responder.deadline() };
     let incoming = Incoming {
         operation: call.operation,
         payload,
         caller: call.caller,
-        deadline: Instant::now() + time,
+        deadline,
         idempotency: call.idempotency,
         trace: call.trace,
     };
@@ -204,7 +205,7 @@ async fn connect(
     if again {
         container.connections().remove(&connection);
     }
-    let deadline = Instant::now() + responder.remaining();
+    let deadline = responder.deadline();
     let outlet = Arc::new(Outlet::new(core, route));
     let connecting = container.connect(connection.clone(), caller, deadline, flow, outlet);
     let connected = tokio::select! {
