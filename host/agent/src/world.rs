@@ -1,7 +1,5 @@
 //! The two worlds of `wit/`.
 
-use wasmtime::component::Component;
-
 /// Which world a component is of; its exports tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum World {
@@ -32,10 +30,8 @@ impl World {
         }
     }
 
-    /// The one that a component is of.
-    pub(crate) fn of(component: &Component) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|world| component.get_export_index(None, world.guest()).is_some())
+    /// The one that a component is of that exports so.
+    pub(crate) fn of(exports: &[&str]) -> Option<Self> {
+        Self::ALL.into_iter().find(|world| exports.contains(&world.guest()))
     }
 }

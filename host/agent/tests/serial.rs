@@ -162,6 +162,16 @@ async fn computing_without_end_is_stopped_and_sleeping_is_not_computing() {
 }
 
 #[tokio::test]
+async fn a_call_that_goes_on_when_nobody_waits_for_it_any_more_ends_it() {
+    let world = serial(|_| {}).await;
+    let asked = world.request_within(Duration::from_millis(50), "a", "sleep-for-ever", "");
+    assert_eq!(asked.await.unwrap_err().kind, ErrorKind::DeadlineExceeded);
+    let error = world.request("a", "echo", "").await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::NotProcessed));
+    assert!(error.message.contains("did not finish a call"), "{error}");
+}
+
+#[tokio::test]
 async fn it_is_not_pinged_while_somebody_waits_for_its_answer() {
     let world = serial(|config| {
         config.limits.silent = Duration::from_millis(100);

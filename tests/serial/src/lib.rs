@@ -106,6 +106,9 @@ fn answer(request: &Incoming, text: &str) -> Result<String, Error> {
             compute(Duration::from_millis(20));
             Ok(String::new())
         }
+        "sleep-for-ever" => loop {
+            thread::sleep(Duration::from_secs(3600));
+        },
         "broadcast" => connections::broadcast(text.as_bytes()).map(|()| String::new()),
         "ask" => ask(text, "hear", true),
         "ask-own" => ask(text, "hear", false),

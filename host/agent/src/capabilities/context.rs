@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     container::{Meter, Threads},
+    engine::Places,
     network::Network,
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct Services {
     pub(crate) threads: Threads,
     /// The memory of all of them.
     pub(crate) memory: Arc<Pools>,
+    /// The memory maps of all of them.
+    pub(crate) places: Arc<Places>,
 }
 
 /// The state of one container.

@@ -45,22 +45,54 @@ pub(crate) use serving::Serving;
 pub(crate) use stream::read_chunks;
 pub(crate) use usage::{Thing, Usage};
 
-use crate::bindings::{huly::network, sync::huly::network as serial};
+use crate::{
+    bindings::{huly::network, sync::huly::network as sync},
+    engine::Engines,
+    world::World,
+};
 
-/// A linker with everything that a container may import.
-pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
+/// What containers may import.
+pub(crate) struct Linkers {
+    concurrent: Linker<Context>,
+    serial: Linker<Context>,
+}
+
+impl Linkers {
+    /// With everything that is offered.
+    ///
+    /// # Errors
+    /// A defect: something is offered twice.
+    pub(crate) fn new(engines: &Engines) -> wasmtime::Result<Self> {
+        let mut concurrent = common(engines.of(World::Container))?;
+        network::types::add_to_linker::<_, This>(&mut concurrent, |context| context)?;
+        network::clock::add_to_linker::<_, This>(&mut concurrent, |context| context)?;
+        network::containers::add_to_linker::<_, This>(&mut concurrent, |context| context)?;
+        network::documents::add_to_linker::<_, This>(&mut concurrent, |context| context)?;
+        let mut serial = common(engines.of(World::ContainerSync))?;
+        sync::containers_sync::add_to_linker::<_, This>(&mut serial, |context| context)?;
+        sync::documents_sync::add_to_linker::<_, This>(&mut serial, |context| context)?;
+        Ok(Self { concurrent, serial })
+    }
+
+    /// For containers of this world.
+    pub(crate) fn of(&self, world: World) -> &Linker<Context> {
+        match world {
+            World::Container => &self.concurrent,
+            World::ContainerSync => &self.serial,
+        }
+    }
+}
+
+type This = HasSelf<Context>;
+
+/// What containers of both worlds may import.
+fn common(engine: &Engine) -> wasmtime::Result<Linker<Context>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    network::common::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
-    network::types::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
-    network::log::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
-    network::clock::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
-    network::identity::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
-    network::connections::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
-    network::containers::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
-    network::documents::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
-    serial::containers_sync::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
-    serial::documents_sync::add_to_linker::<_, HasSelf<Context>>(&mut linker, |context| context)?;
+    network::common::add_to_linker::<_, This>(&mut linker, |context| context)?;
+    network::log::add_to_linker::<_, This>(&mut linker, |context| context)?;
+    network::identity::add_to_linker::<_, This>(&mut linker, |context| context)?;
+    network::connections::add_to_linker::<_, This>(&mut linker, |context| context)?;
     Ok(linker)
 }

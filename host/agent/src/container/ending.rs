@@ -45,12 +45,27 @@ fn no_room(error: &wasmtime::Error) -> Option<String> {
     let system = error.chain().map(ToString::to_string).find(|text| text.contains(NO_MEMORY))?;
     Some(format!(
         "the system gives it no more memory or no more maps of it ({system}); end some containers, add \
-         memory, or allow more maps with: sysctl -w vm.max_map_count={}",
-        engine::memory_maps().saturating_mul(2)
+         memory, or allow more maps with: {}",
+        more_maps()
     ))
 }
 
+/// How an operator allows more memory maps.
+fn more_maps() -> String {
+    format!("sysctl -w vm.max_map_count={}", engine::memory_maps().saturating_mul(2))
+}
+
 impl Ending {
+    /// Containers of the other world have the memory maps that it takes, or had
+    /// them, which are kept for their like.
+    pub(crate) fn no_place() -> Self {
+        Self::NoRoom(format!(
+            "containers of the other world have or had the memory maps that it takes; allow more with: \
+             {}; or start the agent again",
+            more_maps()
+        ))
+    }
+
     /// What a failure inside of the store means. A container that was refused
     /// memory usually fails for that reason, and says another one.
     pub(crate) fn trapped(error: &wasmtime::Error, memory: Option<&Refusal>) -> Self {
@@ -148,6 +163,15 @@ mod tests {
     fn refused(code: i32) -> wasmtime::Error {
         wasmtime::Error::from(io::Error::from_raw_os_error(code))
             .context("failed to map memory image")
+    }
+
+    #[test]
+    fn maps_that_the_other_world_has_mean_a_full_agent_and_the_remedy_is_named() {
+        let error = Ending::no_place().not_started();
+        assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
+        for part in ["the agent is full", "the other world", "sysctl -w vm.max_map_count="] {
+            assert!(error.message.contains(part), "{error}");
+        }
     }
 
     #[test]

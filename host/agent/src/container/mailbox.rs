@@ -105,17 +105,17 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// What is next for a container that hears orders and pings, and has room
-    /// for more calls.
-    fn next(&mut self, hears: bool, room: bool) -> Option<Letter> {
-        if hears && let Some(order) = self.orders.pop_front() {
+    /// What is next for a container that has room for more calls, or only hears
+    /// orders and pings.
+    fn next(&mut self, room: bool) -> Option<Letter> {
+        if let Some(order) = self.orders.pop_front() {
             return Some(Letter::Terminate(order));
         }
         if room && let Some(connection) = self.farewells.pop_front() {
             self.connections -= 1;
             return Some(Letter::Disconnect(connection));
         }
-        if hears && std::mem::take(&mut self.ping) {
+        if std::mem::take(&mut self.ping) {
             return Some(Letter::Ping);
         }
         if !room {
@@ -284,13 +284,13 @@ impl Inbox {
         Self(mailbox)
     }
 
-    /// What is next; orders and pings only for a container that hears them, the
-    /// rest only for one that has room for more calls. Gives way to others on
-    /// its thread now and then, as the channels of the runtime do.
-    pub(crate) fn poll(&mut self, hears: bool, room: bool, cx: &mut Context<'_>) -> Poll<Letter> {
+    /// What is next: orders and pings, and the rest only for a container that
+    /// has room for more calls. Gives way to others on its thread now and then,
+    /// as the channels of the runtime do.
+    pub(crate) fn poll(&mut self, room: bool, cx: &mut Context<'_>) -> Poll<Letter> {
         let share = ready!(coop::poll_proceed(cx));
         let mut waiting = self.0.lock();
-        let Some(letter) = waiting.next(hears, room) else {
+        let Some(letter) = waiting.next(room) else {
             waiting.shrink();
             waiting.reader = Some(cx.waker().clone());
             return Poll::Pending;

@@ -1,8 +1,8 @@
 //! How a container runs: one store in one task with a bounded mailbox.
 
 mod admission;
-mod awake;
 mod call;
+mod concurrent;
 mod ending;
 mod executor;
 mod exports;
@@ -12,10 +12,10 @@ mod mailbox;
 mod meter;
 mod reply;
 mod runtime;
+mod serial;
 mod supervisor;
 mod turn;
 mod vitals;
-mod work;
 
 pub(crate) use ending::Ending;
 pub(crate) use executor::{Executor, Pace};

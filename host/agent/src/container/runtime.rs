@@ -5,7 +5,6 @@
 //! with it every call in progress; their callers are told why.
 
 use std::{
-    future::poll_fn,
     pin::pin,
     sync::{
         Arc,
@@ -18,15 +17,14 @@ use hulynet_protocol::Activation;
 use wasmtime::{Store, UpdateDeadline};
 
 use super::{
-    Ending,
-    awake::Awake,
+    Ending, concurrent,
     handle::{Shared, Start},
     mailbox::{Inbox, Message},
+    serial,
     supervisor::{Pulse, supervised},
     turn::Turn,
-    work::{Work, enter},
 };
-use crate::capabilities::{Context, from_guest};
+use crate::{capabilities::Context, world::World};
 
 /// Bytes that a container may hand to the host in one call: the largest is a
 /// commit to documents. What is more ends it.
@@ -34,15 +32,25 @@ const HANDED_OVER: usize = 48 * 1024 * 1024;
 
 /// Runs a container from its start to its end.
 pub(super) async fn run(start: Start, shared: &Arc<Shared>, inbox: &mut Inbox) -> Ending {
+    let world = start.code.world;
+    let Some(_place) = start.services.places.take(world) else {
+        return not_started(&start, Ending::no_place());
+    };
     let pulse = Pulse::new(&start.services.limits);
     let turn = Turn::new(&start.services.threads);
-    let awake = Arc::new(Awake::default());
     let mut store = make_store(&start, shared, turn.clone());
     let _over = Over(&shared.ended);
     let ending = {
-        let serving = pin!(serve(&mut store, &start, shared, inbox, &pulse, &awake));
-        let serving = pin!(turn.within(serving));
-        supervised(shared, &pulse, awake.within(serving)).await
+        let serving = pin!(async {
+            let (store, start) = (&mut store, &start);
+            match world {
+                World::Container => concurrent::serve(store, start, shared, inbox, &pulse).await,
+                World::ContainerSync => {
+                    serial::serve(store, start, shared, inbox, &pulse, &turn).await
+                }
+            }
+        });
+        supervised(shared, &pulse, turn.within(serving)).await
     };
     if pulse.vitals().started() { ending } else { not_started(&start, ending) }
 }
@@ -82,10 +90,15 @@ fn make_store(start: &Start, shared: &Shared, turn: Turn) -> Store<Context> {
     store.set_hostcall_fuel(HANDED_OVER);
     store.set_max_component_handles(start.services.limits.resources);
     store.set_epoch_deadline(1);
+    let serial = start.code.world == World::ContainerSync;
     store.epoch_deadline_callback(move |mut store| {
         let meter = &mut store.data_mut().meter;
         if turn.paused() {
             meter.pause_again();
+            if serial {
+                // It waited inside of a call, and computes from now on.
+                return Ok(UpdateDeadline::Continue(1));
+            }
         }
         match meter.tick(Instant::now()) {
             None => Ok(UpdateDeadline::YieldCustom(1, turn.next())),
@@ -113,42 +126,5 @@ fn refuse_waiting(mut inbox: Inbox, ending: &Ending, activation: &Activation) {
             // Who gave up needs no answer.
             Message::Connect { reply, .. } => drop(reply.send(Err(error))),
         }
-    }
-}
-
-/// Ends when the container does.
-async fn serve(
-    store: &mut Store<Context>,
-    start: &Start,
-    shared: &Arc<Shared>,
-    inbox: &mut Inbox,
-    pulse: &Pulse,
-    awake: &Awake,
-) -> Ending {
-    let exports = match start.code.instantiate(store).await {
-        Ok(exports) => exports,
-        Err(error) => return Ending::trapped(&error, store.data().memory.refused()),
-    };
-    let extra = start.extra.clone();
-    let ended = store
-        .run_concurrent(async |access| {
-            let mut starting = pin!(exports.start(access, extra));
-            let started = poll_fn(|cx| {
-                awake.look();
-                enter(access, None);
-                starting.as_mut().poll(cx)
-            });
-            if let Err(error) = started.await? {
-                return Ok(Ending::StartFailed(from_guest(error)));
-            }
-            pulse.well();
-            shared.has_started(Ok(()));
-            let limits = &start.services.limits;
-            Work::new(access, &exports, limits, shared, pulse, awake).run(inbox).await
-        })
-        .await;
-    match ended {
-        Ok(Ok(ending)) => ending,
-        Ok(Err(error)) | Err(error) => Ending::trapped(&error, store.data().memory.refused()),
     }
 }

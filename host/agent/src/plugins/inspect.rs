@@ -16,9 +16,9 @@ use tempfile::NamedTempFile;
 
 use super::{
     kind_of,
-    load::{Files, KindPolicy, Loader, Refusal},
+    load::{Files, KindPolicy, Loader, Refusal, imports},
 };
-use crate::{capabilities, engine, error::AgentError, world::World};
+use crate::{capabilities::Linkers, engine, error::AgentError, world::World};
 
 /// The pool of an engine that runs nothing.
 const POOL: u32 = 16;
@@ -55,10 +55,10 @@ pub struct Inspection {
 /// The file cannot be read or its name is no kind, and no engine can be made.
 pub fn inspect(path: &Path, policy: KindPolicy) -> Result<Inspection, AgentError> {
     let kind = name(path)?;
-    let (engine, _) = engine::start(Some(POOL))?;
-    let linker =
-        capabilities::linker(&engine).map_err(|error| AgentError::Engine(format!("{error:#}")))?;
-    let loader = Loader { engine, linker, cache: None, policy, compiled: Arc::default() };
+    let (engines, _) = engine::start(Some(POOL))?;
+    let linkers =
+        Linkers::new(&engines).map_err(|error| AgentError::Engine(format!("{error:#}")))?;
+    let loader = Loader { linkers, cache: None, policy, compiled: Arc::default() };
     let files = Files::read(path, loader.policy.file_bytes).map_err(unread)?;
     let mut refusals = Vec::new();
     let mut found = Inspection {
@@ -75,7 +75,7 @@ pub fn inspect(path: &Path, policy: KindPolicy) -> Result<Inspection, AgentError
     };
     if let Some((component, world)) = noted(loader.component(&files), &mut refusals) {
         found.world = Some(world);
-        found.imports = loader.imports(&component);
+        found.imports = imports(&component);
         let imports = Imports::of(found.imports.iter().map(String::as_str));
         found.asked = Terms::asked(found.manifest.as_ref(), &imports);
         let terms = loader.terms(&found.kind, found.manifest.as_ref(), &component, world, path);

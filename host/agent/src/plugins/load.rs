@@ -20,10 +20,7 @@ use hulynet_agent_kinds::{
 };
 use hulynet_protocol::Kind;
 use hulynet_settings::Mistake;
-use wasmtime::{
-    Engine,
-    component::{Component, Linker},
-};
+use wasmtime::{Engine, component::Component};
 
 use super::{
     Code,
@@ -32,7 +29,7 @@ use super::{
     validate::{self, Invalid},
 };
 use crate::{
-    capabilities::Context,
+    capabilities::Linkers,
     container::{Linked, Pace},
     world::World,
 };
@@ -99,8 +96,7 @@ impl Default for KindPolicy {
 
 /// Everything that loading takes.
 pub(crate) struct Loader {
-    pub(super) engine: Engine,
-    pub(super) linker: Linker<Context>,
+    pub(super) linkers: Linkers,
     /// `None` compiles every time.
     pub(super) cache: Option<Cache>,
     pub(super) policy: KindPolicy,
@@ -170,11 +166,12 @@ impl Loader {
     pub(super) fn component(&self, files: &Files) -> Result<(Component, World), Refusal> {
         let invalid = |cause| Refusal::Invalid { path: files.path.clone(), cause };
         validate::header(&files.code).map_err(invalid)?;
-        let component = self.compile(&files.code).map_err(|error| Refusal::Compile {
+        let world = validate::world(&files.code).map_err(invalid)?;
+        let engine = self.linkers.of(world).engine();
+        let component = self.compile(engine, &files.code).map_err(|error| Refusal::Compile {
             path: files.path.clone(),
             cause: format!("{error:#}"),
         })?;
-        let world = validate::world(&self.engine, &component).map_err(invalid)?;
         Ok((component, world))
     }
 
@@ -186,7 +183,7 @@ impl Loader {
         world: World,
         path: &Path,
     ) -> Result<Terms, Refusal> {
-        let imports = self.imports(component);
+        let imports = imports(component);
         let imports = Imports::of(imports.iter().map(String::as_str));
         let KindPolicy { grants, limits, .. } = &self.policy;
         let mut terms = Terms::agree(kind, manifest, &imports, grants, limits)
@@ -197,31 +194,25 @@ impl Loader {
         Ok(terms)
     }
 
-    /// What a component imports, by name.
-    pub(super) fn imports(&self, component: &Component) -> Vec<String> {
-        let component = component.component_type();
-        component.imports(&self.engine).map(|(name, _)| name.to_string()).collect()
-    }
-
     pub(super) fn link(
         &self,
         component: &Component,
         world: World,
         path: &Path,
     ) -> Result<Linked, Refusal> {
-        let linked = self.linker.instantiate_pre(component);
+        let linked = self.linkers.of(world).instantiate_pre(component);
         let linked = linked.and_then(|linked| Linked::new(linked, world));
         linked.map_err(|error| Refusal::Link { path: path.to_owned(), cause: format!("{error:#}") })
     }
 
-    fn compile(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
-        let key = Cache::key(&self.engine, bytes);
-        let cached = self.cache.as_ref().and_then(|cache| cache.get(&self.engine, &key));
+    fn compile(&self, engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
+        let key = Cache::key(engine, bytes);
+        let cached = self.cache.as_ref().and_then(|cache| cache.get(engine, &key));
         if let Some(component) = cached {
             return Ok(component);
         }
         self.compiled.fetch_add(1, Ordering::Relaxed);
-        let component = Component::from_binary(&self.engine, bytes)?;
+        let component = Component::from_binary(engine, bytes)?;
         if let Some(cache) = &self.cache {
             match component.serialize().map(|code| cache.put(&key, &code)) {
                 Ok(Ok(())) => {}
@@ -278,6 +269,12 @@ impl Files {
     }
 }
 
+/// What a component imports, by name.
+pub(super) fn imports(component: &Component) -> Vec<String> {
+    let imports = component.component_type();
+    imports.imports(component.engine()).map(|(name, _)| name.to_string()).collect()
+}
+
 /// The content of a secret's file, without the line end that editors add.
 fn secret(path: &Path) -> Result<String, Refusal> {
     let bytes = read(path, SECRET_BYTES, "a secret is short")?;
@@ -303,10 +300,16 @@ mod tests {
     use hulynet_agent_kinds::PrivateKey;
 
     use super::*;
-    use crate::capabilities;
+    use crate::engine;
 
     /// The smallest component.
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn loader(policy: KindPolicy) -> Loader {
+        let (engines, _) = engine::start(Some(16)).unwrap();
+        let linkers = Linkers::new(&engines).unwrap();
+        Loader { linkers, cache: None, policy, compiled: Arc::default() }
+    }
 
     fn refusal_of(files: &[(&str, &[u8])], policy: KindPolicy) -> String {
         let directory = tempfile::tempdir().unwrap();
@@ -314,9 +317,7 @@ mod tests {
             fs::write(directory.path().join(name), bytes).unwrap();
         }
         let path = directory.path().join("a.wasm");
-        let (engine, _) = crate::engine::start(Some(16)).unwrap();
-        let linker = capabilities::linker(&engine).unwrap();
-        let loader = Loader { engine, linker, cache: None, policy, compiled: Arc::default() };
+        let loader = loader(policy);
         let source = listing::source(&path).unwrap();
         let Err(refusal) = loader.load(&path, &Kind::new("a").unwrap(), &source) else {
             panic!("it was loaded")
@@ -352,10 +353,7 @@ mod tests {
         fs::write(&path, COMPONENT).unwrap();
         let seen = listing::source(&path).unwrap();
         fs::write(path.with_extension("toml"), "version = \"2\"").unwrap();
-        let (engine, _) = crate::engine::start(Some(16)).unwrap();
-        let linker = capabilities::linker(&engine).unwrap();
-        let policy = KindPolicy::default();
-        let loader = Loader { engine, linker, cache: None, policy, compiled: Arc::default() };
+        let loader = loader(KindPolicy::default());
         let loaded = loader.load(&path, &Kind::new("a").unwrap(), &seen);
         assert!(matches!(loaded, Err(Refusal::Changed { .. })));
     }

@@ -43,7 +43,6 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep_until},
 };
-use wasmtime::{Engine, component::Linker};
 
 pub(crate) use self::kinds::{Code, Kinds};
 use self::{cache::Cache, events::Events, load::Loader};
@@ -51,7 +50,7 @@ pub use self::{
     inspect::{Inspection, inspect, sign, verify},
     load::KindPolicy,
 };
-use crate::{capabilities::Context, config::AgentConfig, error::AgentError};
+use crate::{capabilities::Linkers, config::AgentConfig, error::AgentError};
 
 /// How often the progress of loads is told, when they take longer than this.
 const PROGRESS: Duration = Duration::from_secs(2);
@@ -82,8 +81,7 @@ impl Plugins {
     /// [`AgentError`] when a directory cannot be used.
     pub(crate) fn open(
         config: &AgentConfig,
-        engine: Engine,
-        linker: Linker<Context>,
+        linkers: Linkers,
         changed: watch::Sender<()>,
     ) -> Result<Self, AgentError> {
         let directory = config.plugins.clone();
@@ -92,8 +90,7 @@ impl Plugins {
         let slots = thread::available_parallelism().map_or(1, usize::from);
         let kinds = Arc::new(Kinds::new(slots));
         let loader = Loader {
-            engine,
-            linker,
+            linkers,
             cache: Some(Cache::open(&config.cache)?),
             policy: KindPolicy {
                 file_bytes: config.file_bytes,

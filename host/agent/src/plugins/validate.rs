@@ -1,7 +1,7 @@
 //! Whether bytes are a kind: each refusal says what the file is instead and
 //! what to do.
 
-use wasmtime::{Engine, component::Component};
+use wasmparser::{BinaryReaderError, Parser, Payload};
 
 use crate::world::World;
 
@@ -24,6 +24,8 @@ pub(crate) enum Invalid {
          it with: wasm-tools component new"
     )]
     CoreModule,
+    #[error("is not valid WebAssembly: {0}")]
+    Malformed(String),
     #[error("has an encoding that this version does not know; build it with a current toolchain")]
     Encoding,
     #[error(
@@ -72,15 +74,38 @@ fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     None
 }
 
-/// The world that a component is of.
-pub(crate) fn world(engine: &Engine, component: &Component) -> Result<World, Invalid> {
-    if let Some(world) = World::of(component) {
-        return Ok(world);
+/// The world that a component is of, before it is compiled: which engine does
+/// that depends on it.
+pub(crate) fn world(bytes: &[u8]) -> Result<World, Invalid> {
+    let names = exports(bytes)?;
+    World::of(&names).ok_or_else(|| {
+        let exports = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        Invalid::OtherWorld { exports }
+    })
+}
+
+/// What a component exports, by name.
+fn exports(bytes: &[u8]) -> Result<Vec<&str>, Invalid> {
+    let malformed = |error: BinaryReaderError| Invalid::Malformed(error.to_string());
+    let mut names = Vec::new();
+    // What is nested in it exports for its own use.
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(malformed)? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentExportSection(exports) if depth == 0 => {
+                for export in exports {
+                    names.push(export.map_err(malformed)?.name.name);
+                }
+            }
+            Payload::UnknownSection { id, .. } => {
+                return Err(Invalid::Malformed(format!("it has an unknown section {id}")));
+            }
+            _ => {}
+        }
     }
-    let names: Vec<String> =
-        component.component_type().exports(engine).map(|(name, _)| name.to_string()).collect();
-    let exports = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-    Err(Invalid::OtherWorld { exports })
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use self::{
     link::Link,
 };
 use crate::{
-    capabilities::{self, Pools, Services},
+    capabilities::{Linkers, Pools, Services},
     config::AgentConfig,
     container::Threads,
     engine,
@@ -63,12 +63,12 @@ impl Agent {
         network: Arc<dyn Network>,
         documents: Arc<dyn Documents>,
     ) -> Result<Self, AgentError> {
-        let (engine, room) = engine::start(config.containers)?;
+        let (engines, room) = engine::start(config.containers)?;
         let capacity = config.containers.map_or(room, |wanted| wanted.min(room));
-        let linker = capabilities::linker(&engine)
-            .map_err(|error| AgentError::Engine(format!("{error:#}")))?;
+        let linkers =
+            Linkers::new(&engines).map_err(|error| AgentError::Engine(format!("{error:#}")))?;
         let (changed, changes) = watch::channel(());
-        let plugins = Plugins::open(&config, engine, linker, changed)?;
+        let plugins = Plugins::open(&config, linkers, changed)?;
         let server_config = ServerConfig { role: Role::Agent, id: ServerId::random() };
         let door = DoorConfig {
             accept: config.accept.clone(),
@@ -85,6 +85,7 @@ impl Agent {
             limits: config.limits.clone(),
             threads: Threads::of_runtime(),
             memory: Arc::new(Pools::new(config.memory.unwrap_or_else(most_memory))),
+            places: engines.places,
             terms: Terms::default(),
         };
         let endpoint = Endpoint { agent: config.id.clone(), address: Some(address) };

@@ -102,7 +102,7 @@ impl World {
 
     /// The next client whose farewell the container hears.
     fn gone(&mut self) -> Option<ConnectionId> {
-        match self.inbox.poll(true, true, &mut task::Context::from_waker(Waker::noop())) {
+        match self.inbox.poll(true, &mut task::Context::from_waker(Waker::noop())) {
             Poll::Ready(Letter::Disconnect(client)) => Some(client),
             _ => None,
         }

@@ -36,10 +36,10 @@ fn connect(name: &str) -> Box<Message> {
     Box::new(Message::Connect { connection: id(name), caller, deadline, reply })
 }
 
-/// In one word, what a container that may hear and has room gets next.
-fn next(inbox: &mut Inbox, hears: bool, room: bool) -> String {
+/// In one word, what a container that has room, or has none, gets next.
+fn next(inbox: &mut Inbox, room: bool) -> String {
     let mut cx = Context::from_waker(Waker::noop());
-    match inbox.poll(hears, room, &mut cx) {
+    match inbox.poll(room, &mut cx) {
         Poll::Ready(Letter::Terminate(_)) => "terminate".to_owned(),
         Poll::Ready(Letter::Disconnect(client)) => format!("disconnect {client}"),
         Poll::Ready(Letter::Ping) => "ping".to_owned(),
@@ -61,20 +61,19 @@ fn orders_come_first_then_farewells_pings_and_messages_and_then_the_end() {
     mailbox.farewell().unwrap().say(id("b"));
     let (order, _answer) = order();
     mailbox.order(order).unwrap();
-    let all: Vec<_> = (0..5).map(|_| next(&mut inbox, true, true)).collect();
+    let all: Vec<_> = (0..5).map(|_| next(&mut inbox, true)).collect();
     assert_eq!(all, ["terminate", "disconnect b", "ping", "connect a", "abandoned"]);
 }
 
 #[test]
-fn a_container_without_room_gets_orders_and_pings_and_a_deaf_one_nothing() {
+fn a_container_without_room_gets_orders_and_pings_only() {
     let (mailbox, mut inbox) = of_one_each();
     mailbox.put(connect("a")).ok().unwrap();
     mailbox.farewell().unwrap().say(id("b"));
     mailbox.ping();
-    assert_eq!(next(&mut inbox, false, false), "nothing");
-    assert_eq!(next(&mut inbox, true, false), "ping");
-    assert_eq!(next(&mut inbox, true, false), "nothing");
-    assert_eq!(next(&mut inbox, true, true), "disconnect b");
+    assert_eq!(next(&mut inbox, false), "ping");
+    assert_eq!(next(&mut inbox, false), "nothing");
+    assert_eq!(next(&mut inbox, true), "disconnect b");
 }
 
 #[test]
@@ -92,10 +91,10 @@ fn what_comes_wakes_the_reader_once_it_found_nothing() {
         Box::new(|| mailbox.put(connect("a")).ok().unwrap()),
     ];
     for (number, come) in (1..).zip(comes) {
-        assert!(inbox.poll(true, true, &mut cx).is_pending());
+        assert!(inbox.poll(true, &mut cx).is_pending());
         come();
         assert_eq!(reader.0.load(Ordering::SeqCst), number);
-        assert!(inbox.poll(true, true, &mut cx).is_ready());
+        assert!(inbox.poll(true, &mut cx).is_ready());
     }
 }
 
@@ -111,7 +110,7 @@ fn each_sort_has_its_bound() {
     // A farewell takes its place until it is heard.
     mailbox.farewell().unwrap().say(id("a"));
     assert!(mailbox.farewell().is_none());
-    while next(&mut inbox, true, true) != "disconnect a" {}
+    while next(&mut inbox, true) != "disconnect a" {}
     let place = mailbox.farewell().unwrap();
     assert!(mailbox.farewell().is_none());
     drop(place);
@@ -145,7 +144,7 @@ fn a_closed_one_takes_nothing_and_gives_back_its_messages() {
     assert_eq!(mailbox.put(connect("a")).err().unwrap().0, Refused::Closed);
     assert!(mailbox.farewell().is_none());
     place.say(id("a"));
-    assert_eq!(next(&mut inbox, true, true), "nothing");
+    assert_eq!(next(&mut inbox, true), "nothing");
     drop(inbox);
     assert_eq!(mailbox.used().0, 0);
 }
@@ -155,7 +154,7 @@ async fn a_reader_that_always_finds_something_gives_way() {
     let (mailbox, mut inbox) = of_one_each();
     let reads = std::future::poll_fn(|cx| {
         mailbox.ping();
-        inbox.poll(true, true, cx).map(|_| ())
+        inbox.poll(true, cx).map(|_| ())
     });
     let mut reads = std::pin::pin!(async {
         let mut reads = reads;
@@ -172,6 +171,6 @@ fn what_a_burst_took_is_given_back() {
     for number in 0..500 {
         mailbox.put(connect(&number.to_string())).ok().unwrap();
     }
-    while next(&mut inbox, true, true) != "nothing" {}
+    while next(&mut inbox, true) != "nothing" {}
     assert!(mailbox.lock().messages.capacity() <= 2 * KEPT);
 }

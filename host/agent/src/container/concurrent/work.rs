@@ -3,7 +3,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -11,24 +11,24 @@ use std::{
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use hulynet_agent_kinds::ContainerLimits;
 use tokio::time::{Sleep, sleep_until};
-use wasmtime::{AsContextMut, component::Accessor};
+use wasmtime::AsContextMut;
 
 use super::{
-    Ending,
+    Access, Exports,
     awake::Awake,
     call::{self, Done},
-    exports::Exports,
+};
+use crate::container::{
+    Ending,
     handle::Shared,
     mailbox::{Inbox, Letter, Message},
     supervisor::Pulse,
 };
-use crate::capabilities;
 
 /// How long a container that is full of calls is given to finish one of them
 /// after the last of their callers has given up.
 const STUCK: Duration = Duration::from_secs(1);
 
-type Access = Accessor<capabilities::Context>;
 type Call<'a> = BoxFuture<'a, wasmtime::Result<Done>>;
 
 /// Called after the look at what there is to do, before anything enters the
@@ -88,7 +88,7 @@ impl<'a> Work<'a> {
                 break;
             }
             let before = self.calls.len();
-            while let Poll::Ready(letter) = inbox.poll(self.hears(), self.has_room(), cx) {
+            while let Poll::Ready(letter) = inbox.poll(self.has_room(), cx) {
                 match self.begin(letter) {
                     Some(call) => self.calls.push(call),
                     None => return Poll::Ready(Ok(Ending::Terminated)),
@@ -115,11 +115,6 @@ impl<'a> Work<'a> {
         self.calls.len() < self.limits.concurrent
     }
 
-    /// Whether it hears an order or a ping.
-    fn hears(&self) -> bool {
-        self.has_room() || !self.exports.are_serial()
-    }
-
     /// The call that a letter asks for, if any.
     fn begin(&mut self, letter: Letter) -> Option<Call<'a>> {
         let (access, exports) = (self.access, self.exports);
@@ -141,15 +136,14 @@ impl<'a> Work<'a> {
         };
         Some(match *message {
             Message::Request { incoming, weight, reply } => {
-                self.awaited_until(incoming.deadline);
+                self.works_until(incoming.deadline);
                 let (limit, shared) = (self.limits.reply_bytes, self.shared.clone());
                 call::request(access, exports, limit, incoming, weight, reply, shared).boxed()
             }
             Message::Connect { connection, caller, deadline, reply } => {
-                self.awaited_until(deadline);
+                self.works_until(deadline);
                 let connections = &self.shared.connections;
-                call::connect(access, exports, connections, connection, caller, deadline, reply)
-                    .boxed()
+                call::connect(access, exports, connections, connection, caller, reply).boxed()
             }
         })
     }
@@ -159,22 +153,12 @@ impl<'a> Work<'a> {
         self.awaited = self.awaited.max(Some(deadline));
     }
 
-    /// It begins something that a caller waits for.
-    fn awaited_until(&mut self, deadline: Instant) {
-        self.works_until(deadline);
-        if self.exports.are_serial() {
-            self.pulse.vitals().busy(deadline);
-            self.shared.deaf.store(true, Ordering::Relaxed);
-        }
-    }
-
     fn done(&mut self, done: Done) -> Option<Ending> {
         if self.has_room() {
             self.full = Full::No;
         }
         if self.calls.is_empty() {
             self.awaited = None;
-            self.shared.deaf.store(false, Ordering::Relaxed);
         }
         match done {
             Done::Served => self.pulse.vitals().sign(Instant::now()),

@@ -1,23 +1,30 @@
-//! The one constructor of the WebAssembly engine.
+//! The one constructor of the WebAssembly engines.
 //!
-//! There is no other: two engines whose settings differ cannot share compiled
-//! kinds.
+//! There are two, one for each world: calls that are in progress side by side
+//! need support that makes a single one three times as expensive. Nothing else
+//! differs but where memory comes from. Containers of the world `container` have
+//! a pool; those of `container-sync` take theirs when they start and give it
+//! back when they end, because two pools that are each large enough for all
+//! containers would take twice as much of what is scarce:
 //!
 //! Memory maps are the first wall: each container takes four for its memory,
 //! one of them with the data that all containers of its kind share until they
-//! write to it, and two for its stack, stacks are taken at once, and a process
-//! that reaches `vm.max_map_count` dies at an ordinary allocation. So the pool
-//! is sized from that limit, and halved while the engine cannot be made (a limited address
-//! space). Address space is the second: a memory has 4 GiB of it reserved, so
-//! that the processor checks its bounds, for as many containers as a process
-//! can have so. For more of them it is less, and the code checks, which costs
-//! memory-heavy code 17 to 90 %.
+//! write to it, and two for its stack, the pool's stacks are taken at once, and
+//! a process that reaches `vm.max_map_count` dies at an ordinary allocation. So
+//! the pool is sized from that limit, and halved while the engine cannot be made
+//! (a limited address space). Address space is the second: a memory has 4 GiB of
+//! it reserved, so that the processor checks its bounds, for as many containers
+//! as a process can have so. For more of them it is less, and the code checks,
+//! which costs memory-heavy code 17 to 90 %.
 
-use std::{fs, panic, thread, time::Duration};
+mod places;
+
+use std::{fs, panic, sync::Arc, thread, time::Duration};
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::error::AgentError;
+pub(crate) use self::places::Places;
+use crate::{error::AgentError, world::World};
 
 /// The time between two epochs: how long a container computes before others
 /// get a turn. A request that finds all threads computing waits about as long;
@@ -28,6 +35,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(2);
 const CONTAINERS: u32 = 10_000;
 /// Memory maps that a container takes: its memory and its stack with guards.
 const MAPS_PER_CONTAINER: u32 = 6;
+/// Those of them that its stack in the pool takes.
+const MAPS_PER_STACK: u32 = 2;
 /// Memory maps left for everything else in the process.
 const MAPS_RESERVED: u32 = 5_500;
 /// The kernel's default, taken where the limit cannot be read.
@@ -39,18 +48,37 @@ const CORE_INSTANCES: u32 = 4;
 const TABLES: u32 = 3;
 /// What 32 bits can name: a memory with as much needs no checks.
 const WHOLE_RESERVATION: u64 = 4 << 30;
-/// So many memories with as much fit into a process of 47 bits.
+/// So many memories of the pool with as much, and half as many outside of it,
+/// fit into a process of 47 bits.
 const WHOLE_RESERVATIONS: u64 = 20_000;
 /// Unmapped after a memory with less: constant offsets need no checks of their
 /// own.
 const SMALL_GUARD: u64 = 64 << 10;
 
-/// Makes the engine and starts its clock. Answers how many containers fit.
+/// The engines.
+pub(crate) struct Engines {
+    concurrent: Engine,
+    serial: Engine,
+    /// For the containers of both.
+    pub(crate) places: Arc<Places>,
+}
+
+impl Engines {
+    /// The one for containers of this world.
+    pub(crate) fn of(&self, world: World) -> &Engine {
+        match world {
+            World::Container => &self.concurrent,
+            World::ContainerSync => &self.serial,
+        }
+    }
+}
+
+/// Makes the engines and starts their clocks. Answers how many containers fit.
 ///
 /// # Errors
 /// [`AgentError::Engine`] when not even a small pool can be had,
-/// [`AgentError::Thread`] when the clock cannot run.
-pub(crate) fn start(wanted: Option<u32>) -> Result<(Engine, u32), AgentError> {
+/// [`AgentError::Thread`] when a clock cannot run.
+pub(crate) fn start(wanted: Option<u32>) -> Result<(Engines, u32), AgentError> {
     let maps = memory_maps();
     let mut containers = pool_size(wanted, maps);
     if let Some(wanted) = wanted.filter(|wanted| *wanted > containers) {
@@ -60,20 +88,24 @@ pub(crate) fn start(wanted: Option<u32>) -> Result<(Engine, u32), AgentError> {
             u64::from(wanted) * u64::from(MAPS_PER_CONTAINER) + u64::from(MAPS_RESERVED)
         );
     }
-    let engine = loop {
-        match Engine::new(&settings(containers)) {
+    let failed = |error: wasmtime::Error| AgentError::Engine(format!("{error:#}"));
+    let concurrent = loop {
+        match Engine::new(&pooled(containers)) {
             Ok(engine) => break engine,
-            Err(error) if containers / 2 < CONTAINERS_MIN => {
-                return Err(AgentError::Engine(format!("{error:#}")));
-            }
+            Err(error) if containers / 2 < CONTAINERS_MIN => return Err(failed(error)),
             Err(error) => {
                 tracing::warn!("no room for {containers} containers, trying half: {error:#}");
                 containers /= 2;
             }
         }
     };
-    start_clock(&engine)?;
-    Ok((engine, containers))
+    let serial = Engine::new(&on_demand(containers)).map_err(failed)?;
+    start_clock(&concurrent)?;
+    start_clock(&serial)?;
+    let stacks = containers.saturating_mul(MAPS_PER_STACK);
+    let free = maps.saturating_sub(MAPS_RESERVED).saturating_sub(stacks);
+    let places = Arc::new(Places::new(free, containers));
+    Ok((Engines { concurrent, serial, places }, containers))
 }
 
 /// Gives a thread what it needs to run a container. It is done by itself at the
@@ -100,13 +132,15 @@ fn pool_size(wanted: Option<u32>, maps: u32) -> u32 {
     wanted.unwrap_or(CONTAINERS).clamp(CONTAINERS_MIN, allowed)
 }
 
-/// The address space of one memory, which is also the most that it can grow to.
-fn reservation(containers: u32) -> u64 {
-    let each = WHOLE_RESERVATION * WHOLE_RESERVATIONS / u64::from(containers.max(1));
+/// The address space of one memory, which is also the most that it can grow to,
+/// when so many have it whole.
+fn reservation(containers: u32, whole: u64) -> u64 {
+    let each = WHOLE_RESERVATION * whole / u64::from(containers.max(1));
     1 << each.min(WHOLE_RESERVATION).ilog2()
 }
 
-fn settings(containers: u32) -> Config {
+/// For containers of the world `container`.
+fn pooled(containers: u32) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(containers)
         .total_core_instances(containers.saturating_mul(CORE_INSTANCES))
@@ -116,14 +150,32 @@ fn settings(containers: u32) -> Config {
         .max_tables_per_module(TABLES)
         .linear_memory_keep_resident(64 * 1024)
         .pagemap_scan(Enabled::Auto);
-    let mut config = Config::new();
-    let reservation = reservation(containers);
+    let reservation = reservation(containers, WHOLE_RESERVATIONS);
     if reservation < WHOLE_RESERVATION {
         pool.max_memory_size(usize::try_from(reservation).unwrap_or(usize::MAX));
+    }
+    let mut config = settings(reservation);
+    config
+        .wasm_component_model_async(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// For containers of the world `container-sync`.
+fn on_demand(containers: u32) -> Config {
+    let mut config = settings(reservation(containers, WHOLE_RESERVATIONS / 2));
+    config.concurrency_support(false).allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    config
+}
+
+/// What both have, with so much address space for a memory.
+fn settings(reservation: u64) -> Config {
+    let mut config = Config::new();
+    if reservation < WHOLE_RESERVATION {
         config.memory_reservation(reservation).memory_guard_size(SMALL_GUARD);
     }
     config
-        .wasm_component_model_async(true)
+        .memory_may_move(false)
         .epoch_interruption(true)
         // Stacks count against every live container; Rust kinds keep their
         // own data on a second stack inside their memory.
@@ -131,8 +183,7 @@ fn settings(containers: u32) -> Config {
         .max_wasm_stack(128 * 1024)
         // What a kind's memory begins with is in memory once: about 30 KiB
         // less for each container, for two more memory maps.
-        .memory_init_cow(true)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        .memory_init_cow(true);
     config
 }
 
@@ -166,10 +217,14 @@ mod tests {
 
     #[test]
     fn many_containers_share_the_address_space() {
-        assert_eq!(reservation(10_000), 4 << 30);
-        assert_eq!(reservation(20_000), 4 << 30);
-        assert_eq!(reservation(20_001), 2 << 30);
-        assert_eq!(reservation(50_000), 1 << 30);
+        let pooled = |containers| reservation(containers, WHOLE_RESERVATIONS);
+        assert_eq!(pooled(10_000), 4 << 30);
+        assert_eq!(pooled(20_000), 4 << 30);
+        assert_eq!(pooled(20_001), 2 << 30);
+        assert_eq!(pooled(50_000), 1 << 30);
+        let on_demand = |containers| reservation(containers, WHOLE_RESERVATIONS / 2);
+        assert_eq!(on_demand(10_000), 4 << 30);
+        assert_eq!(on_demand(10_001), 2 << 30);
     }
 
     #[test]
