@@ -55,13 +55,14 @@ pub(crate) struct Context {
     pub(crate) paths: Paths,
     /// What it works on, when it does one thing at a time.
     pub(crate) serving: Option<Serving>,
-    pub(super) http: Http,
-    wasi: WasiCtx,
+    /// Made when the container first uses it, as the rest of WASI: most never
+    /// do, and it takes a seed and several allocations.
+    pub(super) http: Option<Box<Http>>,
+    wasi: Option<Box<WasiCtx>>,
 }
 
 impl Context {
-    /// A fresh one. The WASI part gives clocks and random numbers; what the
-    /// container prints becomes log lines.
+    /// A fresh one.
     pub(crate) fn new(
         activation: Arc<Activation>,
         services: Arc<Services>,
@@ -73,14 +74,6 @@ impl Context {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources);
         let log = Gate::new(activation.clone(), limits, Instant::now());
-        let mut wasi = WasiCtx::builder();
-        wasi.allow_tcp(false)
-            .allow_udp(false)
-            .stdout(Output::new(log.clone()))
-            .stderr(Output::new(log.clone()));
-        environment::give(&mut wasi, &services.terms);
-        random::give(&mut wasi);
-        let http = Http::new(services.clone(), usage.clone(), log.clone());
         let memory = MemoryLimit::new(limits.memory, share, usage.clone());
         Self {
             meter: Meter::new(limits.compute),
@@ -92,8 +85,8 @@ impl Context {
             usage,
             paths: Paths::default(),
             serving: None,
-            http,
-            wasi: wasi.build(),
+            http: None,
+            wasi: None,
             services,
         }
     }
@@ -124,6 +117,20 @@ impl Context {
 
 impl WasiView for Context {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let ctx = self.wasi.get_or_insert_with(|| Box::new(wasi(&self.services.terms, &self.log)));
+        WasiCtxView { ctx, table: &mut self.table }
     }
+}
+
+/// Clocks, random numbers and variables; what the container prints becomes log
+/// lines.
+fn wasi(terms: &Terms, log: &Gate) -> WasiCtx {
+    let mut wasi = WasiCtx::builder();
+    wasi.allow_tcp(false)
+        .allow_udp(false)
+        .stdout(Output::new(log.clone()))
+        .stderr(Output::new(log.clone()));
+    environment::give(&mut wasi, terms);
+    random::give(&mut wasi);
+    wasi.build()
 }

@@ -52,7 +52,10 @@ impl Http {
 
 impl WasiHttpView for Context {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        self.http.view(&mut self.table)
+        let http = self.http.get_or_insert_with(|| {
+            Box::new(Http::new(self.services.clone(), self.usage.clone(), self.log.clone()))
+        });
+        http.view(&mut self.table)
     }
 }
 
