@@ -9,7 +9,7 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use hulynet_agent_kinds::ContainerLimits;
-use tokio::{sync::Notify, time::sleep_until};
+use tokio::time::sleep_until;
 
 use super::{
     Ending,
@@ -17,27 +17,23 @@ use super::{
     vitals::{Verdict, Vitals},
 };
 
-/// What a container and its supervisor tell one another.
-pub(super) struct Pulse {
-    vitals: Mutex<Vitals>,
-    changed: Notify,
-}
+/// What a container tells its supervisor, which looks at it when it has to and
+/// is never woken: a container starts in less time than that takes.
+pub(super) struct Pulse(Mutex<Vitals>);
 
 impl Pulse {
     /// It begins to start.
     pub(super) fn new(limits: &ContainerLimits) -> Self {
-        let vitals = Mutex::new(Vitals::new(limits, Instant::now()));
-        Self { vitals, changed: Notify::new() }
+        Self(Mutex::new(Vitals::new(limits, Instant::now())))
     }
 
     pub(super) fn vitals(&self) -> MutexGuard<'_, Vitals> {
-        self.vitals.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It started, or answered a ping.
     pub(super) fn well(&self) {
         self.vitals().well(Instant::now());
-        self.changed.notify_one();
     }
 }
 
@@ -62,10 +58,7 @@ async fn supervise(shared: &Shared, pulse: &Pulse) -> Ending {
         loop {
             let verdict = pulse.vitals().look(Instant::now());
             match verdict {
-                Verdict::Wait(until) => tokio::select! {
-                    () = sleep_until(until.into()) => {}
-                    () = pulse.changed.notified() => {}
-                },
+                Verdict::Wait(until) => sleep_until(until.into()).await,
                 Verdict::Ping => shared.mailbox.ping(),
                 Verdict::End(reason) => return Ending::Unhealthy(reason),
             }

@@ -61,13 +61,14 @@ impl Vitals {
         }
     }
 
-    /// Decides.
+    /// Decides. Nobody looks again before the moment that this names, so it is
+    /// never later than the next ping of one that is well from now on.
     pub(crate) fn look(&mut self, now: Instant) -> Verdict {
         match self.phase {
             Phase::Starting { by } if now >= by => {
                 Verdict::End(format!("it did not start within {:?}", self.start))
             }
-            Phase::Starting { by } => Verdict::Wait(by),
+            Phase::Starting { by } => Verdict::Wait(by.min(now + self.silent)),
             Phase::Serving { sign } if now >= sign + self.silent => {
                 self.phase = Phase::Pinged { answer_by: now + self.ping };
                 Verdict::Ping
@@ -76,7 +77,7 @@ impl Vitals {
             Phase::Pinged { answer_by } if now >= answer_by => {
                 Verdict::End(format!("it did not answer a ping within {:?}", self.ping))
             }
-            Phase::Pinged { answer_by } => Verdict::Wait(answer_by),
+            Phase::Pinged { answer_by } => Verdict::Wait(answer_by.min(now + self.silent)),
         }
     }
 
@@ -100,8 +101,28 @@ mod tests {
     fn one_that_does_not_start_is_given_up() {
         let now = Instant::now();
         let mut vitals = vitals(now);
-        assert_eq!(vitals.look(now), Verdict::Wait(now + 30 * SECOND));
+        assert_eq!(vitals.look(now), Verdict::Wait(now + 10 * SECOND));
+        assert_eq!(vitals.look(now + 25 * SECOND), Verdict::Wait(now + 30 * SECOND));
         assert!(matches!(vitals.look(now + 30 * SECOND), Verdict::End(_)));
+    }
+
+    #[test]
+    fn one_that_is_well_is_pinged_in_time_however_long_it_might_have_taken() {
+        let now = Instant::now();
+        let limits = ContainerLimits {
+            silent: SECOND,
+            ping: 5 * SECOND,
+            start: 30 * SECOND,
+            ..ContainerLimits::default()
+        };
+        let mut vitals = Vitals::new(&limits, now);
+        for _ in 0..2 {
+            // It is well as soon as it was looked at, which is the worst.
+            let Verdict::Wait(until) = vitals.look(now) else { panic!("it has time") };
+            vitals.well(now);
+            assert_eq!(until, now + SECOND);
+            assert_eq!(vitals.look(until), Verdict::Ping);
+        }
     }
 
     #[test]
