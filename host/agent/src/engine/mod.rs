@@ -150,7 +150,7 @@ fn pooled(containers: u32) -> Config {
         .max_tables_per_module(TABLES)
         .linear_memory_keep_resident(64 * 1024)
         // The page that the elements of a usual kind are in: to give it back and
-        // take it again costs a start a tenth.
+        // take it again is a quarter of a start where a container was before.
         .table_keep_resident(4096)
         .pagemap_scan(Enabled::Auto);
     let reservation = reservation(containers, WHOLE_RESERVATIONS);
