@@ -1,7 +1,7 @@
 //! Containers of the world `container-sync`: one thing after the other.
 //!
 //! Nothing else of the container runs during a call, so its engine needs no
-//! support for calls in progress, which makes a call cost a third.
+//! support for calls in progress, which makes a call much cheaper.
 
 use std::{
     future::poll_fn,

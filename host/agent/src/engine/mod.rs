@@ -1,7 +1,7 @@
 //! The one constructor of the WebAssembly engines.
 //!
 //! There are two, one for each world: calls that are in progress side by side
-//! need support that makes a single one three times as expensive. Nothing else
+//! need support that makes a single one much more expensive. Nothing else
 //! differs but where memory comes from. Containers of the world `container` have
 //! a pool; those of `container-sync` take theirs when they start and give it
 //! back when they end, because two pools that are each large enough for all
