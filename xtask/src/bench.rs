@@ -24,12 +24,16 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut packages = vec!["hulynet-bench"];
     let mut directory = PathBuf::new();
+    let any_of = |names: &[&str]| options.name.as_deref().is_none_or(|name| names.contains(&name));
     // Only these go through agents, and with them through the whole of
     // wasmtime, which takes many minutes to build optimised.
-    if options.name.as_deref().is_none_or(|name| ["bus", "agent", "growth"].contains(&name)) {
+    if any_of(&["bus", "agent", "growth"]) {
         machine::prepare()?;
         directory = kinds::build_for_bench()?;
         packages.push("hulynet-cli");
+    }
+    if any_of(&["agent"]) {
+        packages.push("hulynet-bare");
     }
     let mut build = cargo();
     build.args(["build", "--release"]);

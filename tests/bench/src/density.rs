@@ -12,6 +12,7 @@ use hulynet_client::{Client, Reference};
 
 use crate::{
     agent::{NAME, named, times},
+    bare::Bare,
     bus::{ask, member, registered},
     load::{Settings, percentile},
     measure::{Measure, charged, computed},
@@ -46,6 +47,7 @@ struct Full {
 
 /// Measures all in one run.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
+    let bare = Bare::measured(settings, USUAL)?;
     eprintln!("· {USUAL} idle containers");
     let full = fill(settings, USUAL).await?;
     let random = random(settings, &full.held).await?;
@@ -54,8 +56,10 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
     let alone = percentile(&full.alone, 50);
     let mut measures = vec![
         measure("idle.memory each", full.bytes / 1024.0, "KiB").at_most(64.0),
-        measure("created in bulk.each", full.took * each, "µs").at_most(60.0),
+        measure("created in bulk.each", full.took * each, "µs").above(bare.started).at_most(60.0),
         measure("created in bulk.computed each", full.computed * each, "µs"),
+        measure("first request to one of 10,000 by wasmtime alone", bare.concurrent.first, "µs")
+            .above(bare.concurrent.one),
         measure("request to one of 10,000.p50", percentile(&random, 50), "µs")
             .above(alone)
             .at_most(1.5 * alone),

@@ -1,6 +1,7 @@
 //! What a request costs the processor in a container, above what it costs in a
 //! native handler behind the same server: from the decoded frame to the
-//! encoded answer, with all that an agent does in between.
+//! encoded answer, with all that an agent does in between. Beside it stands what
+//! wasmtime alone takes for it.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -17,6 +18,7 @@ use hulynet_protocol::{
 
 use crate::{
     agent::NAME,
+    bare::{Bare, Requests},
     bus::{member, registered},
     floor::{Floor, FloorServer, check},
     load::{Client, Settings, keep_asking, pump},
@@ -36,19 +38,24 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// containers that have one each, and one that is asked one by one.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
     let at_once = settings.clients * settings.in_flight;
-    let mut measures = under(settings, 1, "one with many").await?;
-    measures.extend(under(settings, at_once, &format!("one of {at_once}")).await?);
-    let alone = Settings { clients: 1, in_flight: 1, ..settings.clone() };
-    measures.extend(under(&alone, 1, "one with no other").await?);
+    let bare = Bare::measured(settings, at_once)?;
+    let alone = |which: fn(&Requests) -> f64| [which(&bare.serial), which(&bare.concurrent)];
+    let mut measures = under(settings, 1, "one with many", alone(|of| of.one)).await?;
+    let which = format!("one of {at_once}");
+    measures.extend(under(settings, at_once, &which, alone(|of| of.in_turn)).await?);
+    let one_by_one = Settings { clients: 1, in_flight: 1, ..settings.clone() };
+    measures.extend(under(&one_by_one, 1, "one with no other", alone(|of| of.seldom)).await?);
     Ok(measures)
 }
 
-/// With so many containers; the native handler and the kinds take turns, because
-/// a machine is faster at one time than at another.
+/// With so many containers, of which wasmtime alone takes so much for each kind;
+/// the native handler and the kinds take turns, because a machine is faster at
+/// one time than at another.
 async fn under(
     settings: &Settings,
     containers: usize,
     which: &str,
+    alone: [f64; KINDS.len()],
 ) -> anyhow::Result<Vec<Measure>> {
     eprintln!("· requests to a native handler and to {which}");
     let server = FloorServer::start(Floor::Native)?;
@@ -76,13 +83,13 @@ async fn under(
             above.push(kind.cost(&turn).await? - native);
         }
     }
-    let native = median(floor);
-    let measures = KINDS.iter().zip(above).map(|((world, _, _, aim), above)| {
-        let name = format!("computed by a request to {which}, {world}");
-        let cost = native + median(above);
-        Measure::new(NAME, name, cost, "µs").above(native).at_most(native + aim)
+    let name = |handler: &str| format!("computed by a request to {which}, {handler}");
+    let native = Measure::new(NAME, name("native handler"), median(floor), "µs");
+    let kinds = KINDS.iter().zip(above).zip(alone).map(|(((world, _, _, aim), above), alone)| {
+        let name = name(&format!("{world} above native"));
+        Measure::new(NAME, name, median(above), "µs").above(alone).at_most(*aim)
     });
-    Ok(measures.collect())
+    Ok([native].into_iter().chain(kinds).collect())
 }
 
 /// The one in the middle.

@@ -6,6 +6,7 @@
 //! own, as in real use.
 
 mod agent;
+mod bare;
 mod broadcast;
 mod bus;
 mod coordinator;
