@@ -1,14 +1,20 @@
 //! On which thread a container computes.
 //!
-//! Usually on those of the agent's runtime. But whoever has a request for an
-//! idle container of a quick kind runs it right there: a change of thread and
-//! back takes several times as long as the container does. What it does not
-//! finish at once goes on in the runtime. A kind that turns out to be slow is
-//! not run on the thread of a request for a while, because others wait there.
+//! Usually on those of the agent's runtime. But whoever has requests for idle
+//! containers of quick kinds runs these right there, when it has handed over all
+//! that it has: a change of thread and back takes several times as long as such
+//! a container does, and one that has several requests runs once for all of
+//! them. What is not finished at once goes on in the runtime. A kind that turns
+//! out to be slow is not run on the thread of a request for a while, because
+//! others wait there.
 
 use std::{
     cell::RefCell,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,16 +22,25 @@ use async_task::Runnable;
 use cpu_time::ThreadTime;
 use tokio::runtime::Handle;
 
-/// A kind is quick while its containers compute no longer than this on
-/// average between two pauses: a few times what changing the thread takes.
+/// A kind is quick while its containers compute no longer than this on average
+/// for a letter: a few times what changing the thread takes.
 const QUICK: Duration = Duration::from_micros(50);
 
 /// Longer than this is an offence: nobody else on the thread should notice.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// How many turns in a row a container gets on the thread of a request: what it
-/// waits for then may come at once.
-const TURNS: u32 = 8;
+/// Letters that a container takes in a run: one of a quick kind is never so long
+/// that it is an offence.
+const TURN: u32 = 16;
+const _: () = assert!(TURN as u128 * QUICK.as_micros() < SLOW.as_micros());
+
+/// Containers that a thread takes at a time. Larger batches make the first one
+/// wait longer for the last one.
+pub(crate) const BATCH: usize = 32;
+
+/// How many more turns containers get on the thread of their requests when each
+/// had one: what they wait for then may come at once.
+const TURNS: usize = 8;
 
 /// What a kind begins with: it has to prove itself.
 const UNPROVEN: Duration = Duration::from_micros(400);
@@ -78,9 +93,9 @@ impl Record {
         self.suspect > 0
     }
 
-    /// A container computed until `now`; by the processor's clock, or as it
-    /// seems.
-    fn computed(&mut self, now: Instant, took: Took) {
+    /// A container computed until `now`, for so many letters; by the processor's
+    /// clock, or as it seems.
+    fn computed(&mut self, now: Instant, took: Took, letters: u32) {
         let took = match took {
             Took::Exactly(took) => {
                 self.suspect = self.suspect.saturating_sub(1);
@@ -92,7 +107,7 @@ impl Record {
             }
             Took::AtMost(took) => took,
         };
-        self.average = (self.average * 7 + took) / 8;
+        self.average = (self.average * 7 + took / letters.max(1)) / 8;
         if took < SLOW {
             self.quick += 1;
             if self.quick == FORGIVEN_AFTER {
@@ -125,44 +140,133 @@ impl Pace {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, task: Runnable) {
-        let exact = self.record().is_suspect().then(ThreadTime::now);
-        let began = Instant::now();
-        // Whether it woke itself meanwhile makes no difference here.
-        task.run();
-        let now = Instant::now();
-        let took = match exact {
-            Some(began) => Took::Exactly(began.elapsed()),
-            None => Took::AtMost(now.saturating_duration_since(began)),
-        };
-        self.record().computed(now, took);
+    fn is_quick(&self) -> bool {
+        self.record().is_quick(Instant::now)
     }
 }
 
-/// The task of a thread that has a request.
+/// The letters that a container took in its present run. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Letters(Arc<AtomicU32>);
+
+impl Letters {
+    /// It takes one.
+    pub(crate) fn taken(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether it took as many as it may: what still waits is for its next run.
+    pub(crate) fn are_enough(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= TURN
+    }
+
+    /// The run is over.
+    pub(super) fn over(&self) -> u32 {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// What a thread does with containers that wake.
 struct Here {
-    takes: bool,
-    task: Option<Runnable>,
+    state: State,
+    tasks: VecDeque<(Executor, Runnable)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It sends them to the runtime, as any thread does.
+    Elsewhere,
+    /// It takes those of quick kinds.
+    Takes,
+    /// It runs what it has taken, and takes no more.
+    Ends,
 }
 
 thread_local! {
-    static HERE: RefCell<Here> = const { RefCell::new(Here { takes: false, task: None }) };
+    static HERE: RefCell<Here> =
+        const { RefCell::new(Here { state: State::Elsewhere, tasks: VecDeque::new() }) };
 }
 
-/// Where the containers of a kind compute.
+/// Hands requests over, and then has this thread run the containers that were
+/// idle and are of quick kinds.
+pub(crate) fn here<T>(hand_over: impl FnOnce() -> T) -> T {
+    let before = HERE.with_borrow_mut(|here| {
+        let before = here.state;
+        if before == State::Elsewhere {
+            here.state = State::Takes;
+        }
+        before
+    });
+    if before != State::Elsewhere {
+        return hand_over();
+    }
+    let leaving = Leaving;
+    let handed_over = hand_over();
+    run_taken();
+    drop(leaving);
+    handed_over
+}
+
+/// Each has a turn, and a few more are for those that wake meanwhile.
+fn run_taken() {
+    let turns = HERE.with_borrow(|here| here.tasks.len()) + TURNS;
+    for turn in 1..=turns {
+        let next = HERE.with_borrow_mut(|here| {
+            if turn == turns {
+                here.state = State::Ends;
+            }
+            here.tasks.pop_front()
+        });
+        let Some((executor, task)) = next else { return };
+        // One that ran before may have shown that its kind is slow.
+        if !executor.pace.is_quick() {
+            executor.elsewhere(task);
+            continue;
+        }
+        // What it begins to wait for belongs to its own runtime.
+        let _inside = executor.runtime.enter();
+        executor.run(task);
+    }
+}
+
+/// The thread takes nothing any more, also when something unwinds it; what it
+/// did not run is for the runtime.
+struct Leaving;
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let left = HERE.with_borrow_mut(|here| {
+            here.state = State::Elsewhere;
+            // Usually nothing, and then there is room for the next ones already.
+            (!here.tasks.is_empty()).then(|| std::mem::take(&mut here.tasks))
+        });
+        for (executor, task) in left.into_iter().flatten() {
+            executor.elsewhere(task);
+        }
+    }
+}
+
+/// Where a container computes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Executor {
     runtime: Handle,
     pace: Pace,
+    letters: Letters,
 }
 
 impl Executor {
-    /// Those of the runtime, and of whoever has requests, as the pace allows.
+    /// On the threads of the runtime, and of whoever has requests, as the pace of
+    /// its kind allows.
     pub(crate) fn new(runtime: Handle, pace: Pace) -> Self {
-        Self { runtime, pace }
+        Self { runtime, pace, letters: Letters::default() }
     }
 
-    /// Runs a container.
+    /// What the container counts its letters with.
+    pub(super) fn letters(&self) -> &Letters {
+        &self.letters
+    }
+
+    /// Runs the container.
     pub(crate) fn spawn(&self, container: impl Future<Output = ()> + Send + 'static) {
         let executor = self.clone();
         let (task, container) = async_task::spawn(container, move |task| executor.schedule(task));
@@ -172,46 +276,45 @@ impl Executor {
 
     fn schedule(&self, task: Runnable) {
         let task = HERE.with_borrow_mut(|here| {
-            if here.takes && here.task.is_none() {
-                here.task = Some(task);
+            let has_room = here.state == State::Takes && here.tasks.len() < BATCH;
+            if has_room && self.pace.is_quick() {
+                here.tasks.push_back((self.clone(), task));
                 return None;
             }
             Some(task)
         });
         if let Some(task) = task {
-            let pace = self.pace.clone();
-            self.runtime.spawn(async move { pace.run(task) });
+            self.elsewhere(task);
         }
     }
 
-    /// Does what wakes a container, and has it compute on this thread, if it is
-    /// idle and its kind is quick.
-    pub(crate) fn wake<T>(&self, wake: impl FnOnce() -> T) -> T {
-        if !self.pace.record().is_quick(Instant::now) {
-            return wake();
-        }
-        HERE.with_borrow_mut(|here| here.takes = true);
-        let woken = wake();
-        // What it begins to wait for belongs to its own runtime.
-        let _inside = self.runtime.enter();
-        for turn in 1..=TURNS {
-            let task = HERE.with_borrow_mut(|here| {
-                here.takes = turn < TURNS;
-                here.task.take()
-            });
-            match task {
-                Some(task) => self.pace.run(task),
-                None => break,
-            }
-        }
-        HERE.with_borrow_mut(|here| here.takes = false);
-        woken
+    fn elsewhere(&self, task: Runnable) {
+        let executor = self.clone();
+        self.runtime.spawn(async move { executor.run(task) });
+    }
+
+    fn run(&self, task: Runnable) {
+        let exact = self.pace.record().is_suspect().then(ThreadTime::now);
+        let began = Instant::now();
+        // Whether it woke itself meanwhile makes no difference here.
+        task.run();
+        let now = Instant::now();
+        let took = match exact {
+            Some(began) => Took::Exactly(began.elapsed()),
+            None => Took::AtMost(now.saturating_duration_since(began)),
+        };
+        self.pace.record().computed(now, took, self.letters.over());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::thread::{self, ThreadId};
+    use std::{
+        future::poll_fn,
+        panic::{self, AssertUnwindSafe},
+        task::Poll,
+        thread::{self, ThreadId},
+    };
 
     use tokio::sync::{mpsc, oneshot};
 
@@ -222,7 +325,7 @@ mod tests {
     fn proven(start: Instant) -> Record {
         let mut record = Record::new();
         for _ in 0..100 {
-            record.computed(start, FAST);
+            record.computed(start, FAST, 1);
         }
         record
     }
@@ -232,7 +335,7 @@ mod tests {
         let start = Instant::now();
         let mut record = Record::new();
         assert!(!record.is_quick(|| start));
-        record.computed(start, FAST);
+        record.computed(start, FAST, 1);
         assert!(!record.is_quick(|| start));
         assert!(proven(start).is_quick(|| start));
     }
@@ -242,10 +345,10 @@ mod tests {
         let start = Instant::now();
         let mut record = proven(start);
         let offend = |record: &mut Record, now: Instant| {
-            record.computed(now, Took::AtMost(SLOW));
-            record.computed(now, Took::Exactly(SLOW));
+            record.computed(now, Took::AtMost(SLOW), 1);
+            record.computed(now, Took::Exactly(SLOW), 1);
             for _ in 0..100 {
-                record.computed(now, FAST);
+                record.computed(now, FAST, 1);
             }
         };
         offend(&mut record, start);
@@ -266,12 +369,26 @@ mod tests {
     fn a_kind_that_was_interrupted_is_not_barred_and_watched_for_a_while() {
         let start = Instant::now();
         let mut record = proven(start);
-        record.computed(start, Took::AtMost(SLOW * 100));
+        record.computed(start, Took::AtMost(SLOW * 100), 1);
         assert!(record.is_quick(|| start) && record.is_suspect());
         for _ in 0..SUSPECT {
-            record.computed(start, Took::Exactly(Duration::from_micros(5)));
+            record.computed(start, Took::Exactly(Duration::from_micros(5)), 1);
         }
         assert!(record.is_quick(|| start) && !record.is_suspect());
+    }
+
+    #[test]
+    fn a_run_is_judged_by_what_one_of_its_letters_took() {
+        let start = Instant::now();
+        let mut record = proven(start);
+        for _ in 0..100 {
+            record.computed(start, Took::AtMost(QUICK * TURN), TURN);
+        }
+        assert!(record.is_quick(|| start) && !record.is_suspect());
+        for _ in 0..100 {
+            record.computed(start, Took::AtMost(QUICK * TURN), TURN / 2);
+        }
+        assert!(!record.is_quick(|| start));
     }
 
     /// Answers on which thread it computed.
@@ -292,7 +409,7 @@ mod tests {
         let container = container(&executor);
         let ask = || {
             let (reply, answer) = oneshot::channel();
-            executor.wake(|| container.send(reply)).unwrap();
+            here(|| container.send(reply)).unwrap();
             answer
         };
         // On a thread outside of the runtime, as a bus has one.
@@ -306,11 +423,102 @@ mod tests {
                     let quick = (0..1_000).any(|_| ask().blocking_recv().unwrap() == here);
                     assert!(quick, "it never computed here");
                     let now = Instant::now();
-                    pace.record().computed(now, Took::Exactly(LONGEST_BAR));
+                    pace.record().computed(now, Took::Exactly(LONGEST_BAR), 1);
                     assert_ne!(ask().blocking_recv().unwrap(), here);
                 })
                 .join()
         })
         .unwrap();
+    }
+
+    /// Runs a container of a kind that is quick, and waits until it is idle.
+    fn idle(container: impl Future<Output = ()> + Send + 'static) {
+        let executor = Executor::new(Handle::current(), Pace::default());
+        executor.spawn(container);
+        // Its first run is judged when it is over.
+        while executor.pace.record().average == UNPROVEN && !executor.pace.record().is_suspect() {
+            thread::yield_now();
+        }
+        *executor.pace.record() = proven(Instant::now());
+    }
+
+    /// On a thread outside of the runtime.
+    fn outside<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| scope.spawn(run).join()).unwrap()
+    }
+
+    fn taken() -> usize {
+        HERE.with_borrow(|here| here.tasks.len())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_container_that_gets_several_requests_runs_once_for_all() {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let runs = Arc::new(Mutex::new(Vec::new()));
+        let told = runs.clone();
+        idle(poll_fn(move |cx| {
+            let mut handled = 0;
+            while let Poll::Ready(Some(())) = receiver.poll_recv(cx) {
+                handled += 1;
+            }
+            told.lock().unwrap().push(handled);
+            Poll::Pending
+        }));
+        outside(|| {
+            here(|| {
+                for _ in 0..10 {
+                    sender.send(()).unwrap();
+                }
+                assert_eq!(taken(), 1);
+            });
+            assert_eq!(*runs.lock().unwrap(), [0, 10]);
+        });
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_goes_on_and_on_does_so_in_the_runtime() {
+        let (sender, mut receiver) =
+            mpsc::unbounded_channel::<oneshot::Sender<(ThreadId, ThreadId)>>();
+        idle(async move {
+            while let Some(reply) = receiver.recv().await {
+                let (first, mut left) = (thread::current().id(), TURNS * 10);
+                poll_fn(|cx| {
+                    left -= 1;
+                    cx.waker().wake_by_ref();
+                    if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+                reply.send((first, thread::current().id())).unwrap();
+            }
+        });
+        outside(|| {
+            let (reply, answer) = oneshot::channel();
+            here(|| sender.send(reply)).unwrap();
+            let (first, last) = answer.blocking_recv().unwrap();
+            assert_eq!(first, thread::current().id());
+            assert_ne!(last, thread::current().id());
+        });
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_thread_that_unwinds_while_it_hands_over_keeps_no_container() {
+        let (sender, mut receiver) = mpsc::unbounded_channel::<oneshot::Sender<ThreadId>>();
+        idle(async move {
+            while let Some(reply) = receiver.recv().await {
+                reply.send(thread::current().id()).unwrap();
+            }
+        });
+        outside(|| {
+            let (reply, answer) = oneshot::channel();
+            let unwound = panic::catch_unwind(AssertUnwindSafe(|| {
+                here(|| {
+                    sender.send(reply).unwrap();
+                    assert_eq!(taken(), 1);
+                    panic::resume_unwind(Box::new("on purpose"));
+                })
+            }));
+            assert_eq!(*unwound.unwrap_err().downcast::<&str>().unwrap(), "on purpose");
+            assert_ne!(answer.blocking_recv().unwrap(), thread::current().id());
+        });
     }
 }

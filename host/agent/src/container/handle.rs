@@ -20,7 +20,7 @@ use tokio::sync::{Notify, SetOnce, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ending, Executor, Linked, admission,
+    Ending, Executor, Linked, admission, here,
     mailbox::{Inbox, Mailbox, Message, Order, Refused},
     reply::{Asker, Gone, Reply},
     runtime,
@@ -140,7 +140,6 @@ pub(crate) struct Container(Arc<Handle>);
 
 struct Handle {
     shared: Arc<Shared>,
-    executor: Executor,
     services: Arc<Services>,
 }
 
@@ -179,11 +178,11 @@ impl Container {
             gone: CancellationToken::new(),
         });
         let (executor, services) = (start.executor.clone(), start.services.clone());
-        let handle = Handle { shared: shared.clone(), executor, services };
-        let mut inbox = Inbox::new(mailbox);
+        let handle = Handle { shared: shared.clone(), services };
+        let mut inbox = Inbox::new(mailbox, executor.letters().clone());
         // Made here: a runtime that shuts down drops what it never ran.
         let gone = shared.gone.clone().drop_guard();
-        handle.executor.spawn(async move {
+        executor.spawn(async move {
             let ending = {
                 // Pinned here: whatever took it over would make room for it
                 // again, in every container.
@@ -265,7 +264,7 @@ impl Container {
         };
         let reply = Reply::new(asker, shared.clone());
         let message = Box::new(Message::Request { incoming, weight, reply });
-        let Err((why, message)) = self.0.executor.wake(|| shared.mailbox.put(message)) else {
+        let Err((why, message)) = here(|| shared.mailbox.put(message)) else {
             return Ok(());
         };
         message.asker().map_or(Ok(()), |asker| Err((self.refusal(why), asker)))

@@ -11,15 +11,16 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
 use hulynet_agent_kinds::ContainerLimits;
 use hulynet_protocol::{Caller, ConnectionId, NetworkError};
-use tokio::{sync::oneshot, task::coop};
+use tokio::sync::oneshot;
 
 use super::{
+    executor::Letters,
     handle::Incoming,
     reply::{Asker, Reply},
 };
@@ -277,31 +278,43 @@ impl Drop for Farewell {
 }
 
 /// The container's end of its mailbox. Dropping it closes the mailbox.
-pub(crate) struct Inbox(Arc<Mailbox>);
+pub(crate) struct Inbox {
+    mailbox: Arc<Mailbox>,
+    letters: Letters,
+}
 
 impl Inbox {
-    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
-        Self(mailbox)
+    /// Of a container that counts its letters so.
+    pub(crate) fn new(mailbox: Arc<Mailbox>, letters: Letters) -> Self {
+        Self { mailbox, letters }
     }
 
     /// What is next: orders and pings, and the rest only for a container that
-    /// has room for more calls. Gives way to others on its thread now and then,
-    /// as the channels of the runtime do.
+    /// has room for more calls. Gives way to others on its thread when they
+    /// are enough for a run.
     pub(crate) fn poll(&mut self, room: bool, cx: &mut Context<'_>) -> Poll<Letter> {
-        let share = ready!(coop::poll_proceed(cx));
-        let mut waiting = self.0.lock();
+        if self.gives_way() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut waiting = self.mailbox.lock();
         let Some(letter) = waiting.next(room) else {
             waiting.shrink();
             waiting.reader = Some(cx.waker().clone());
             return Poll::Pending;
         };
-        share.made_progress();
+        self.letters.taken();
         Poll::Ready(letter)
+    }
+
+    /// Whether nothing more is taken in this run.
+    pub(super) fn gives_way(&self) -> bool {
+        self.letters.are_enough()
     }
 
     /// Takes nothing any more; answers the messages that waited.
     pub(super) fn close(&mut self) -> VecDeque<Box<Message>> {
-        let mut waiting = self.0.lock();
+        let mut waiting = self.mailbox.lock();
         waiting.closed = true;
         waiting.connections -= waiting.farewells.len();
         let left = Waiting {

@@ -1,14 +1,26 @@
 //! How long a container may compute.
 //!
-//! A container that computes gives way to others at every epoch. One that
-//! computes on and on is stopped: after the kind's limit, and earlier when
-//! nobody waits for it any more, but never before [`GRACE`]: otherwise a caller
-//! could end a container that others use, by asking with a short deadline.
+//! A container that computes gives way to others at every epoch but the first,
+//! which may come when it has hardly begun. One that computes on and on is
+//! stopped: after the kind's limit, and earlier when nobody waits for it any more,
+//! but never before [`GRACE`]: otherwise a caller could end a container that others
+//! use, by asking with a short deadline.
 
 use std::time::{Duration, Instant};
 
 /// Computing this long is always allowed.
 const GRACE: Duration = Duration::from_millis(250);
+
+/// What an epoch means for a container that computes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Tick {
+    /// It has hardly begun, and goes on.
+    Begun,
+    /// It gives way to others.
+    GivesWay,
+    /// It computed for so long, which is too long.
+    TooLong(Duration),
+}
 
 /// Watches one container.
 #[derive(Debug)]
@@ -38,15 +50,17 @@ impl Meter {
         self.since = None;
     }
 
-    /// An epoch passed while the container computed. Answers how long it has
-    /// computed when that is too long.
-    pub(crate) fn tick(&mut self, now: Instant) -> Option<Duration> {
-        let since = *self.since.get_or_insert(now);
+    /// An epoch passed while the container computed.
+    pub(crate) fn tick(&mut self, now: Instant) -> Tick {
+        let Some(since) = self.since else {
+            self.since = Some(now);
+            return Tick::Begun;
+        };
         let awaited = self.awaited_until.map(|until| until.saturating_duration_since(since));
         let allowed =
             awaited.map_or(self.limit, |awaited| awaited.clamp(GRACE.min(self.limit), self.limit));
         let computed = now.saturating_duration_since(since);
-        (computed > allowed).then_some(computed)
+        if computed > allowed { Tick::TooLong(computed) } else { Tick::GivesWay }
     }
 }
 
@@ -60,9 +74,9 @@ mod tests {
     fn computing_longer_than_the_limit_is_too_long() {
         let now = Instant::now();
         let mut meter = Meter::new(10 * SECOND);
-        assert_eq!(meter.tick(now), None);
-        assert_eq!(meter.tick(now + 10 * SECOND), None);
-        assert_eq!(meter.tick(now + 11 * SECOND), Some(11 * SECOND));
+        assert_eq!(meter.tick(now), Tick::Begun);
+        assert_eq!(meter.tick(now + 10 * SECOND), Tick::GivesWay);
+        assert_eq!(meter.tick(now + 11 * SECOND), Tick::TooLong(11 * SECOND));
     }
 
     #[test]
@@ -71,7 +85,7 @@ mod tests {
         let mut meter = Meter::new(10 * SECOND);
         meter.tick(now);
         meter.pause(None);
-        assert_eq!(meter.tick(now + 11 * SECOND), None);
+        assert_eq!(meter.tick(now + 11 * SECOND), Tick::Begun);
     }
 
     #[test]
@@ -79,12 +93,12 @@ mod tests {
         let now = Instant::now();
         let mut meter = Meter::new(10 * SECOND);
         meter.pause(Some(now + 3 * SECOND));
-        assert_eq!(meter.tick(now), None);
-        assert_eq!(meter.tick(now + 3 * SECOND), None);
-        assert_eq!(meter.tick(now + 4 * SECOND), Some(4 * SECOND));
+        assert_eq!(meter.tick(now), Tick::Begun);
+        assert_eq!(meter.tick(now + 3 * SECOND), Tick::GivesWay);
+        assert_eq!(meter.tick(now + 4 * SECOND), Tick::TooLong(4 * SECOND));
         meter.pause(Some(now));
-        assert_eq!(meter.tick(now + 5 * SECOND), None);
-        assert_eq!(meter.tick(now + 5 * SECOND + GRACE), None);
-        assert_eq!(meter.tick(now + 6 * SECOND), Some(SECOND));
+        assert_eq!(meter.tick(now + 5 * SECOND), Tick::Begun);
+        assert_eq!(meter.tick(now + 5 * SECOND + GRACE), Tick::GivesWay);
+        assert_eq!(meter.tick(now + 6 * SECOND), Tick::TooLong(SECOND));
     }
 }

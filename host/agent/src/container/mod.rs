@@ -18,12 +18,15 @@ mod turn;
 mod vitals;
 
 pub(crate) use ending::Ending;
-pub(crate) use executor::{Executor, Pace};
+pub(crate) use executor::{BATCH, Executor, Pace, here};
 pub(crate) use exports::Linked;
 pub(crate) use handle::{Container, Incoming, Start};
 pub(crate) use mailbox::{Farewell, Mailbox};
-#[cfg(test)]
-pub(crate) use mailbox::{Inbox, Letter};
 pub(crate) use meter::Meter;
 pub(crate) use reply::{Asker, Gone};
 pub(crate) use turn::Threads;
+#[cfg(test)]
+pub(crate) use {
+    executor::Letters,
+    mailbox::{Inbox, Letter},
+};

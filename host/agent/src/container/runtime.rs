@@ -20,6 +20,7 @@ use super::{
     Ending, concurrent,
     handle::{Shared, Start},
     mailbox::{Inbox, Message},
+    meter::Tick,
     serial,
     supervisor::{Pulse, supervised},
     turn::Turn,
@@ -90,19 +91,15 @@ fn make_store(start: &Start, shared: &Shared, turn: Turn) -> Store<Context> {
     store.set_hostcall_fuel(HANDED_OVER);
     store.set_max_component_handles(start.services.limits.resources);
     store.set_epoch_deadline(1);
-    let serial = start.code.world == World::ContainerSync;
     store.epoch_deadline_callback(move |mut store| {
         let meter = &mut store.data_mut().meter;
         if turn.paused() {
             meter.pause_again();
-            if serial {
-                // It waited inside of a call, and computes from now on.
-                return Ok(UpdateDeadline::Continue(1));
-            }
         }
         match meter.tick(Instant::now()) {
-            None => Ok(UpdateDeadline::YieldCustom(1, turn.next())),
-            Some(computed) => {
+            Tick::Begun => Ok(UpdateDeadline::Continue(1)),
+            Tick::GivesWay => Ok(UpdateDeadline::YieldCustom(1, turn.next())),
+            Tick::TooLong(computed) => {
                 Err(wasmtime::Error::msg(format!("it computed for {computed:.1?} without a pause")))
             }
         }

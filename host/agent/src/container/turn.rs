@@ -1,6 +1,6 @@
 //! Turns of containers that compute on and on.
 //!
-//! Whoever computes gives way at every epoch. That alone makes a request wait
+//! Whoever computes on gives way at every epoch. That alone makes a request wait
 //! for one such turn of everybody who computes on its thread. So containers
 //! that have used up a turn queue for the next one here, in order, and only as
 //! many as there are threads get one at a time: all others find a thread after

@@ -27,8 +27,8 @@ pub(crate) use self::places::Places;
 use crate::{error::AgentError, world::World};
 
 /// The time between two epochs: how long a container computes before others
-/// get a turn. A request that finds all threads computing waits about as long;
-/// shorter ones cost more than they gain.
+/// get a turn, and up to twice as long at first. A request that finds all
+/// threads computing waits about as long; shorter ones cost more than they gain.
 pub(crate) const TICK: Duration = Duration::from_millis(2);
 
 /// Containers when the operator sets no number and the kernel allows as many.

@@ -32,7 +32,7 @@ use self::{
 use crate::{
     capabilities::{Linkers, Pools, Services},
     config::AgentConfig,
-    container::Threads,
+    container::{BATCH, Threads, here},
     engine,
     error::AgentError,
     network::Network,
@@ -183,23 +183,41 @@ fn most_memory() -> usize {
     kib.map_or(usize::MAX, |kib: usize| kib.saturating_mul(1024) / 4 * 3)
 }
 
+/// After so many the sockets are looked at: to do so after each batch would cost
+/// a system call each time.
+const IN_A_ROW: usize = 64;
+
 /// Answers clients that ask directly.
 async fn serve(core: Arc<Core>, mut incoming: mpsc::Receiver<Incoming>) {
-    while let Some(incoming) = incoming.recv().await {
-        match incoming {
-            Incoming::Request(request) => {
-                core.answer(|peer| sink::Route::direct(&core, peer), request);
-            }
-            Incoming::Original(request) => core.answer_original(request),
-            Incoming::Left { peer, .. } => {
-                core.listeners().forget(&peer);
-                core.peer_left(&peer);
-            }
-            Incoming::Joined { peer, language: Language::Original, .. } => {
-                core.listeners().joined(peer);
-            }
-            Incoming::Joined { .. } | Incoming::Alive(_) | Incoming::Event { .. } => {}
+    let (mut batch, mut in_a_row) = (Vec::with_capacity(BATCH), 0);
+    loop {
+        let count = incoming.recv_many(&mut batch, BATCH).await;
+        if count == 0 {
+            return;
         }
+        here(|| batch.drain(..).for_each(|incoming| take(&core, incoming)));
+        in_a_row += count;
+        if in_a_row >= IN_A_ROW {
+            in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn take(core: &Arc<Core>, incoming: Incoming) {
+    match incoming {
+        Incoming::Request(request) => {
+            core.answer(|peer| sink::Route::direct(core, peer), request);
+        }
+        Incoming::Original(request) => core.answer_original(request),
+        Incoming::Left { peer, .. } => {
+            core.listeners().forget(&peer);
+            core.peer_left(&peer);
+        }
+        Incoming::Joined { peer, language: Language::Original, .. } => {
+            core.listeners().joined(peer);
+        }
+        Incoming::Joined { .. } | Incoming::Alive(_) | Incoming::Event { .. } => {}
     }
 }
 

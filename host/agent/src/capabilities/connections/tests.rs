@@ -6,7 +6,7 @@ use std::{
 use hulynet_protocol::{ContainerId, Kind, Policy, Uuid, ledger::QUEUE_EVENTS};
 
 use super::*;
-use crate::container::{Inbox, Letter};
+use crate::container::{Inbox, Letter, Letters};
 
 /// What a client gets in one message.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ impl World {
         let exit = Exit { is_open: Box::new(move || gate.load(Ordering::SeqCst)), flushes: orders };
         let (epoch, usage) = (Epoch::default(), usage(limits));
         let connections = Arc::new(Connections::new(epoch, limits, usage, mailbox.clone(), exit));
-        Self { connections, inbox: Inbox::new(mailbox), flushes, is_open }
+        Self { connections, inbox: Inbox::new(mailbox, Letters::default()), flushes, is_open }
     }
 
     fn connect(&self, name: &str, client: &Arc<Client>, flow: Flow) {

@@ -60,9 +60,9 @@ impl Awake {
         self.state.swap(RUNS, Ordering::AcqRel);
     }
 
-    /// It began something at this look; unless it looks again, that is still
-    /// to be done.
-    pub(super) fn begins(&self) {
+    /// It began something at this look, or left letters; unless it looks again,
+    /// that is still to be done.
+    pub(super) fn leaves(&self) {
         self.state.swap(WOKEN, Ordering::AcqRel);
     }
 }
@@ -146,7 +146,7 @@ mod tests {
         let container = pin!(poll_fn(|_| {
             awake.look();
             if looks.next() == Some(0) {
-                awake.begins();
+                awake.leaves();
             }
             Poll::<()>::Pending
         }));
@@ -160,7 +160,7 @@ mod tests {
         let awake = Arc::new(Awake::default());
         let container = pin!(poll_fn(|_| {
             awake.look();
-            awake.begins();
+            awake.leaves();
             awake.look();
             Poll::<()>::Pending
         }));

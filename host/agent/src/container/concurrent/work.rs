@@ -83,24 +83,20 @@ impl<'a> Work<'a> {
                     return Poll::Ready(Ok(ending));
                 }
             }
-            // What came since the mailbox was found empty wakes the container.
+            // One that was begun is worked on before the next letter is opened:
+            // most are done at once and never have others beside them.
             if began && self.calls.len() == before {
                 break;
             }
-            let before = self.calls.len();
-            while let Poll::Ready(letter) = inbox.poll(self.has_room(), cx) {
-                match self.begin(letter) {
-                    Some(call) => self.calls.push(call),
-                    None => return Poll::Ready(Ok(Ending::Terminated)),
-                }
-            }
-            if self.calls.len() == before {
-                break;
+            let Poll::Ready(letter) = inbox.poll(self.has_room(), cx) else { break };
+            match self.begin(letter) {
+                Some(call) => self.calls.push(call),
+                None => return Poll::Ready(Ok(Ending::Terminated)),
             }
             began = true;
         }
-        if began {
-            self.awake.begins();
+        if began || inbox.gives_way() {
+            self.awake.leaves();
         }
         enter(self.access, self.awaited);
         self.full.look(self.has_room(), self.awaited, cx).map(|()| {

@@ -13,7 +13,7 @@ impl Wake for Reader {
 
 fn mailbox(limits: ContainerLimits) -> (Arc<Mailbox>, Inbox) {
     let mailbox = Arc::new(Mailbox::new(&limits));
-    (mailbox.clone(), Inbox::new(mailbox))
+    (mailbox.clone(), Inbox::new(mailbox, Letters::default()))
 }
 
 fn of_one_each() -> (Arc<Mailbox>, Inbox) {
@@ -110,7 +110,10 @@ fn each_sort_has_its_bound() {
     // A farewell takes its place until it is heard.
     mailbox.farewell().unwrap().say(id("a"));
     assert!(mailbox.farewell().is_none());
-    while next(&mut inbox, true) != "disconnect a" {}
+    while next(&mut inbox, true) != "disconnect a" {
+        // Each is taken in a run of its own.
+        inbox.letters.over();
+    }
     let place = mailbox.farewell().unwrap();
     assert!(mailbox.farewell().is_none());
     drop(place);
@@ -171,6 +174,38 @@ fn what_a_burst_took_is_given_back() {
     for number in 0..500 {
         mailbox.put(connect(&number.to_string())).ok().unwrap();
     }
-    while next(&mut inbox, true) != "nothing" {}
+    while next(&mut inbox, true) != "nothing" {
+        // Each is taken in a run of its own.
+        inbox.letters.over();
+    }
     assert!(mailbox.lock().messages.capacity() <= 2 * KEPT);
+}
+
+#[test]
+fn a_container_gives_way_after_so_many_letters_until_its_next_run() {
+    const MANY: usize = 100;
+    let limits = ContainerLimits { mailbox: MANY, ..ContainerLimits::default() };
+    let (mailbox, mut inbox) = mailbox(limits);
+    let letters = inbox.letters.clone();
+    for number in 0..MANY {
+        mailbox.put(connect(&number.to_string())).ok().unwrap();
+    }
+    let (mut number, mut runs) = (0, 0);
+    while number < MANY {
+        while !inbox.gives_way() && number < MANY {
+            assert_eq!(next(&mut inbox, true), format!("connect {number}"));
+            number += 1;
+        }
+        let reader = Arc::new(Reader::default());
+        let waker = Waker::from(reader.clone());
+        for _ in 0..2 {
+            assert!(inbox.poll(true, &mut Context::from_waker(&waker)).is_pending());
+        }
+        let woken = reader.0.load(Ordering::SeqCst);
+        assert_eq!(woken, if inbox.gives_way() { 2 } else { 0 }, "it looks again");
+        letters.over();
+        runs += 1;
+    }
+    assert!((2..=MANY / 2).contains(&runs), "{runs} runs");
+    assert_eq!(next(&mut inbox, true), "nothing");
 }
