@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     container::{Meter, Threads},
-    engine::Places,
+    engine::{Clock, Places},
     network::Network,
 };
 
@@ -34,6 +34,8 @@ pub(crate) struct Services {
     pub(crate) terms: Terms,
     /// What they compute on.
     pub(crate) threads: Threads,
+    /// What moves on while they do.
+    pub(crate) clock: Clock,
     /// The memory of all of them.
     pub(crate) memory: Arc<Pools>,
     /// The memory maps of all of them.

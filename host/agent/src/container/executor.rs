@@ -22,6 +22,8 @@ use async_task::Runnable;
 use cpu_time::ThreadTime;
 use tokio::runtime::Handle;
 
+use crate::engine::Clock;
+
 /// A kind is quick while its containers compute no longer than this on average
 /// for a letter: a few times what changing the thread takes.
 const QUICK: Duration = Duration::from_micros(50);
@@ -250,6 +252,7 @@ impl Drop for Leaving {
 #[derive(Clone, Debug)]
 pub(crate) struct Executor {
     runtime: Handle,
+    clock: Clock,
     pace: Pace,
     letters: Letters,
 }
@@ -257,8 +260,8 @@ pub(crate) struct Executor {
 impl Executor {
     /// On the threads of the runtime, and of whoever has requests, as the pace of
     /// its kind allows.
-    pub(crate) fn new(runtime: Handle, pace: Pace) -> Self {
-        Self { runtime, pace, letters: Letters::default() }
+    pub(crate) fn new(runtime: Handle, clock: Clock, pace: Pace) -> Self {
+        Self { runtime, clock, pace, letters: Letters::default() }
     }
 
     /// What the container counts its letters with.
@@ -296,8 +299,11 @@ impl Executor {
     fn run(&self, task: Runnable) {
         let exact = self.pace.record().is_suspect().then(ThreadTime::now);
         let began = Instant::now();
-        // Whether it woke itself meanwhile makes no difference here.
-        task.run();
+        {
+            let _running = self.clock.run();
+            // Whether it woke itself meanwhile makes no difference here.
+            task.run();
+        }
         let now = Instant::now();
         let took = match exact {
             Some(began) => Took::Exactly(began.elapsed()),
@@ -319,6 +325,10 @@ mod tests {
     use tokio::sync::{mpsc, oneshot};
 
     use super::*;
+
+    fn clock() -> Clock {
+        Clock::start(|| {}).unwrap()
+    }
 
     const FAST: Took = Took::AtMost(Duration::from_micros(5));
 
@@ -405,7 +415,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_quick_container_computes_where_its_request_is_and_a_slow_one_elsewhere() {
         let pace = Pace::default();
-        let executor = Executor::new(Handle::current(), pace.clone());
+        let executor = Executor::new(Handle::current(), clock(), pace.clone());
         let container = container(&executor);
         let ask = || {
             let (reply, answer) = oneshot::channel();
@@ -433,7 +443,7 @@ mod tests {
 
     /// Runs a container of a kind that is quick, and waits until it is idle.
     fn idle(container: impl Future<Output = ()> + Send + 'static) {
-        let executor = Executor::new(Handle::current(), Pace::default());
+        let executor = Executor::new(Handle::current(), clock(), Pace::default());
         executor.spawn(container);
         // Its first run is judged when it is over.
         while executor.pace.record().average == UNPROVEN && !executor.pace.record().is_suspect() {

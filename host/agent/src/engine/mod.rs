@@ -17,19 +17,15 @@
 //! as a process can have so. For more of them it is less, and the code checks,
 //! which costs memory-heavy code 17 to 90 %.
 
+mod clock;
 mod places;
 
-use std::{fs, panic, sync::Arc, thread, time::Duration};
+use std::{fs, panic, sync::Arc};
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-pub(crate) use self::places::Places;
+pub(crate) use self::{clock::Clock, places::Places};
 use crate::{error::AgentError, world::World};
-
-/// The time between two epochs: how long a container computes before others
-/// get a turn, and up to twice as long at first. A request that finds all
-/// threads computing waits about as long; shorter ones cost more than they gain.
-pub(crate) const TICK: Duration = Duration::from_millis(2);
 
 /// Containers when the operator sets no number and the kernel allows as many.
 const CONTAINERS: u32 = 10_000;
@@ -59,6 +55,8 @@ const SMALL_GUARD: u64 = 64 << 10;
 pub(crate) struct Engines {
     concurrent: Engine,
     serial: Engine,
+    /// Goes while containers of either run.
+    pub(crate) clock: Clock,
     /// For the containers of both.
     pub(crate) places: Arc<Places>,
 }
@@ -73,11 +71,11 @@ impl Engines {
     }
 }
 
-/// Makes the engines and starts their clocks. Answers how many containers fit.
+/// Makes the engines and starts their clock. Answers how many containers fit.
 ///
 /// # Errors
 /// [`AgentError::Engine`] when not even a small pool can be had,
-/// [`AgentError::Thread`] when a clock cannot run.
+/// [`AgentError::Thread`] when the clock cannot run.
 pub(crate) fn start(wanted: Option<u32>) -> Result<(Engines, u32), AgentError> {
     let maps = memory_maps();
     let mut containers = pool_size(wanted, maps);
@@ -100,12 +98,13 @@ pub(crate) fn start(wanted: Option<u32>) -> Result<(Engines, u32), AgentError> {
         }
     };
     let serial = Engine::new(&on_demand(containers)).map_err(failed)?;
-    start_clock(&concurrent)?;
-    start_clock(&serial)?;
+    let both = [concurrent.clone(), serial.clone()];
+    let clock = Clock::start(move || both.iter().for_each(Engine::increment_epoch))
+        .map_err(AgentError::Thread)?;
     let stacks = containers.saturating_mul(MAPS_PER_STACK);
     let free = maps.saturating_sub(MAPS_RESERVED).saturating_sub(stacks);
     let places = Arc::new(Places::new(free, containers));
-    Ok((Engines { concurrent, serial, places }, containers))
+    Ok((Engines { concurrent, serial, clock, places }, containers))
 }
 
 /// Gives a thread what it needs to run a container. It is done by itself at the
@@ -188,22 +187,6 @@ fn settings(reservation: u64) -> Config {
         // less for each container, for two more memory maps.
         .memory_init_cow(true);
     config
-}
-
-/// Moves the engine's epoch on every [`TICK`], until the engine is gone.
-fn start_clock(engine: &Engine) -> Result<(), AgentError> {
-    let engine = engine.weak();
-    thread::Builder::new()
-        .name("wasm-epochs".to_owned())
-        .spawn(move || {
-            while let Some(engine) = engine.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                thread::sleep(TICK);
-            }
-        })
-        .map(drop)
-        .map_err(AgentError::Thread)
 }
 
 #[cfg(test)]

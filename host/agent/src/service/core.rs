@@ -227,7 +227,8 @@ impl Core {
             let (code, number) = (version.code, version.number);
             let services = self.services(&code, &activation)?;
             let linked = code.linked.clone();
-            let executor = Executor::new(self.runtime.clone(), code.pace.clone());
+            let executor =
+                Executor::new(self.runtime.clone(), services.clock.clone(), code.pace.clone());
             let total = tenant.and_then(|name| Some((name, self.grants.tenant(name)?.total)));
             let share = services.memory.share(total)?;
             let activated = activation.clone();

@@ -84,6 +84,7 @@ impl Agent {
             documents,
             limits: config.limits.clone(),
             threads: Threads::of_runtime(),
+            clock: engines.clock,
             memory: Arc::new(Pools::new(config.memory.unwrap_or_else(most_memory))),
             places: engines.places,
             terms: Terms::default(),
