@@ -309,7 +309,7 @@ impl Inbox {
 
     /// Whether nothing more is taken in this run.
     pub(super) fn gives_way(&self) -> bool {
-        self.letters.are_enough()
+        self.letters.left() == 0
     }
 
     /// Takes nothing any more; answers the messages that waited.

@@ -10,6 +10,7 @@ mod handle;
 mod inspect;
 mod mailbox;
 mod meter;
+mod pace;
 mod reply;
 mod runtime;
 mod serial;
@@ -18,11 +19,12 @@ mod turn;
 mod vitals;
 
 pub(crate) use ending::Ending;
-pub(crate) use executor::{BATCH, Executor, Pace, here};
+pub(crate) use executor::{Executor, here};
 pub(crate) use exports::Linked;
 pub(crate) use handle::{Container, Incoming, Start};
 pub(crate) use mailbox::{Farewell, Mailbox};
 pub(crate) use meter::Meter;
+pub(crate) use pace::Pace;
 pub(crate) use reply::{Asker, Gone};
 pub(crate) use turn::Threads;
 #[cfg(test)]

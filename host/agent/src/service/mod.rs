@@ -32,7 +32,7 @@ use self::{
 use crate::{
     capabilities::{Linkers, Pools, Services},
     config::AgentConfig,
-    container::{BATCH, Threads, here},
+    container::{Threads, here},
     engine,
     error::AgentError,
     network::Network,
@@ -183,6 +183,10 @@ fn most_memory() -> usize {
     let kib = total.and_then(|total| total.trim().strip_suffix("kB")?.trim().parse().ok());
     kib.map_or(usize::MAX, |kib: usize| kib.saturating_mul(1024) / 4 * 3)
 }
+
+/// Requests that are handed over at a time: the first container waits for the
+/// last one.
+const BATCH: usize = 32;
 
 /// After so many the sockets are looked at: to do so after each batch would cost
 /// a system call each time.
