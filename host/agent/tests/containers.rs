@@ -228,6 +228,25 @@ async fn a_request_without_an_answer_is_done_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_request_that_nobody_waits_for_closes_no_circle_and_is_not_nested() {
+    let world = World::with(|config| {
+        (config.limits.concurrent, config.limits.depth) = (1, 2);
+    })
+    .await;
+    world.start("a").await;
+    let ask = async |send| {
+        let mut call = container_call("a", "add");
+        call.caller.path = vec![id("b"), id("a")];
+        call.send = send;
+        world.client.call(Call::Container(call), Bytes::from_static(b"[5]"), PATIENCE).await
+    };
+    assert_eq!(ask(false).await.unwrap_err().kind, ErrorKind::Busy);
+    assert_eq!(ask(true).await.unwrap().reply, Reply::Done);
+    // Nor does the lock of the method, which the container keeps itself.
+    assert_eq!(world.request("a", "add", "[1]").await.unwrap(), "6");
+}
+
+#[tokio::test]
 async fn a_request_to_another_container_carries_who_asks() {
     let world = World::new().await;
     world.start("a").await;

@@ -21,7 +21,16 @@ use crate::bindings::huly::network::{
 #[derive(Debug)]
 pub struct CallerHandle {
     pub(crate) caller: Caller,
+    /// Whether the answer is waited for at all.
+    pub(crate) waits: bool,
     pub(crate) given_up: Arc<GivenUp>,
+}
+
+impl CallerHandle {
+    /// The containers that wait for the answer.
+    pub(crate) fn waiting(&self) -> &[hulynet_protocol::ContainerId] {
+        if self.waits { &self.caller.path } else { &[] }
+    }
 }
 
 /// Whether nobody waits for the answer to a request any more.
@@ -67,7 +76,7 @@ impl HostCaller for Context {
     }
 
     fn path(&mut self, caller: Resource<CallerHandle>) -> wasmtime::Result<Vec<ContainerId>> {
-        Ok(self.table.get(&caller)?.caller.path.iter().map(container_id).collect())
+        Ok(self.table.get(&caller)?.waiting().iter().map(container_id).collect())
     }
 
     fn drop(&mut self, caller: Resource<CallerHandle>) -> wasmtime::Result<()> {

@@ -13,6 +13,8 @@ use super::Context;
 #[derive(Debug)]
 pub(crate) struct Serving {
     pub(crate) caller: Caller,
+    /// Whether the answer is waited for at all.
+    pub(crate) waits: bool,
     pub(crate) deadline: Instant,
 }
 
@@ -20,10 +22,13 @@ impl Context {
     /// In whose name the container asks others: that of the caller that it
     /// serves, or its own.
     pub(super) fn asking(&self, on_behalf: bool) -> Caller {
-        let serving = self.serving.as_ref().map(|serving| &serving.caller);
-        let behalf = serving.filter(|_| on_behalf);
-        let account = behalf.map_or_else(|| self.own_account(), |caller| caller.account.clone());
-        let mut path = serving.map(|caller| caller.path.clone()).unwrap_or_default();
+        let serving = self.serving.as_ref();
+        let account = match serving.filter(|_| on_behalf) {
+            Some(serving) => serving.caller.account.clone(),
+            None => self.own_account(),
+        };
+        let waited_for = serving.filter(|serving| serving.waits);
+        let mut path = waited_for.map(|serving| serving.caller.path.clone()).unwrap_or_default();
         path.push(self.activation.id.clone());
         Caller { account, path }
     }

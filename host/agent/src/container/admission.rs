@@ -11,7 +11,7 @@ use hulynet_protocol::{ContainerId, ErrorKind, NetworkError, limits::OPERATION_B
 use super::Incoming;
 use hulynet_agent_kinds::ContainerLimits;
 
-/// Checks a request.
+/// Checks a request, for whose answer these containers wait.
 ///
 /// # Errors
 /// All final: the same request is refused again.
@@ -19,6 +19,7 @@ pub(super) fn check(
     id: &ContainerId,
     limits: &ContainerLimits,
     incoming: &Incoming,
+    waiting: &[ContainerId],
 ) -> Result<(), NetworkError> {
     let refused = |kind, text: String| Err(NetworkError::refused(kind, text));
     if incoming.operation.len() > OPERATION_BYTES {
@@ -37,25 +38,24 @@ pub(super) fn check(
             ),
         );
     }
-    let path = &incoming.caller.path;
-    if path.len() >= limits.depth {
+    if waiting.len() >= limits.depth {
         return refused(
             ErrorKind::Busy,
             format!(
                 "{} containers wait for one another and for {id}, at most {} may: {}",
-                path.len(),
+                waiting.len(),
                 limits.depth,
-                way(path, id)
+                way(waiting, id)
             ),
         );
     }
-    if limits.concurrent == 1 && path.contains(id) {
+    if limits.concurrent == 1 && waiting.contains(id) {
         return refused(
             ErrorKind::Busy,
             format!(
                 "the container {id} works on one request at a time and would wait for itself: {}; \
                  answer first and ask then, or let it work on several",
-                way(path, id)
+                way(waiting, id)
             ),
         );
     }
@@ -95,8 +95,13 @@ mod tests {
         }
     }
 
+    /// Of a container that is asked, with everybody waiting.
+    fn admit(limits: &ContainerLimits, incoming: &Incoming) -> Result<(), NetworkError> {
+        check(&id("a"), limits, incoming, &incoming.caller.path)
+    }
+
     fn refusal(limits: &ContainerLimits, incoming: &Incoming) -> String {
-        let error = check(&id("a"), limits, incoming).unwrap_err();
+        let error = admit(limits, incoming).unwrap_err();
         assert_eq!(error.retry, Retry::Final);
         error.message
     }
@@ -104,9 +109,9 @@ mod tests {
     #[test]
     fn a_circle_is_served_by_a_concurrent_container_and_refused_by_an_exclusive_one() {
         let limits = ContainerLimits::default();
-        check(&id("a"), &limits, &by(&["a", "b"])).unwrap();
+        admit(&limits, &by(&["a", "b"])).unwrap();
         let limits = ContainerLimits { concurrent: 1, ..limits };
-        check(&id("a"), &limits, &by(&["b", "c"])).unwrap();
+        admit(&limits, &by(&["b", "c"])).unwrap();
         assert_eq!(
             refusal(&limits, &by(&["a", "b"])),
             "the container echo/a works on one request at a time and would wait for itself: \
@@ -117,7 +122,7 @@ mod tests {
     #[test]
     fn calls_are_nested_as_deep_as_allowed_and_no_deeper() {
         let limits = ContainerLimits { depth: 2, ..ContainerLimits::default() };
-        check(&id("a"), &limits, &by(&["b"])).unwrap();
+        admit(&limits, &by(&["b"])).unwrap();
         let message = refusal(&limits, &by(&["c", "b"]));
         assert!(message.contains("at most 2 may: echo/c → echo/b → echo/a"), "{message}");
         let long = vec!["x"; 1_000];

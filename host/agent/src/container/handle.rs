@@ -256,7 +256,9 @@ impl Container {
         asker: Box<dyn Asker>,
     ) -> Result<(), (NetworkError, Box<dyn Asker>)> {
         let shared = &self.0.shared;
-        if let Err(error) = admission::check(&shared.activation.id, self.limits(), &incoming) {
+        let waiting = if asker.waits() { &incoming.caller.path[..] } else { &[] };
+        let checked = admission::check(&shared.activation.id, self.limits(), &incoming, waiting);
+        if let Err(error) = checked {
             return Err((error, asker));
         }
         let Some(weight) = shared.mailbox.weigh(incoming.payload.len()) else {
@@ -403,6 +405,10 @@ struct Nobody {
 }
 
 impl Asker for Nobody {
+    fn waits(&self) -> bool {
+        false
+    }
+
     fn is_gone(&self) -> bool {
         false
     }

@@ -12,6 +12,11 @@ pub(crate) type Gone<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Who waits for the answer to a request.
 pub(crate) trait Asker: Send {
+    /// Whether the answer is waited for at all; otherwise it is only done.
+    fn waits(&self) -> bool {
+        true
+    }
+
     /// Nobody waits any more.
     fn is_gone(&self) -> bool;
 
@@ -32,6 +37,11 @@ pub(crate) struct Reply {
 impl Reply {
     pub(super) fn new(asker: Box<dyn Asker>, shared: Arc<Shared>) -> Self {
         Self { asker: Some(asker), shared }
+    }
+
+    /// Whether the answer is waited for at all.
+    pub(super) fn waits(&self) -> bool {
+        self.asker.as_ref().is_some_and(|asker| asker.waits())
     }
 
     pub(super) fn is_gone(&self) -> bool {

@@ -116,7 +116,8 @@ impl Work<'_> {
             trace: hexadecimal(trace),
         };
         let request = self.exports.request;
-        let (answered,) = self.serving(caller, deadline, request, (incoming,)).await?;
+        let serving = Serving { caller, waits: reply.waits(), deadline };
+        let (answered,) = self.serving(serving, request, (incoming,)).await?;
         reply.send(answered.map_err(from_guest).and_then(|payload| {
             let remedy = "answer in parts that are asked for one by one";
             whole(payload, self.limits.reply_bytes, remedy)
@@ -136,7 +137,8 @@ impl Work<'_> {
         let id = connection.as_str().to_owned();
         let connection = guest_sync::Connection { id, caller: guest_caller(&caller) };
         let connect = self.exports.connect;
-        let (accepted,) = self.serving(caller, deadline, connect, (connection,)).await?;
+        let serving = Serving { caller, waits: true, deadline };
+        let (accepted,) = self.serving(serving, connect, (connection,)).await?;
         // Without a caller the connection ends by itself.
         let _ = reply.send(accepted.map_err(from_guest));
         Ok(())
@@ -175,8 +177,7 @@ impl Work<'_> {
     /// else.
     async fn serving<P, R>(
         &mut self,
-        caller: Caller,
-        deadline: Instant,
+        serving: Serving,
         function: TypedFunc<P, R>,
         arguments: P,
     ) -> Result<R, Ending>
@@ -184,9 +185,10 @@ impl Work<'_> {
         P: ComponentNamedList + Lower + Send + Sync,
         R: ComponentNamedList + Lift + Send + Sync + 'static,
     {
+        let deadline = serving.deadline;
         self.pulse.vitals().busy(deadline);
         self.shared.deaf.store(true, Ordering::Relaxed);
-        self.store.data_mut().serving = Some(Serving { caller, deadline });
+        self.store.data_mut().serving = Some(serving);
         let answered = self.call(function, arguments, Some(deadline)).await?;
         self.store.data_mut().serving = None;
         self.shared.deaf.store(false, Ordering::Relaxed);

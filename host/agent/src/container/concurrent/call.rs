@@ -78,9 +78,9 @@ async fn answer(
     let Incoming { operation, payload, caller, idempotency, trace, .. } = incoming;
     let (payload, trace) = (payload.into(), hexadecimal(trace));
     let given_up = Arc::<GivenUp>::default();
-    let path = caller.path.clone();
+    let caller = CallerHandle { caller, waits: reply.waits(), given_up: given_up.clone() };
+    let path = caller.waiting().to_vec();
     let waited_for = !path.is_empty();
-    let caller = CallerHandle { caller, given_up: given_up.clone() };
     let call = access.with(|mut access| -> wasmtime::Result<_> {
         let caller = access.get().table.push(caller)?;
         let incoming =
@@ -141,7 +141,7 @@ pub(super) async fn connect(
     };
     // Whoever accepts a client does not work for it: there is nothing to give
     // up.
-    let caller = CallerHandle { caller, given_up: Arc::default() };
+    let caller = CallerHandle { caller, waits: true, given_up: Arc::default() };
     let caller = access.with(|mut access| access.get().table.push(caller))?;
     let id = connection.as_str().to_owned();
     let (accepted,) =
