@@ -20,6 +20,7 @@ use crate::bindings::huly::network::{
     },
 };
 
+mod beside;
 mod convert;
 mod sync;
 mod work;

@@ -4,16 +4,14 @@
 use std::sync::Arc;
 
 use hulynet_protocol::{AccountId, Epoch, ErrorKind, NetworkError, WorkspaceId};
-use hulynet_store::{Commit, Documents, Find, StoreError, Workspace};
+use hulynet_store::{Documents, Find, StoreError, Workspace};
 
 use super::{
     Changes, CommitError, Entry, Found, Handle, Membership, Role, WorkspaceHandle,
+    beside::{self, AT_ONCE, long_as_text},
     convert::{self, commit_error, filter, invalid_name, options, store_error, text},
 };
 use crate::capabilities::{Context, Thing, labels, to_guest, usage::Open};
-
-/// Bytes of a commit that take about a turn to be parsed.
-const PARSED_AT_ONCE: usize = 128 * 1024;
 
 /// Who asks the store, and that one more answer is waited for.
 pub(super) struct Asking {
@@ -93,13 +91,19 @@ impl Opened {
     }
 
     pub(super) async fn find(self, query: String, limits: String) -> Result<Found, NetworkError> {
-        let find = Find { filter: filter(&query)?, options: options(&limits)? };
-        self.documents.find(find).await.map(convert::found).map_err(store_error)
+        let long = query.len() + limits.len() > AT_ONCE;
+        let find = move || Ok(Find { filter: filter(&query)?, options: options(&limits)? });
+        let find = beside::done(long, find).await.flatten()?;
+        let found = self.documents.find(find).await.map_err(store_error)?;
+        let long = long_as_text(&found.documents);
+        beside::done(long, || convert::found(found)).await
     }
 
     pub(super) async fn get(self, ids: Vec<String>) -> Result<Vec<Option<String>>, NetworkError> {
         let found = self.documents.get(&ids).await.map_err(store_error)?;
-        Ok(found.into_iter().map(|document| document.map(text)).collect())
+        let long = long_as_text(found.iter().flatten());
+        let texts = move || found.into_iter().map(|document| document.map(text)).collect();
+        beside::done(long, texts).await
     }
 
     pub(super) async fn head(self) -> Result<u64, NetworkError> {
@@ -115,11 +119,12 @@ impl Opened {
 
     pub(super) async fn log(self, after: u64, limit: u32) -> Result<Vec<Entry>, NetworkError> {
         let entries = self.documents.log(after, limit).await.map_err(store_error)?;
+        let long = long_as_text(entries.iter().map(|entry| &entry.transaction));
         let entry = |entry: hulynet_store::LogEntry| Entry {
             sequence: entry.sequence,
             transaction: text(entry.transaction),
         };
-        Ok(entries.into_iter().map(entry).collect())
+        beside::done(long, move || entries.into_iter().map(entry).collect()).await
     }
 }
 
@@ -147,7 +152,8 @@ impl Committing {
 
     /// Commits. The failure is a trap.
     pub(super) async fn commit(self) -> wasmtime::Result<Result<u64, CommitError>> {
-        let commit = match parsed(self.bytes, self.changes).await {
+        let (long, changes) = (self.bytes > AT_ONCE, self.changes);
+        let commit = match beside::done(long, || convert::commit(changes)).await.flatten() {
             Ok(commit) => commit,
             Err(error) => return Ok(Err(CommitError::Failed(to_guest(error)))),
         };
@@ -158,19 +164,6 @@ impl Committing {
             committed => Ok(committed.map(|committed| committed.head).map_err(commit_error)),
         }
     }
-}
-
-/// Parses a commit. A large one takes longer than a turn, so it is parsed
-/// beside the threads on which containers run.
-async fn parsed(bytes: usize, changes: Changes) -> Result<Commit, NetworkError> {
-    if bytes <= PARSED_AT_ONCE {
-        return convert::commit(changes);
-    }
-    let parsed = tokio::task::spawn_blocking(move || convert::commit(changes)).await;
-    parsed.unwrap_or_else(|lost| {
-        let text = format!("the commit could not be read: {lost}");
-        Err(NetworkError::not_processed(ErrorKind::Internal, text))
-    })
 }
 
 /// Bytes of these texts.
