@@ -54,6 +54,16 @@ async fn a_quick_container_computes_where_its_request_is_and_a_slow_one_elsewher
     .unwrap();
 }
 
+#[tokio::test]
+async fn a_run_whose_next_one_counts_its_letters_already_ends_well() {
+    let executor = Executor::new(Handle::current(), clock(), Pace::default());
+    let letters = executor.letters().clone();
+    let container = async move { letters.begin(u32::MAX) };
+    let (task, container) = async_task::spawn(container, |_| {});
+    executor.run(task);
+    container.await;
+}
+
 /// Runs a container, waits until it is idle, and makes its kind a quick one.
 fn idle(pace: &Pace, container: impl Future<Output = ()> + Send + 'static) {
     *pace.record() = Record::new();
