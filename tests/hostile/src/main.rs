@@ -17,47 +17,52 @@ use anyhow::Context;
 use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::{Resolve, WorldId};
 
-use attacks::Attack;
+use attacks::{Attack, World};
 
 /// Where the contract is.
 const CONTRACT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit");
 
-/// Writes every attack into the directory that is named.
+/// Writes every attack, for each world that can do it, into the directory that
+/// is named.
 fn main() -> anyhow::Result<()> {
     let directory = env::args_os().nth(1).map(PathBuf::from);
     let directory = directory.context("name the directory that the kinds go to")?;
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
-    let contract = Contract::read()?;
-    for attack in Attack::ALL {
-        let name = attack.name();
-        let component = contract.component(attack).with_context(|| name.clone())?;
-        let file = directory.join(format!("{name}.wasm"));
-        fs::write(&file, component).with_context(|| format!("cannot write {}", file.display()))?;
+    for world in World::ALL {
+        let contract = Contract::read(world)?;
+        for attack in Attack::ALL.into_iter().filter(|attack| attack.is_of(world)) {
+            let name = attack.name(world);
+            let component = contract.component(attack).with_context(|| name.clone())?;
+            let file = directory.join(format!("{name}.wasm"));
+            fs::write(&file, component)
+                .with_context(|| format!("cannot write {}", file.display()))?;
+        }
     }
     Ok(())
 }
 
 struct Contract {
     resolve: Resolve,
-    world: WorldId,
+    id: WorldId,
+    world: World,
 }
 
 impl Contract {
-    fn read() -> anyhow::Result<Self> {
+    fn read(world: World) -> anyhow::Result<Self> {
         let mut resolve = Resolve::default();
         let (package, _) = resolve.push_path(Path::new(CONTRACT))?;
-        let world = resolve.select_world(&[package], Some("container"))?;
-        Ok(Self { resolve, world })
+        let id = resolve.select_world(&[package], Some(world.name()))?;
+        Ok(Self { resolve, id, world })
     }
 
     /// The attack as a component.
     fn component(&self, attack: Attack) -> anyhow::Result<Vec<u8>> {
-        let mut module = wat::parse_str(attack.text())?;
+        let mut module = wat::parse_str(attack.text(self.world))?;
         wit_component::embed_component_metadata(
             &mut module,
             &self.resolve,
-            self.world,
+            self.id,
             StringEncoding::UTF8,
         )?;
         ComponentEncoder::default().validate(true).module(&module)?.encode()

@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use hulynet_agent::{AgentConfig, Grants};
+use hulynet_agent::{AgentConfig, Capabilities, Grants};
 use hulynet_protocol::{ErrorKind, KindState, NetworkError, Retry};
 
 use crate::{
@@ -25,13 +25,21 @@ fn terms(asks: &str, grants: &str) -> impl FnOnce(&mut AgentConfig) + use<> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kind_that_asks_for_everything_is_refused_and_told_all_that_is_missing() {
-    let everything = "containers = [\"*\"]\nother-tenants = true\ndocuments = true\n\
-                      environment = [\"*\"]\nsecrets = [\"*\"]\n";
-    let stage = Stage::new(terms(everything, "")).await;
+    let all = Capabilities::all();
+    // Each as it stands in a file.
+    let everything: Vec<String> = all
+        .iter()
+        .map(|(capability, names)| Capabilities::from_iter([(capability, names.clone())]))
+        .map(|one| one.to_string())
+        .collect();
+    let granted = |asked: &&String| DEFAULT.lines().any(|line| line == **asked);
+    let (given, missing): (Vec<_>, Vec<_>) = everything.iter().partition(granted);
+    assert_eq!(given, ["containers = [\"*\"]", "documents = true"]);
+    let missing = missing.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let stage = Stage::new(terms(&everything.join("\n"), "")).await;
     let report = stage.report("hostile").await;
     assert_eq!(report.state, KindState::Refused);
     let reason = report.reason.unwrap();
-    let missing = "other-tenants = true, environment = [\"*\"], secrets = [\"*\"]";
     assert!(reason.contains(&format!("asks for {missing}, and this agent grants")), "{reason}");
     assert!(reason.contains(&format!("[kind.hostile] {missing}")), "{reason}");
     let error = stage.beside(stage.start("hostile")).await.unwrap_err();

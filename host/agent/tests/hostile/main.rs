@@ -15,6 +15,8 @@ mod support;
 
 mod asks;
 mod circles;
+mod events;
+mod healthy;
 mod lies;
 mod logs;
 mod outside;

@@ -3,7 +3,7 @@
 use std::{
     fs,
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -16,15 +16,15 @@ use hulynet_protocol::{
     LimitRecord, NetworkError, Reply, StartContainer, Target, Uuid,
 };
 
-use crate::support::{LEASE_MS, PATIENCE, World, attacks, container_call, epoch, kind};
-
-/// The slowest answer of the healthy container that is accepted. It is
-/// generous because tests share the machine with other programs.
-const SLOWEST: Duration = Duration::from_secs(2);
+use crate::{
+    healthy::Healthy,
+    support::{LEASE_MS, PATIENCE, Told, World, attacks, container_call, epoch, kind},
+};
 
 /// An agent that serves all attacks, the kind `hostile` and the healthy `echo`.
 pub struct Stage {
     pub world: World,
+    pub healthy: Healthy,
 }
 
 impl Stage {
@@ -41,8 +41,8 @@ impl Stage {
         })
         .await;
         assert!(network.0.set(world.client.clone()).is_ok());
-        world.start("healthy").await;
-        Self { world }
+        let healthy = Healthy::start(&world).await;
+        Self { world, healthy }
     }
 
     /// Starts a container; its name is that of its kind.
@@ -146,29 +146,21 @@ impl Stage {
         }
     }
 
-    /// Whether the healthy container answers, and right.
-    pub async fn is_healthy(&self) {
-        let begun = Instant::now();
-        assert_eq!(self.world.request("healthy", "echo", "on").await.unwrap(), "on");
-        let took = begun.elapsed();
-        assert!(took < SLOWEST, "the healthy container took {took:?}");
+    /// Attacks, while the healthy container is watched.
+    pub async fn beside<T>(&self, attack: impl Future<Output = T>) -> T {
+        self.healthy.beside(attack).await
     }
 
-    /// Attacks, while the healthy container is asked again and again.
-    pub async fn beside<T>(&self, attack: impl Future<Output = T>) -> T {
-        let healthy = async {
-            loop {
-                self.is_healthy().await;
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        let outcome = tokio::select! {
-            outcome = attack => outcome,
-            () = healthy => unreachable!("it is asked for ever"),
-        };
-        self.is_healthy().await;
-        outcome
+    /// What the coordinator is told next, while the healthy container is
+    /// watched.
+    pub async fn told(&mut self) -> Told {
+        self.healthy.beside(self.world.coordinator.told()).await
     }
+}
+
+/// The kinds that attack so, one of each world.
+pub fn both(attack: &str) -> [String; 2] {
+    [attack.to_owned(), format!("{attack}-sync")]
 }
 
 pub fn id(kind: &str, uuid: &str) -> ContainerId {

@@ -90,6 +90,19 @@ impl Hostile {
         Ok(refused)
     }
 
+    /// Asks a container without end what that never answers. Answers how many
+    /// answers it waits for, and the refusal.
+    async fn nag(&self, uuid: String) -> Result<(u32, String)> {
+        let reference = containers::get("hostile", GetOptions::uuid(uuid)).await?;
+        let mut asked = FuturesUnordered::new();
+        loop {
+            asked.push(reference.request("wait", Vec::new()));
+            if let Some(Some(Err(error))) = asked.next().now_or_never() {
+                return Ok((u32::try_from(asked.len()).unwrap_or(u32::MAX), error.message));
+            }
+        }
+    }
+
     /// Streams without end.
     fn endless(&self) -> Items<String> {
         let streamed = self.streamed.clone();
@@ -111,6 +124,20 @@ impl Hostile {
         let reference = containers::get("hostile", GetOptions::uuid(uuid)).await?;
         let _unread = reference.request("endless", Vec::new()).await?;
         std::future::pending().await
+    }
+
+    /// Asks each of these containers for an endless stream, and holds it.
+    /// Answers how many it got, and the refusal.
+    async fn gather(&self, uuids: Vec<String>) -> Result<(usize, String)> {
+        let mut held = Vec::new();
+        for uuid in uuids {
+            let reference = containers::get("hostile", GetOptions::uuid(uuid)).await?;
+            match reference.request("endless", Vec::new()).await {
+                Ok(unread) => held.push(unread),
+                Err(error) => return Ok((held.len(), error.message)),
+            }
+        }
+        Ok((held.len(), String::new()))
     }
 
     /// Takes references without end and forgets to release them. Answers how
