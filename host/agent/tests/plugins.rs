@@ -24,7 +24,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::join_all;
-use hulynet_agent::{AgentConfig, Grants, PrivateKey, sign};
+use hulynet_agent::{AgentConfig, Grants, KindPolicy, PrivateKey, inspect, sign};
 use hulynet_bus::{Body, Peer};
 use hulynet_protocol::{
     Call, ErrorKind, Kind, KindReport, KindState, Labels, Reply, StartContainer, Target,
@@ -305,6 +305,25 @@ async fn a_tenant_gets_what_the_operator_leaves_it_of_its_kind() {
     let error = start("c", "alone").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::PermissionDenied, "{error}");
     assert!(error.message.contains("the tenant \"alone\" is not granted"), "{error}");
+}
+
+#[test]
+fn an_inspection_tells_of_a_secret_that_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, token) = (directory.path().join("echo.wasm"), directory.path().join("token"));
+    fs::copy(kind("echo"), &path).unwrap();
+    let asks = "[asks]\ncontainers = [\"*\"]\nsecrets = [\"TOKEN\"]\n";
+    fs::write(path.with_extension("toml"), asks).unwrap();
+    let text = format!(
+        "[default]\ncontainers = [\"*\"]\nsecrets = [\"TOKEN\"]\n[secrets]\nTOKEN = {token:?}\n"
+    );
+    let grants = Arc::new(Grants::parse("grants.toml", &text).unwrap());
+    let policy = KindPolicy { grants, ..KindPolicy::default() };
+    let refusals = || inspect(&path, policy.clone()).unwrap().refusals;
+    let missing = format!("{} cannot be read: No such file", token.display());
+    assert!(matches!(&refusals()[..], [only] if only.starts_with(&missing)), "{:?}", refusals());
+    fs::write(&token, "correct horse\n").unwrap();
+    assert_eq!(refusals(), [""; 0]);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 
 use super::{
     kind_of,
-    load::{Files, KindPolicy, Loader, Refusal, imports},
+    load::{Files, KindPolicy, Loader, Refusal, imports, secret},
 };
 use crate::{capabilities::Linkers, engine, error::AgentError, world::World};
 
@@ -80,6 +80,9 @@ pub fn inspect(path: &Path, policy: KindPolicy) -> Result<Inspection, AgentError
         found.asked = Terms::asked(found.manifest.as_ref(), &imports);
         let terms = loader.terms(&found.kind, found.manifest.as_ref(), &component, world, path);
         found.terms = noted(terms, &mut refusals);
+        for file in found.terms.iter().flat_map(|terms| terms.secrets.values()) {
+            noted(secret(file), &mut refusals);
+        }
         noted(loader.link(&component, world, path), &mut refusals);
     }
     found.refusals = refusals;

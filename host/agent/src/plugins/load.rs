@@ -276,7 +276,7 @@ pub(super) fn imports(component: &Component) -> Vec<String> {
 }
 
 /// The content of a secret's file, without the line end that editors add.
-fn secret(path: &Path) -> Result<String, Refusal> {
+pub(super) fn secret(path: &Path) -> Result<String, Refusal> {
     let bytes = read(path, SECRET_BYTES, "a secret is short")?;
     let text = String::from_utf8(bytes).map_err(|_| Refusal::NotText { path: path.to_owned() })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
