@@ -129,7 +129,7 @@ settings! {
     "placement" placement: PlacementPolicy = "round-robin", Coordinator,
         "How an agent is chosen for a container among those that suit equally: in turn, or the less loaded of two drawn at random";
     "start-timeout" start_timeout: Duration = "30s", Server,
-        "How long a container may take to start";
+        "How long a container may take to start; the grants of an agent change it by kind, and what is longer than the coordinator's has no effect";
     "agent-listen" agent_listen: Address = "127.0.0.1:3738", Agent,
         "Where the agent listens; port 0 takes a free one. Without a secret-file leave loopback (0.0.0.0:3738) only where you trust whoever is accepted";
     "advertise" advertise: Option<Address> = "", Agent,

@@ -155,7 +155,10 @@ pub(crate) fn start_failed(
 pub(crate) fn start_timed_out(timeout: std::time::Duration) -> NetworkError {
     NetworkError::maybe_processed(
         ErrorKind::DeadlineExceeded,
-        format!("it did not answer within {timeout:?}"),
+        format!(
+            "it did not answer within {timeout:?}; if it takes longer to start, raise the coordinator's \
+             start-timeout"
+        ),
     )
 }
 
