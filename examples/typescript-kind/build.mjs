@@ -74,7 +74,7 @@ const { component } = await componentize({
     sourcePath: 'build/room.js',
     witPath: 'build/world.wit',
     worldName: 'room',
-    // The network gives no HTTP to containers.
+    // A room sends no HTTP requests, and what a kind imports it must be granted.
     disableFeatures: ['http', 'fetch-event'],
 });
 await writeFile('build/room.wasm', component);

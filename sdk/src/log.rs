@@ -6,8 +6,8 @@
 //! log::info!("imported {count} documents"; workspace = workspace, count = count);
 //! ```
 //!
-//! A line never waits. Lines over the host's rate or size limit are dropped
-//! and counted.
+//! A line never waits. One over the host's size limit is cut, and lines over its
+//! rate are dropped and counted.
 
 #[doc(inline)]
 pub use crate::{

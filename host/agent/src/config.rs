@@ -39,8 +39,9 @@ pub struct AgentConfig {
     /// order.
     pub offers: Vec<ContainerId>,
     /// How often the plugin directory is looked at where it gives no events,
-    /// such as one on a network file system. Default 250 ms; a new file is
-    /// served when two looks found the same.
+    /// such as one on a network file system. Default 250 ms. What is there at
+    /// the first look is served at once, and a file that comes later when it
+    /// did not change for 150 ms.
     pub poll: Duration,
     /// How long the start waits for what is in the plugin directory; what takes
     /// longer to compile is served when it is ready. Default 30 s.

@@ -283,6 +283,10 @@ mod tests {
         let text = example.split("```").next().unwrap();
         let grants = parse(text).unwrap();
         assert_eq!(grants.environment["REGION"], "europe");
-        assert!(grants.tenant("acme").is_some());
+        assert_eq!(grants.secrets["TOKEN"], PathBuf::from("/run/secrets/token"));
+        assert!(grants.names_tenant("acme") && grants.tenant("another").is_some());
+        for key in Capabilities::keys() {
+            assert!(text.contains(&format!("{key} = ")), "{key} is not shown");
+        }
     }
 }
