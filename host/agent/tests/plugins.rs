@@ -29,13 +29,20 @@ use hulynet_bus::{Body, Peer};
 use hulynet_protocol::{
     Call, ErrorKind, Kind, KindReport, KindState, Labels, Reply, StartContainer, Target,
 };
-use support::{PATIENCE, World, container_call, epoch, id, kind, target};
+use support::{
+    PATIENCE, World, attacks, container_call, epoch, id, kind, listen, logged_between, target,
+};
 use tokio::sync::watch;
 
 /// The kind `echo` with something appended that changes its bytes and not what
 /// it does: a custom section.
 fn variant(mark: u8) -> Vec<u8> {
-    let mut bytes = fs::read(kind("echo")).unwrap();
+    marked(&kind("echo"), mark)
+}
+
+/// The same of any kind.
+fn marked(file: &Path, mark: u8) -> Vec<u8> {
+    let mut bytes = fs::read(file).unwrap();
     bytes.extend([0, 3, 1, b'v', mark]);
     bytes
 }
@@ -157,6 +164,35 @@ async fn many_files_links_and_renames_are_served_under_their_names() {
 }
 
 #[tokio::test]
+async fn hundreds_of_files_that_come_at_once_are_all_served() {
+    let mut world = World::new().await;
+    let tiny = attacks().join("none.wasm");
+    let mut expected = vec!["echo".to_owned()];
+    for mark in 0..200 {
+        let name = format!("tiny-{mark:03}");
+        put(&world.plugins, &format!("{name}.wasm"), &marked(&tiny, mark));
+        expected.push(name);
+    }
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    served(&mut world, &expected).await;
+    start_of(&world, "tiny-199", "a").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_that_takes_the_place_of_another_is_served() {
+    let mut world = World::new().await;
+    let beside = world.plugins.parent().unwrap();
+    let (next, before) = (beside.join("next"), beside.join("before"));
+    fs::create_dir(&next).unwrap();
+    put(&next, "new.wasm", &variant(1));
+    fs::rename(&world.plugins, before).unwrap();
+    fs::rename(next, &world.plugins).unwrap();
+    served(&mut world, &["new"]).await;
+    put(&world.plugins, "newer.wasm", &variant(2));
+    served(&mut world, &["new", "newer"]).await;
+}
+
+#[tokio::test]
 async fn a_replaced_file_serves_new_containers_and_the_old_ones_go_on() {
     let world = World::new().await;
     world.start("old").await;
@@ -217,6 +253,37 @@ async fn a_new_version_that_does_not_start_is_rolled_back_and_not_tried_again() 
     assert!(reason.contains("echo.wasm was rolled back") && reason.contains("memory"), "{reason}");
     fs::remove_file(world.plugins.join("echo.toml")).unwrap();
     report(&world, "echo", |report| report.state == KindState::Serving).await;
+}
+
+#[tokio::test]
+async fn the_operator_says_after_how_many_failed_starts_a_version_is_rolled_back() {
+    let text = "[default]\ncontainers = [\"*\"]\n[default.limits]\nfailed-starts = 1\n";
+    let grants = Arc::new(Grants::parse("grants.toml", text).unwrap());
+    let cache = tempfile::tempdir().unwrap();
+    let world = World::with(|config| {
+        config.grants = grants;
+        config.cache = cache.path().join("cache");
+    })
+    .await;
+    world.start("proof").await;
+    put(&world.plugins, "echo.toml", BAD);
+    report(&world, "echo", |report| report.version.as_deref() == Some("2")).await;
+    world.start_as("a", 1, Labels::new()).await.unwrap_err();
+    let back = report(&world, "echo", |report| report.state == KindState::RolledBack).await;
+    assert_eq!(back.version, None);
+    world.start_as("a", 2, Labels::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_operator_is_told_where_in_its_code_a_start_failed() {
+    listen();
+    let mut world = World::new().await;
+    let file = fs::read(attacks().join("trap-in-start.wasm")).unwrap();
+    put(&world.plugins, "failing.wasm", &file);
+    served(&mut world, &["echo", "failing"]).await;
+    assert_eq!(start_of(&world, "failing", "a").await, Err(ErrorKind::StartFailed));
+    let failed = logged_between("the container failed to start: ", "container=failing/a").await;
+    assert!(failed.contains("wasm backtrace"), "{failed}");
 }
 
 #[tokio::test]
@@ -384,11 +451,13 @@ async fn an_agent_with_twenty_warm_kinds_starts_again_in_under_a_second() {
     let path = cache.path().join("cache");
     let begin = |config: &mut AgentConfig| {
         config.cache = path.clone();
-        for number in 1..20 {
-            fs::copy(kind("echo"), config.plugins.join(format!("kind{number}.wasm"))).unwrap();
+        for mark in 1..20 {
+            put(&config.plugins, &format!("kind{mark}.wasm"), &variant(mark));
         }
     };
-    World::with(begin).await;
+    let world = World::with(begin).await;
+    assert_eq!((world.agent.compiled(), world.agent.kinds().len()), (20, 20));
+    drop(world);
     let mut fastest = Duration::MAX;
     // Other tests may run beside this one.
     for _ in 0..5 {

@@ -12,8 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use hulynet_agent::{AgentConfig, KindPolicy, World as KindWorld, inspect};
-use hulynet_protocol::{Call, ConnectionId, ErrorKind, Labels, NetworkError, Reply, Retry};
-use support::{PATIENCE, World, grants, id, kind, target};
+use hulynet_protocol::{
+    Call, ConnectionId, ErrorKind, Labels, NetworkError, Reply, Retry, StartContainer,
+};
+use support::{PATIENCE, World, epoch, grants, id, kind, listen, logged_between, target};
 
 /// An agent with the kind, and a container of it.
 async fn serial(settings: impl FnOnce(&mut AgentConfig)) -> World {
@@ -141,7 +143,8 @@ async fn an_answer_that_is_too_large_is_refused_with_what_helps_without_streams(
 }
 
 #[tokio::test]
-async fn a_trap_ends_it_only_and_a_refused_start_is_told() {
+async fn a_trap_ends_it_only_and_the_operator_is_told_where_in_its_code() {
+    listen();
     let mut world = serial(|_| {}).await;
     world.start("b").await;
     let error = world.request("a", "trap", "").await.unwrap_err();
@@ -151,6 +154,20 @@ async fn a_trap_ends_it_only_and_a_refused_start_is_told() {
         other => panic!("expected an ending, was told {other:?}"),
     }
     assert_eq!(world.request("b", "echo", "on").await.unwrap(), "on");
+    assert!(!error.message.contains("backtrace"), "{error}");
+    let ending = logged_between("the container ended: it failed", "container=echo/a").await;
+    assert!(ending.contains("wasm backtrace") && ending.contains("unreachable"), "{ending}");
+}
+
+#[tokio::test]
+async fn a_start_that_it_refuses_is_answered_with_its_reason() {
+    let world = serial(|_| {}).await;
+    let (id, extra) = (id("b"), b"refuse".to_vec());
+    let order = StartContainer { id, epoch: epoch(1), labels: Labels::new(), extra };
+    let error = world.coordinator.ask(Call::Start(order)).await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Application, Retry::Final));
+    assert_eq!(error.message, "it was told to refuse");
+    assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
 }
 
 #[tokio::test]

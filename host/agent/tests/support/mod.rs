@@ -13,6 +13,7 @@
 
 mod coordinator;
 mod kinds;
+mod logs;
 mod others;
 
 use std::{collections::VecDeque, fs, path::PathBuf, sync::Arc, time::Duration};
@@ -30,6 +31,7 @@ use tokio::sync::mpsc;
 
 pub use coordinator::{Coordinator, ELSEWHERE, LEASE_MS, Told};
 pub use kinds::{attacks, kind};
+pub use logs::{listen, logged_between};
 
 /// Everything in a test ends within this.
 pub const PATIENCE: Duration = Duration::from_secs(20);
