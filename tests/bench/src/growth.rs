@@ -1,14 +1,16 @@
-//! What is left of containers that were: a million of them are started, used
-//! once and ended, and the processes are looked at before and after.
+//! What is left of containers that were: a million of them, in turn of a kind of
+//! each engine, are started, used once and ended, and the processes are looked at
+//! before and after.
 
 use std::{fs, ops::Range, time::Duration};
 
 use anyhow::{Context, ensure};
 use futures::{StreamExt, stream};
 use hulynet_bus::Bus;
+use hulynet_client::GetOptions;
+use hulynet_protocol::Uuid;
 
 use crate::{
-    agent::named,
     bus::{ask, member, registered},
     load::Settings,
     measure::{Measure, charged},
@@ -17,6 +19,9 @@ use crate::{
 
 /// The name of this benchmark.
 pub(crate) const NAME: &str = "growth";
+
+/// An asynchronous kind and a synchronous one, which take turns.
+const KINDS: [&str; 2] = ["echo", "serial"];
 
 /// How many containers there are, one after another.
 const ALL: usize = 1_000_000;
@@ -111,14 +116,16 @@ async fn lives(
 ) -> anyhow::Result<()> {
     let bus = Bus::start("bench")?;
     let client = member(&bus, coordinator, true).await?;
-    let life = async |number| {
-        let container = named(&client, &format!("short-lived-{number}")).await?;
+    let life = async |(number, kind)| {
+        let uuid = Some(Uuid::new(format!("short-lived-{number}"))?);
+        let container = client.get(kind, GetOptions { uuid, ..GetOptions::default() }).await?;
         ask(&container, &settings.payload()).await?;
         let ended = client.terminate(container.id().clone(), false).await?;
         ensure!(ended, "the container {} did not end", container.id());
         Ok(container.release().await?)
     };
-    let mut lives = stream::iter(numbers).map(life).buffer_unordered(at_once);
+    let mut lives =
+        stream::iter(numbers.zip(KINDS.into_iter().cycle())).map(life).buffer_unordered(at_once);
     while let Some(lived) = lives.next().await {
         lived?;
     }
