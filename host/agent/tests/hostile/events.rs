@@ -131,15 +131,13 @@ async fn a_flood_of_events_goes_at_its_rate_and_costs_only_those_who_do_not_list
                 every.all()
             )
         };
-        let flooded = stage
-            .beside(async {
-                tokio::select! {
-                    flooded = flood => flooded,
-                    () = hearing => unreachable!("it goes on for ever"),
-                }
-            })
-            .await;
-        let (answer, reads, newest, every) = flooded;
+        let flooded = async {
+            tokio::select! {
+                flooded = flood => flooded,
+                () = hearing => unreachable!("it goes on for ever"),
+            }
+        };
+        let (answer, reads, newest, every) = stage.beside(Box::pin(flooded)).await;
         let error = answer.unwrap_err();
         assert_eq!(error.kind, ErrorKind::ContainerEnded, "{attack}: {error}");
         assert!(error.message.contains("without a pause"), "{attack}: {error}");
