@@ -2,10 +2,10 @@
 //!
 //! Usually on those of the agent's runtime. But whoever has requests for idle
 //! containers of quick kinds runs these right there, when it has handed over all
-//! that it has: a change of thread and back takes longer than such a container
-//! does, and one that has several requests runs once for all of them. What is not
-//! finished soon goes on in the runtime. A kind that turns out to be slow is not
-//! run on the thread of a request for a while, because others wait there.
+//! that it has: they answer sooner than with a change of thread and back, and one
+//! that has several requests runs once for all of them. What is not finished soon
+//! goes on in the runtime. A kind that turns out to be slow is not run on the
+//! thread of a request for a while, because others wait there.
 
 use std::{
     cell::RefCell,

@@ -7,8 +7,10 @@ use std::{
 };
 
 /// A kind is quick while its containers compute no longer than this on average
-/// for a letter: a few times what it takes to change the thread and back, which
-/// is 15 to 80 µs.
+/// for a letter. The first request to a container takes wasmtime alone 37 to 39 µs
+/// on a slow machine, and an agent more, but is answered sooner without a change
+/// of thread: one of 10,000 containers takes 1.3 times as long as the only one,
+/// and 1.7 times with a limit of 50 µs (`cargo xtask bench agent`).
 pub(super) const QUICK: Duration = Duration::from_micros(200);
 
 /// Longer than this is an offence: nobody else on the thread should notice.
