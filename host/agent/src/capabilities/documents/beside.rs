@@ -1,8 +1,22 @@
 //! What takes longer than a turn is done beside the threads on which containers
-//! run, where it would keep the others waiting.
+//! run, where it would keep the others waiting. Only so much at a time: these
+//! threads are the system's to share out, and the store needs some, too.
+
+use std::{
+    sync::{Arc, LazyLock},
+    thread,
+};
 
 use hulynet_protocol::{ErrorKind, NetworkError};
 use serde_json::Value;
+use tokio::sync::Semaphore;
+
+/// Of all agents of this program: half of the processors. Who waits for one is
+/// counted among the container's own requests.
+static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    Arc::new(Semaphore::new((processors / 2).max(1)))
+});
 
 /// Bytes of JSON that take about a turn to be read or written.
 pub(super) const AT_ONCE: usize = 128 * 1024;
@@ -15,10 +29,22 @@ pub(super) async fn done<T: Send + 'static>(
     long: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NetworkError> {
-    if !long {
-        return Ok(work());
-    }
-    tokio::task::spawn_blocking(work).await.map_err(|lost| {
+    if long { in_place(&PLACES, work).await } else { Ok(work()) }
+}
+
+/// Does something when there is a place. Once begun it goes on to its end when
+/// nobody waits for it any more, and keeps its place as long.
+async fn in_place<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, NetworkError> {
+    // They are never closed.
+    let place = places.clone().acquire_owned().await.ok();
+    let working = tokio::task::spawn_blocking(move || {
+        let _held = place;
+        work()
+    });
+    working.await.map_err(|lost| {
         let text = format!("documents could not be read or written: {lost}");
         NetworkError::not_processed(ErrorKind::Internal, text)
     })
@@ -54,8 +80,9 @@ fn fits(value: &Value, left: &mut usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::sync::mpsc;
 
+    use futures::poll;
     use serde_json::json;
 
     use super::*;
@@ -65,6 +92,24 @@ mod tests {
         let here = thread::current().id();
         assert_eq!(done(false, || thread::current().id()).await.unwrap(), here);
         assert_ne!(done(true, || thread::current().id()).await.unwrap(), here);
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_keeps_its_place_when_nobody_waits_any_more() {
+        let places = Arc::new(Semaphore::new(1));
+        let (begun, begins) = mpsc::channel();
+        let (release, gate) = mpsc::channel::<()>();
+        let work = move || {
+            begun.send(()).unwrap();
+            gate.recv().unwrap();
+        };
+        assert!(poll!(Box::pin(in_place(&places, work))).is_pending());
+        begins.recv().unwrap();
+        assert_eq!(places.available_permits(), 0);
+        let mut next = Box::pin(in_place(&places, || 2));
+        assert!(poll!(next.as_mut()).is_pending());
+        release.send(()).unwrap();
+        assert_eq!(next.await.unwrap(), 2);
     }
 
     #[test]
