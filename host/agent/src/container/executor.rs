@@ -106,8 +106,10 @@ pub(crate) fn here<T>(hand_over: impl FnOnce() -> T) -> T {
     handed_over
 }
 
-/// Also those that wake meanwhile.
+/// Also those that wake meanwhile. The rest is for the runtime when these took
+/// longer than was expected of them.
 fn run_taken() {
+    let mut ends = None;
     while let Some((executor, task)) = HERE.with_borrow_mut(|here| here.tasks.pop_front()) {
         // One that ran before may have shown that its kind is slow.
         if executor.pace.record().quick(Instant::now).is_none() {
@@ -116,7 +118,10 @@ fn run_taken() {
         }
         // What it begins to wait for belongs to its own runtime.
         let _inside = executor.runtime.enter();
-        executor.run(task);
+        let (began, ended) = executor.run(task);
+        if ended >= *ends.get_or_insert(began + AT_A_TIME) {
+            return;
+        }
     }
 }
 
@@ -181,10 +186,13 @@ impl Executor {
 
     fn elsewhere(&self, task: Runnable) {
         let executor = self.clone();
-        self.runtime.spawn(async move { executor.run(task) });
+        self.runtime.spawn(async move {
+            executor.run(task);
+        });
     }
 
-    fn run(&self, task: Runnable) {
+    /// Runs it once; answers from when to when that was.
+    fn run(&self, task: Runnable) -> (Instant, Instant) {
         let (letters, is_suspect) = {
             let record = self.pace.record();
             (record.letters(), record.is_suspect())
@@ -206,6 +214,7 @@ impl Executor {
         // count anew: then what is left is that of its next run.
         let taken = letters.saturating_sub(self.letters.left());
         self.pace.record().computed(now, took, taken);
+        (began, now)
     }
 }
 

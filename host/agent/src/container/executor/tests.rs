@@ -208,3 +208,35 @@ async fn when_one_shows_that_its_kind_is_slow_the_others_compute_elsewhere() {
         assert_eq!(answers.into_iter().map(is_here).collect::<Vec<_>>(), [true, false, false]);
     });
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn when_they_take_longer_than_was_expected_the_rest_computes_elsewhere() {
+    let pace = Pace::default();
+    let container = || {
+        let (sender, mut receiver) = mpsc::unbounded_channel::<oneshot::Sender<ThreadId>>();
+        idle(&pace, async move {
+            while let Some(reply) = receiver.recv().await {
+                let began = Instant::now();
+                while began.elapsed() <= AT_A_TIME {}
+                let _gone = reply.send(thread::current().id());
+            }
+        });
+        sender
+    };
+    let containers = [container(), container(), container()];
+    outside(|| {
+        let answers = here(|| {
+            let answers = containers.each_ref().map(|container| {
+                let (reply, answer) = oneshot::channel();
+                container.send(reply).unwrap();
+                answer
+            });
+            assert_eq!(taken(), answers.len());
+            answers
+        });
+        let is_here = |answer: oneshot::Receiver<_>| {
+            answer.blocking_recv().unwrap() == thread::current().id()
+        };
+        assert_eq!(answers.map(is_here), [true, false, false]);
+    });
+}
