@@ -126,6 +126,12 @@ impl Waiting {
         message.or_else(|| self.abandoned.then_some(Letter::Abandoned))
     }
 
+    /// Whether there is something for such a container.
+    fn has_next(&self, room: bool) -> bool {
+        let calls = || !self.messages.is_empty() || !self.farewells.is_empty() || self.abandoned;
+        !self.orders.is_empty() || self.ping || room && calls()
+    }
+
     /// Gives back what a burst took.
     fn shrink(&mut self) {
         if self.messages.is_empty() {
@@ -281,23 +287,27 @@ impl Drop for Farewell {
 pub(crate) struct Inbox {
     mailbox: Arc<Mailbox>,
     letters: Letters,
+    gives_way: bool,
 }
 
 impl Inbox {
     /// Of a container that counts its letters so.
     pub(crate) fn new(mailbox: Arc<Mailbox>, letters: Letters) -> Self {
-        Self { mailbox, letters }
+        Self { mailbox, letters, gives_way: false }
     }
 
     /// What is next: orders and pings, and the rest only for a container that
     /// has room for more calls. Gives way to others on its thread when they
     /// are enough for a run.
     pub(crate) fn poll(&mut self, room: bool, cx: &mut Context<'_>) -> Poll<Letter> {
-        if self.gives_way() {
+        let mut waiting = self.mailbox.lock();
+        let may_take = self.letters.left() > 0;
+        self.gives_way = !may_take && waiting.has_next(room);
+        if self.gives_way {
+            drop(waiting);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let mut waiting = self.mailbox.lock();
         let Some(letter) = waiting.next(room) else {
             waiting.shrink();
             waiting.reader = Some(cx.waker().clone());
@@ -307,9 +317,9 @@ impl Inbox {
         Poll::Ready(letter)
     }
 
-    /// Whether nothing more is taken in this run.
+    /// Whether it gave way at the last look, and left something for its next run.
     pub(super) fn gives_way(&self) -> bool {
-        self.letters.left() == 0
+        self.gives_way
     }
 
     /// Takes nothing any more; answers the messages that waited.

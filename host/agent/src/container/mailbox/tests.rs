@@ -194,7 +194,7 @@ fn a_container_gives_way_after_so_many_letters_until_its_next_run() {
     }
     let (mut number, mut runs) = (0, 0);
     while number < MANY {
-        while !inbox.gives_way() && number < MANY {
+        while letters.left() > 0 && number < MANY {
             assert_eq!(next(&mut inbox, true), format!("connect {number}"));
             number += 1;
         }
@@ -210,4 +210,24 @@ fn a_container_gives_way_after_so_many_letters_until_its_next_run() {
     }
     assert_eq!(runs, MANY.div_ceil(7), "runs");
     assert_eq!(next(&mut inbox, true), "nothing");
+}
+
+#[test]
+fn a_container_that_took_all_it_may_needs_no_other_run_unless_something_waits() {
+    let (mailbox, mut inbox) = mailbox(ContainerLimits::default());
+    let reader = Arc::new(Reader::default());
+    let waker = Waker::from(reader.clone());
+    let look = |inbox: &mut Inbox, room| {
+        assert!(inbox.poll(room, &mut Context::from_waker(&waker)).is_pending());
+        (reader.0.swap(0, Ordering::SeqCst), inbox.gives_way())
+    };
+    inbox.letters.begin(0);
+    assert_eq!(look(&mut inbox, true), (0, false));
+    mailbox.put(connect("a")).ok().unwrap();
+    assert_eq!(reader.0.swap(0, Ordering::SeqCst), 1, "it is woken for it");
+    assert_eq!(look(&mut inbox, true), (1, true));
+    assert_eq!(look(&mut inbox, false), (0, false), "it has no room for it");
+    mailbox.ping();
+    assert_eq!(reader.0.swap(0, Ordering::SeqCst), 1, "it is woken for it");
+    assert_eq!(look(&mut inbox, false), (1, true));
 }
