@@ -175,12 +175,15 @@ mod tests {
     }
 
     #[test]
-    fn short_runs_keep_it_going() {
-        let (clock, epochs) = clock();
-        for _ in 0..2 * IDLE {
-            drop(clock.run());
-            epochs.recv().unwrap();
-            assert!(!clock.0.stands.load(Ordering::SeqCst));
+    fn it_is_used_by_who_runs_and_by_who_ran_since_it_was_asked_last() {
+        let clock = Clock(Arc::default());
+        assert!(!clock.0.is_used());
+        drop(clock.run());
+        assert!(clock.0.is_used());
+        assert!(!clock.0.is_used());
+        let _running = clock.run();
+        for _ in 0..3 {
+            assert!(clock.0.is_used());
         }
     }
 
