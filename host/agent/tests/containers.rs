@@ -242,7 +242,6 @@ async fn a_request_that_nobody_waits_for_closes_no_circle_and_is_not_nested() {
     };
     assert_eq!(ask(false).await.unwrap_err().kind, ErrorKind::Busy);
     assert_eq!(ask(true).await.unwrap().reply, Reply::Done);
-    // Nor does the lock of the method, which the container keeps itself.
     assert_eq!(world.request("a", "add", "[1]").await.unwrap(), "6");
 }
 

@@ -15,7 +15,7 @@ use hulynet_agent::{AgentConfig, KindPolicy, World as KindWorld, inspect};
 use hulynet_protocol::{
     Call, ConnectionId, ErrorKind, Labels, NetworkError, Reply, Retry, StartContainer,
 };
-use support::{PATIENCE, World, epoch, grants, id, kind, listen, logged_between, target};
+use support::{PATIENCE, World, ending, epoch, grants, id, kind, listen, target};
 
 /// An agent with the kind, and a container of it.
 async fn serial(settings: impl FnOnce(&mut AgentConfig)) -> World {
@@ -146,16 +146,17 @@ async fn an_answer_that_is_too_large_is_refused_with_what_helps_without_streams(
 async fn a_trap_ends_it_only_and_the_operator_is_told_where_in_its_code() {
     listen();
     let mut world = serial(|_| {}).await;
-    world.start("b").await;
-    let error = world.request("a", "trap", "").await.unwrap_err();
+    // The log is that of all tests here, and another one ends `a`.
+    world.start("traps").await;
+    let error = world.request("traps", "trap", "").await.unwrap_err();
     assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::MaybeProcessed));
     match world.coordinator.told().await {
-        support::Told::Ended(ended, _) => assert_eq!(ended, id("a")),
+        support::Told::Ended(ended, _) => assert_eq!(ended, id("traps")),
         other => panic!("expected an ending, was told {other:?}"),
     }
-    assert_eq!(world.request("b", "echo", "on").await.unwrap(), "on");
+    assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
     assert!(!error.message.contains("backtrace"), "{error}");
-    let ending = logged_between("the container ended: it failed", "container=echo/a").await;
+    let ending = ending("the container ended: it failed", "echo/traps").await;
     assert!(ending.contains("wasm backtrace") && ending.contains("unreachable"), "{ending}");
 }
 

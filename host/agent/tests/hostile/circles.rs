@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use hulynet_protocol::{ErrorKind, Retry};
+use bytes::Bytes;
+use hulynet_protocol::{Call, ErrorKind, Retry};
 
-use crate::stage::Stage;
+use crate::{
+    stage::{Stage, call, id},
+    support::PATIENCE,
+};
 
 /// From `a` to `a`.
 const ITSELF: &str = r#"["a", ["a"]]"#;
@@ -51,6 +55,20 @@ async fn a_circle_through_a_container_that_takes_one_request_is_refused_at_once(
     assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::Final), "{error}");
     assert!(error.message.contains("works on one request at a time"), "{error}");
     assert!(error.message.contains("hostile/a → hostile/b → hostile/a"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_what_is_only_sent() {
+    let stage = Stage::new(|_| {}).await;
+    pair(&stage).await;
+    for (send, waiting) in [(false, "2"), (true, "0")] {
+        let mut asked = call(id("hostile", "a"), "remember");
+        asked.caller.path = vec![id("hostile", "b"), id("hostile", "a")];
+        asked.send = send;
+        let asked = stage.world.client.call(Call::Container(asked), Bytes::new(), PATIENCE);
+        stage.beside(asked).await.unwrap();
+        assert_eq!(stage.ask("hostile", "a", "remembered", "").await.unwrap(), waiting);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use hulynet_bus::Peer;
 use hulynet_protocol::Call;
+use tokio::sync::Mutex;
 
 use crate::support::{PATIENCE, World, container_call, text};
 
@@ -20,6 +21,9 @@ const LONGER: Duration = Duration::from_millis(20);
 /// Attacks that take less time are over before there are enough answers for a
 /// median that says anything.
 const SHORT: Duration = Duration::from_millis(100);
+/// Tests of this program run side by side, and what one of them attacks with is no
+/// fault of the agent of another one.
+static ATTACKS: Mutex<()> = Mutex::const_new(());
 /// Answers from which it is known how long one takes alone.
 const ALONE: usize = 25;
 
@@ -35,6 +39,7 @@ impl Healthy {
     pub async fn start(world: &World) -> Self {
         world.start(NAME).await;
         let mut healthy = Self { client: world.client.clone(), alone: Duration::ZERO };
+        let _alone = ATTACKS.lock().await;
         let mut times = Vec::new();
         for _ in 0..ALONE {
             times.push(healthy.answers().await);
@@ -57,6 +62,7 @@ impl Healthy {
     /// Attacks, while it is asked again and again and answers about as fast as
     /// alone. A slow answer may be the machine's, half of them are not.
     pub async fn beside<T>(&self, attack: impl Future<Output = T>) -> T {
+        let _alone = ATTACKS.lock().await;
         let (begun, over) = (Instant::now(), Cell::new(None));
         let attack = async {
             let outcome = attack.await;

@@ -1,54 +1,11 @@
 //! What the operator reads about containers, and their callers do not.
 
-use std::{
-    io::{self, Write},
-    sync::{Mutex, OnceLock, PoisonError},
-};
-
 use hulynet_protocol::ErrorKind;
 
-use crate::{stage::Stage, support::PATIENCE};
-
-/// The log of this whole program; tests look for names of their own.
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct Log;
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-pub fn listen() {
-    static LISTENING: OnceLock<()> = OnceLock::new();
-    LISTENING.get_or_init(|| {
-        tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init();
-    });
-}
-
-/// The log so far.
-fn log() -> String {
-    String::from_utf8(LOG.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap()
-}
-
-/// The log up to where this stands, once it does.
-pub async fn logged(text: &str) -> String {
-    let found = async {
-        loop {
-            if let Some((before, _)) = log().split_once(text) {
-                return before.to_owned();
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, found).await.expect("it is logged in time")
-}
+use crate::{
+    stage::Stage,
+    support::{PATIENCE, ending, listen, log, logged},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_operator_is_told_where_in_its_code_a_container_failed_and_the_caller_is_not() {
@@ -61,8 +18,7 @@ async fn the_operator_is_told_where_in_its_code_a_container_failed_and_the_calle
     assert!(error.message.contains("trap-in-request/failing"), "{error}");
     assert!(error.message.contains("`unreachable` instruction executed"), "{error}");
     assert!(!error.message.contains("backtrace"), "{error}");
-    let before = logged("container=trap-in-request/failing").await;
-    let (_, ending) = before.rsplit_once("the container ended: it failed").unwrap();
+    let ending = ending("the container ended: it failed", "trap-in-request/failing").await;
     assert!(ending.contains("wasm backtrace"), "{ending}");
 }
 

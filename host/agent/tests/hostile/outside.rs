@@ -19,9 +19,8 @@ use tokio::{
 };
 
 use crate::{
-    logs::{listen, logged},
     stage::Stage,
-    support::kind,
+    support::{kind, listen, logged},
 };
 
 /// A host of the web on loopback, and how often it was connected to.

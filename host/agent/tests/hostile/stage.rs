@@ -167,7 +167,7 @@ pub fn id(kind: &str, uuid: &str) -> ContainerId {
     ContainerId { kind: Kind::new(kind).unwrap(), uuid: Uuid::new(uuid).unwrap() }
 }
 
-fn call(id: ContainerId, operation: &str) -> ContainerCall {
+pub fn call(id: ContainerId, operation: &str) -> ContainerCall {
     let target = Target { id, epoch: None };
     ContainerCall { target, ..container_call("any", operation) }
 }

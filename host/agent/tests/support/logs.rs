@@ -31,15 +31,33 @@ pub fn listen() {
     });
 }
 
-/// What is logged between these two texts, once both are there.
-pub async fn logged_between(begin: &str, end: &str) -> String {
+/// The log so far.
+pub fn log() -> String {
+    String::from_utf8(LOG.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap()
+}
+
+/// The log up to where this stands, once it does.
+pub async fn logged(text: &str) -> String {
+    until(|log| Some(log.split_once(text)?.0.to_owned())).await
+}
+
+/// What is told of the end of a container in the line that begins so, once it is.
+pub async fn ending(begins: &str, container: &str) -> String {
+    let told = |log: &str| {
+        let lines = log.split(begins).skip(1);
+        let mut told = lines.filter_map(|line| line.split_once("container="));
+        let (details, _) = told.find(|(_, named)| named.starts_with(container))?;
+        Some(details.to_owned())
+    };
+    until(told).await
+}
+
+/// What is found in the log, once it is.
+async fn until(find: impl Fn(&str) -> Option<String>) -> String {
     let found = async {
         loop {
-            let log = LOG.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let log = String::from_utf8(log).unwrap();
-            let after = log.split_once(begin).map(|(_, after)| after);
-            if let Some((between, _)) = after.and_then(|after| after.split_once(end)) {
-                return between.to_owned();
+            if let Some(found) = find(&log()) {
+                return found;
             }
             tokio::task::yield_now().await;
         }

@@ -19,6 +19,8 @@ struct Hostile {
     refuses_to_end: bool,
     /// Items of endless streams.
     streamed: Arc<AtomicU64>,
+    /// Containers that waited for a request.
+    waiting: AtomicU64,
 }
 
 #[kind]
@@ -29,7 +31,11 @@ impl Hostile {
         if extra.0 == b"wait" {
             std::future::pending::<()>().await;
         }
-        Self { refuses_to_end: extra.0 == b"stay", streamed: Arc::default() }
+        Self {
+            refuses_to_end: extra.0 == b"stay",
+            streamed: Arc::default(),
+            waiting: AtomicU64::default(),
+        }
     }
 
     #[terminate]
@@ -112,6 +118,16 @@ impl Hostile {
                 streamed.fetch_add(1, Ordering::Relaxed);
             }
         })
+    }
+
+    /// Remembers how many containers wait for this.
+    fn remember(&self, context: &Context) {
+        self.waiting.store(context.caller.path().len() as u64, Ordering::Relaxed);
+    }
+
+    /// What it remembered last.
+    fn remembered(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// How many items it streamed.
