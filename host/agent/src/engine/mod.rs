@@ -178,6 +178,8 @@ fn settings(reservation: u64) -> Config {
     }
     config
         .memory_may_move(false)
+        // Kinds are of wasm32: their long instructions are cut as such.
+        .wasm_memory64(false)
         .epoch_interruption(true)
         // Stacks count against every live container; Rust kinds keep their
         // own data on a second stack inside their memory.

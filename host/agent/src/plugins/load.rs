@@ -23,7 +23,7 @@ use hulynet_settings::Mistake;
 use wasmtime::{Engine, component::Component};
 
 use super::{
-    Code,
+    Code, bulk,
     cache::Cache,
     listing,
     validate::{self, Invalid},
@@ -212,7 +212,7 @@ impl Loader {
             return Ok(component);
         }
         self.compiled.fetch_add(1, Ordering::Relaxed);
-        let component = Component::from_binary(engine, bytes)?;
+        let component = Component::from_binary(engine, &bulk::cut(bytes)?)?;
         if let Some(cache) = &self.cache {
             match component.serialize().map(|code| cache.put(&key, &code)) {
                 Ok(Ok(())) => {}
@@ -344,6 +344,19 @@ mod tests {
         assert!(refusal(&[0; 101]).contains("is larger than 100 bytes; strip it"));
         let damaged = [COMPONENT, &[0x63, 0x01, 0x00]].concat();
         assert!(refusal(&damaged).contains("is not valid WebAssembly"));
+    }
+
+    #[test]
+    fn what_is_compiled_has_no_long_instructions() {
+        let kind = wat::parse_str(
+            "(component (core module (memory 1) (func (param i32)
+                (memory.fill (local.get 0) (local.get 0) (local.get 0)))))",
+        );
+        let (loader, kind) = (loader(KindPolicy::default()), kind.unwrap());
+        let engine = loader.linkers.of(World::Container).engine();
+        let compiled = loader.compile(engine, &kind).unwrap().serialize().unwrap();
+        let of = |file: &[u8]| Component::from_binary(engine, file).unwrap().serialize().unwrap();
+        assert!(compiled == of(&bulk::cut(&kind).unwrap()) && compiled != of(&kind));
     }
 
     #[test]

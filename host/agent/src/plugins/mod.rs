@@ -6,6 +6,7 @@
 //! | `listing` | looks at the directory |
 //! | `events` | hints when something happens in it |
 //! | `load` | checks, compiles and links a kind |
+//! | `bulk` | cuts instructions that would keep a thread for long |
 //! | `cache` | keeps compiled kinds between runs |
 //! | `kinds` | what is served, for those who start containers |
 //! | `inspect` | tells offline whether a file would be served |
@@ -14,12 +15,14 @@
 //! by the crate `hulynet-agent-kinds`; this task moves files and time to it and does what it
 //! says. Containers that run keep the version that they were started with.
 
+mod bulk;
 mod cache;
 mod events;
 mod inspect;
 mod kinds;
 mod listing;
 mod load;
+mod sections;
 mod validate;
 
 use std::{

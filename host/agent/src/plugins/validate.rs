@@ -3,12 +3,8 @@
 
 use wasmparser::{BinaryReaderError, Parser, Payload};
 
+use super::sections::{COMPONENT, MAGIC, MODULE, Sections};
 use crate::world::World;
-
-/// Magic, version and layer of a component and of a core module.
-const MAGIC: &[u8] = b"\0asm";
-const COMPONENT: &[u8] = &[0x0d, 0x00, 0x01, 0x00];
-const MODULE: &[u8] = &[0x01, 0x00, 0x00, 0x00];
 
 /// Why bytes are not a kind.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,34 +40,14 @@ pub(crate) fn header(bytes: &[u8]) -> Result<(), Invalid> {
         ([], _) => Err(Invalid::Empty),
         _ if !MAGIC.starts_with(magic) => Err(Invalid::NotWasm),
         (_, kind) if kind.len() < COMPONENT.len() => Err(Invalid::Truncated(bytes.len())),
-        (_, COMPONENT) => sections(bytes),
+        // A file that was cut has a section that is longer than what is left.
+        (_, COMPONENT) if Sections::of(bytes).any(|section| section.is_err()) => {
+            Err(Invalid::Truncated(bytes.len()))
+        }
+        (_, COMPONENT) => Ok(()),
         (_, MODULE) => Err(Invalid::CoreModule),
         _ => Err(Invalid::Encoding),
     }
-}
-
-/// Follows the sections to the end: a file that was cut has one that is longer
-/// than what is left.
-fn sections(bytes: &[u8]) -> Result<(), Invalid> {
-    let truncated = || Invalid::Truncated(bytes.len());
-    let mut rest = bytes.get(MAGIC.len() + COMPONENT.len()..).unwrap_or_default();
-    while let Some((_id, after)) = rest.split_first() {
-        let (length, after) = leb128(after).ok_or_else(truncated)?;
-        rest = after.get(length..).ok_or_else(truncated)?;
-    }
-    Ok(())
-}
-
-/// An unsigned number of at most 32 bits, and what follows it.
-fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let mut value = 0_usize;
-    for (index, byte) in bytes.iter().take(5).enumerate() {
-        value |= usize::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Some((value, bytes.get(index + 1..)?));
-        }
-    }
-    None
 }
 
 /// The world that a component is of, before it is compiled: which engine does

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
@@ -60,6 +60,19 @@ impl Hostile {
             set.push(hulynet_sdk::time::sleep(Duration::from_secs(1_000)));
             if let Some(Some(Err(error))) = set.next().now_or_never() {
                 return (u32::try_from(set.len()).unwrap_or(u32::MAX), error.message);
+            }
+        }
+    }
+
+    /// Overwrites this many bytes again and again for so many milliseconds: one
+    /// instruction each time.
+    fn overwrite(&self, bytes: usize, milliseconds: u64) {
+        let (begun, mut memory) = (Instant::now(), vec![0_u8; bytes]);
+        for value in (0..=u8::MAX).cycle() {
+            memory.fill(value);
+            std::hint::black_box(&memory);
+            if begun.elapsed() > Duration::from_millis(milliseconds) {
+                return;
             }
         }
     }
