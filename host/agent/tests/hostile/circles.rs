@@ -58,6 +58,24 @@ async fn a_circle_through_a_container_that_takes_one_request_is_refused_at_once(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_work_alone_and_ask_each_other_for_two_callers_wait_until_the_deadline() {
+    let stage = Stage::new(|_| {}).await;
+    pair(&stage).await;
+    let soon = Duration::from_secs(1);
+    let cross = |from, to| stage.ask_within(soon, "hostile", from, "cross", to);
+    let crossed = async { tokio::join!(cross("a", r#"["b"]"#), cross("b", r#"["a"]"#)) };
+    let (a, b) = stage.beside(crossed).await;
+    for given_up in [a, b] {
+        let kind = given_up.unwrap_err().kind;
+        assert!(matches!(kind, ErrorKind::DeadlineExceeded | ErrorKind::Cancelled), "{kind:?}");
+    }
+    for (from, to) in [("a", "b"), ("b", "a")] {
+        let answer = stage.ask("hostile", from, "cross", &format!(r#"["{to}"]"#)).await;
+        assert_eq!(answer.unwrap(), format!("\"{to} was reached\""), "nothing is left locked");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_waits_for_what_is_only_sent() {
     let stage = Stage::new(|_| {}).await;
     pair(&stage).await;

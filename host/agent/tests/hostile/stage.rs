@@ -218,8 +218,10 @@ impl Reference for Held {
         }
     }
 
-    async fn send(&self, _: Outgoing) -> Result<(), NetworkError> {
-        Err(NetworkError::refused(ErrorKind::Unavailable, "not on this stage"))
+    async fn send(&self, request: Outgoing) -> Result<(), NetworkError> {
+        let Outgoing { operation, payload, caller, timeout } = request;
+        let call = ContainerCall { caller, send: true, ..call(self.id.clone(), &operation) };
+        self.peer.call(Call::Container(call), payload, timeout).await.map(drop)
     }
 
     async fn connect(&self, _: Caller) -> Result<Events, NetworkError> {

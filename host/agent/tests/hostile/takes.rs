@@ -8,11 +8,11 @@ use std::{
 
 use futures::future::join_all;
 use hulynet_agent::Grants;
-use hulynet_protocol::{ErrorKind, Retry};
+use hulynet_protocol::{Call, ErrorKind, Retry, Target};
 
 use crate::{
-    stage::{Stage, both},
-    support::PATIENCE,
+    stage::{Stage, both, id},
+    support::{PATIENCE, Told},
 };
 
 const MIB: usize = 1024 * 1024;
@@ -217,10 +217,56 @@ async fn whoever_asks_without_end_gets_as_many_answers_to_wait_for_as_it_may() {
     for uuid in ["hostile", "silent"] {
         stage.start_with("hostile", uuid, "").await.unwrap();
     }
-    let nagged = stage.beside(stage.ask("hostile", "hostile", "nag", r#"["silent"]"#)).await;
+    let nagged = stage.beside(stage.ask("hostile", "hostile", "nag", r#"["silent", 0]"#)).await;
     let (asked, refusal) = counted(&nagged.unwrap());
     assert_eq!(asked, 16);
     assert!(refusal.contains("hostile/hostile waits for 16 answers of others"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_with_large_requests_waits_for_fewer_answers() {
+    let stage = Stage::new(|config| config.limits.outgoing_bytes = MIB).await;
+    for uuid in ["hostile", "silent"] {
+        stage.start_with("hostile", uuid, "").await.unwrap();
+    }
+    let large = format!(r#"["silent", {}]"#, MIB / 4);
+    let nagged = stage.beside(stage.ask("hostile", "hostile", "nag", &large)).await;
+    let (asked, refusal) = counted(&nagged.unwrap());
+    // Not four: the name of the operation weighs something, too.
+    assert_eq!(asked, 3);
+    assert!(refusal.contains("requests of up to 1048576 bytes"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_for_containers_again_and_again_is_refused_for_a_while() {
+    let stage = Stage::new(|config| config.limits.gets = 1).await;
+    stage.start("hostile").await.unwrap();
+    let leaked = stage.beside(stage.ask("hostile", "hostile", "leak", "")).await.unwrap();
+    let (got, refusal) = counted(&leaked);
+    // The burst, and one for each second that it took.
+    assert!((10..20).contains(&got), "{got}");
+    assert!(refusal.contains("hostile/hostile asks for containers more often"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sends_that_bring_forth_more_are_refused_when_the_mailbox_is_full() {
+    let mut stage = Stage::new(|config| config.limits.mailbox = 16).await;
+    stage.start("hostile").await.unwrap();
+    stage.ask("hostile", "hostile", "breed", r#"["hostile"]"#).await.unwrap();
+    let busy = async {
+        loop {
+            match stage.ask("hostile", "hostile", "refused", "").await {
+                Ok(refused) if refused == "0" => {}
+                Ok(_) => return,
+                Err(error) => return assert_eq!(error.kind, ErrorKind::Busy, "{error}"),
+            }
+        }
+    };
+    stage.beside(busy).await;
+    stage.beside(tokio::time::sleep(Duration::from_millis(500))).await;
+    let target = Target { id: id("hostile", "hostile"), epoch: None };
+    stage.world.coordinator.ask(Call::Terminate { target, force: true }).await.unwrap();
+    assert!(matches!(stage.told().await, Told::Ended(..)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

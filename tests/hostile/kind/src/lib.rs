@@ -21,6 +21,8 @@ struct Hostile {
     streamed: Arc<AtomicU64>,
     /// Containers that waited for a request.
     waiting: AtomicU64,
+    /// Sends to itself that were refused.
+    refused: AtomicU64,
 }
 
 #[kind]
@@ -35,6 +37,7 @@ impl Hostile {
             refuses_to_end: extra.0 == b"stay",
             streamed: Arc::default(),
             waiting: AtomicU64::default(),
+            refused: AtomicU64::default(),
         }
     }
 
@@ -109,13 +112,30 @@ impl Hostile {
         Ok(refused)
     }
 
-    /// Asks a container without end what that never answers. Answers how many
-    /// answers it waits for, and the refusal.
-    async fn nag(&self, uuid: String) -> Result<(u32, String)> {
+    /// Sends itself, which has this name, twice what it was sent.
+    async fn breed(&self, uuid: String) -> Result<()> {
+        let itself = containers::get("hostile", GetOptions::uuid(&uuid)).await?;
+        for _ in 0..2 {
+            if itself.send("breed", &(&uuid,)).await.is_err() {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many sends to itself were refused.
+    fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Asks a container without end what that never answers, with so many bytes
+    /// each time. Answers how many answers it waits for, and the refusal.
+    async fn nag(&self, uuid: String, bytes: usize) -> Result<(u32, String)> {
         let reference = containers::get("hostile", GetOptions::uuid(uuid)).await?;
+        let payload = format!("[]{}", " ".repeat(bytes)).into_bytes();
         let mut asked = FuturesUnordered::new();
         loop {
-            asked.push(reference.request("wait", Vec::new()));
+            asked.push(reference.request("wait", payload.clone()));
             if let Some(Some(Err(error))) = asked.next().now_or_never() {
                 return Ok((u32::try_from(asked.len()).unwrap_or(u32::MAX), error.message));
             }
@@ -218,6 +238,13 @@ impl Hostile {
     /// The same, letting nobody else in meanwhile.
     async fn around_alone(&mut self, uuid: String, way: Vec<String>) -> Result<String> {
         pass(&uuid, way, "around_alone").await
+    }
+
+    /// Asks another container for the same, which both do alone, when that had
+    /// time to begin it for somebody else.
+    async fn cross(&mut self, other: String) -> Result<String> {
+        hulynet_sdk::time::sleep(Duration::from_millis(300)).await?;
+        pass("nobody", vec![other], "around_alone").await
     }
 
     /// Tries what no container may do, and answers what it got.
