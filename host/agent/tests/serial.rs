@@ -15,7 +15,7 @@ use hulynet_agent::{AgentConfig, KindPolicy, World as KindWorld, inspect};
 use hulynet_protocol::{
     Call, ConnectionId, ErrorKind, Labels, NetworkError, Reply, Retry, StartContainer,
 };
-use support::{PATIENCE, World, ending, epoch, grants, id, kind, listen, target};
+use support::{PATIENCE, World, epoch, grants, id, kind, listen, target, told_of};
 
 /// An agent with the kind, and a container of it.
 async fn serial(settings: impl FnOnce(&mut AgentConfig)) -> World {
@@ -156,7 +156,7 @@ async fn a_trap_ends_it_only_and_the_operator_is_told_where_in_its_code() {
     }
     assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
     assert!(!error.message.contains("backtrace"), "{error}");
-    let ending = ending("the container ended: it failed", "echo/traps").await;
+    let ending = told_of("the container ended: it failed", "echo/traps").await;
     assert!(ending.contains("wasm backtrace") && ending.contains("unreachable"), "{ending}");
 }
 

@@ -20,7 +20,7 @@ const INSTANCES: usize = 64;
 /// Tables of one container.
 const TABLES: usize = 64;
 /// Elements of one table: to fill it takes one instruction, which gives way to
-/// nobody. What all tools make fits several times.
+/// nobody.
 const TABLE: usize = 100_000;
 /// Memories of one container.
 const MEMORIES: usize = 8;

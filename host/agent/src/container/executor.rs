@@ -106,8 +106,8 @@ pub(crate) fn here<T>(hand_over: impl FnOnce() -> T) -> T {
     handed_over
 }
 
-/// Also those that wake meanwhile. The rest is for the runtime when these took
-/// longer than was expected of them.
+/// Also those that wake meanwhile. The rest is for the runtime when these took as
+/// long as a thread may.
 fn run_taken() {
     let mut ends = None;
     while let Some((executor, task)) = HERE.with_borrow_mut(|here| here.tasks.pop_front()) {

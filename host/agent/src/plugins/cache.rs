@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use wasmtime::{Engine, component::Component};
 
-use super::bulk;
+use super::cut;
 use crate::error::AgentError;
 
 /// Bytes of the checksum in front of an entry.
@@ -70,7 +70,7 @@ impl Cache {
     pub(super) fn key(engine: &Engine, bytes: &[u8]) -> String {
         let mut compatibility = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut compatibility);
-        bulk::VERSION.hash(&mut compatibility);
+        cut::VERSION.hash(&mut compatibility);
         format!("{:x}-{:016x}.{EXTENSION}", Sha256::digest(bytes), compatibility.finish())
     }
 

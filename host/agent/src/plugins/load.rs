@@ -23,9 +23,9 @@ use hulynet_settings::Mistake;
 use wasmtime::{Engine, component::Component};
 
 use super::{
-    Code, bulk,
+    Code,
     cache::Cache,
-    listing,
+    cut, listing,
     validate::{self, Invalid},
 };
 use crate::{
@@ -212,7 +212,7 @@ impl Loader {
             return Ok(component);
         }
         self.compiled.fetch_add(1, Ordering::Relaxed);
-        let component = Component::from_binary(engine, &bulk::cut(bytes)?)?;
+        let component = Component::from_binary(engine, &cut::cut(bytes)?)?;
         if let Some(cache) = &self.cache {
             match component.serialize().map(|code| cache.put(&key, &code)) {
                 Ok(Ok(())) => {}
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compiled_has_no_long_instructions() {
+    fn what_is_compiled_gives_way_everywhere() {
         let kind = wat::parse_str(
             "(component (core module (memory 1) (func (param i32)
                 (memory.fill (local.get 0) (local.get 0) (local.get 0)))))",
@@ -356,7 +356,7 @@ mod tests {
         let engine = loader.linkers.of(World::Container).engine();
         let compiled = loader.compile(engine, &kind).unwrap().serialize().unwrap();
         let of = |file: &[u8]| Component::from_binary(engine, file).unwrap().serialize().unwrap();
-        assert!(compiled == of(&bulk::cut(&kind).unwrap()) && compiled != of(&kind));
+        assert!(compiled == of(&cut::cut(&kind).unwrap()) && compiled != of(&kind));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! | `listing` | looks at the directory |
 //! | `events` | hints when something happens in it |
 //! | `load` | checks, compiles and links a kind |
-//! | `bulk` | cuts instructions that would keep a thread for long |
 //! | `cache` | keeps compiled kinds between runs |
+//! | `cut` | cuts what would keep a thread for long |
 //! | `kinds` | what is served, for those who start containers |
 //! | `inspect` | tells offline whether a file would be served |
 //!
@@ -15,8 +15,8 @@
 //! by the crate `hulynet-agent-kinds`; this task moves files and time to it and does what it
 //! says. Containers that run keep the version that they were started with.
 
-mod bulk;
 mod cache;
+mod cut;
 mod events;
 mod inspect;
 mod kinds;

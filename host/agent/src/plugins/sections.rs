@@ -9,7 +9,7 @@ pub(super) const MODULE: &[u8] = &[0x01, 0x00, 0x00, 0x00];
 /// Bytes of both together.
 pub(super) const HEADER: usize = MAGIC.len() + COMPONENT.len();
 
-/// A file was cut: a section goes on after its end.
+/// A file is truncated: a section goes on after its end.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a section goes on after the end of what it is in")]
 pub(super) struct Truncated;
@@ -40,7 +40,7 @@ impl<'a> Iterator for Sections<'a> {
     }
 }
 
-/// An unsigned number of at most 32 bits, and what follows it.
+/// An unsigned number of at most five bytes, and what follows it.
 fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0_usize;
     for (index, byte) in bytes.iter().take(5).enumerate() {

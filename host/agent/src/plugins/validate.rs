@@ -40,7 +40,7 @@ pub(crate) fn header(bytes: &[u8]) -> Result<(), Invalid> {
         ([], _) => Err(Invalid::Empty),
         _ if !MAGIC.starts_with(magic) => Err(Invalid::NotWasm),
         (_, kind) if kind.len() < COMPONENT.len() => Err(Invalid::Truncated(bytes.len())),
-        // A file that was cut has a section that is longer than what is left.
+        // A truncated file has a section that is longer than what is left.
         (_, COMPONENT) if Sections::of(bytes).any(|section| section.is_err()) => {
             Err(Invalid::Truncated(bytes.len()))
         }

@@ -4,7 +4,7 @@ use hulynet_protocol::ErrorKind;
 
 use crate::{
     stage::Stage,
-    support::{PATIENCE, ending, listen, log, logged},
+    support::{PATIENCE, listen, log, logged, told_of},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -18,7 +18,7 @@ async fn the_operator_is_told_where_in_its_code_a_container_failed_and_the_calle
     assert!(error.message.contains("trap-in-request/failing"), "{error}");
     assert!(error.message.contains("`unreachable` instruction executed"), "{error}");
     assert!(!error.message.contains("backtrace"), "{error}");
-    let ending = ending("the container ended: it failed", "trap-in-request/failing").await;
+    let ending = told_of("the container ended: it failed", "trap-in-request/failing").await;
     assert!(ending.contains("wasm backtrace"), "{ending}");
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use hulynet_agent::Grants;
 use hulynet_protocol::{Call, ErrorKind, Retry, Target};
 
@@ -194,7 +194,7 @@ async fn whoever_overwrites_all_its_memory_at_once_gives_way_meanwhile() {
         times.sort_unstable();
         times[times.len() * 9 / 10]
     };
-    let (overwritten, napped) = tokio::join!(stage.beside(overwrite), nap);
+    let (overwritten, napped) = stage.beside(join(overwrite, nap)).await;
     overwritten.into_iter().for_each(|answer| assert_eq!(answer.unwrap(), "null"));
     assert!(napped < Duration::from_millis(20), "one in ten naps took {napped:?} and more");
 }
@@ -232,7 +232,7 @@ async fn whoever_asks_with_large_requests_waits_for_fewer_answers() {
     let large = format!(r#"["silent", {}]"#, MIB / 4);
     let nagged = stage.beside(stage.ask("hostile", "hostile", "nag", &large)).await;
     let (asked, refusal) = counted(&nagged.unwrap());
-    // Not four: the name of the operation weighs something, too.
+    // Not four: the payload has a little more than a quarter.
     assert_eq!(asked, 3);
     assert!(refusal.contains("requests of up to 1048576 bytes"), "{refusal}");
 }
@@ -252,18 +252,19 @@ async fn whoever_asks_for_containers_again_and_again_is_refused_for_a_while() {
 async fn sends_that_bring_forth_more_are_refused_when_the_mailbox_is_full() {
     let mut stage = Stage::new(|config| config.limits.mailbox = 16).await;
     stage.start("hostile").await.unwrap();
-    stage.ask("hostile", "hostile", "breed", r#"["hostile"]"#).await.unwrap();
-    let busy = async {
+    let bred = async {
+        stage.ask("hostile", "hostile", "breed", r#"["hostile"]"#).await.unwrap();
+        // It has no room for this request either, most of the time.
         loop {
             match stage.ask("hostile", "hostile", "refused", "").await {
-                Ok(refused) if refused == "0" => {}
-                Ok(_) => return,
-                Err(error) => return assert_eq!(error.kind, ErrorKind::Busy, "{error}"),
+                Ok(refused) if refused != "0" => break,
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind, ErrorKind::Busy, "{error}"),
             }
         }
+        tokio::time::sleep(Duration::from_millis(500)).await;
     };
-    stage.beside(busy).await;
-    stage.beside(tokio::time::sleep(Duration::from_millis(500))).await;
+    stage.beside(bred).await;
     let target = Target { id: id("hostile", "hostile"), epoch: None };
     stage.world.coordinator.ask(Call::Terminate { target, force: true }).await.unwrap();
     assert!(matches!(stage.told().await, Told::Ended(..)));

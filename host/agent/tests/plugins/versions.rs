@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::{
     put, report, served, start_of,
-    support::{PATIENCE, World, attacks, container_call, ending, epoch, id, listen},
+    support::{PATIENCE, World, attacks, container_call, epoch, id, listen, told_of},
     variant,
 };
 
@@ -118,7 +118,7 @@ async fn the_operator_is_told_where_in_its_code_a_start_failed() {
     put(&world.plugins, "failing.wasm", &file);
     served(&mut world, &["echo", "failing"]).await;
     assert_eq!(start_of(&world, "failing", "a").await, Err(ErrorKind::StartFailed));
-    let failed = ending("the container failed to start: ", "failing/a").await;
+    let failed = told_of("the container failed to start: ", "failing/a").await;
     assert!(failed.contains("wasm backtrace"), "{failed}");
 }
 

@@ -41,8 +41,8 @@ pub async fn logged(text: &str) -> String {
     until(|log| Some(log.split_once(text)?.0.to_owned())).await
 }
 
-/// What is told of the end of a container in the line that begins so, once it is.
-pub async fn ending(begins: &str, container: &str) -> String {
+/// What is told of a container in the line that begins so, once it is.
+pub async fn told_of(begins: &str, container: &str) -> String {
     let told = |log: &str| {
         let lines = log.split(begins).skip(1);
         let mut told = lines.filter_map(|line| line.split_once("container="));

@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 
 pub use coordinator::{Coordinator, ELSEWHERE, LEASE_MS, Told};
 pub use kinds::{attacks, kind};
-pub use logs::{ending, listen, log, logged};
+pub use logs::{listen, log, logged, told_of};
 
 /// Everything in a test ends within this.
 pub const PATIENCE: Duration = Duration::from_secs(20);

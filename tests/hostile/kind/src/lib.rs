@@ -240,8 +240,8 @@ impl Hostile {
         pass(&uuid, way, "around_alone").await
     }
 
-    /// Asks another container for the same, which both do alone, when that had
-    /// time to begin it for somebody else.
+    /// Asks another container for what that does alone, as this does alone, when
+    /// that had time to begin the same for somebody else.
     async fn cross(&mut self, other: String) -> Result<String> {
         hulynet_sdk::time::sleep(Duration::from_millis(300)).await?;
         pass("nobody", vec![other], "around_alone").await

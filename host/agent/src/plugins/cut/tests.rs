@@ -1,14 +1,18 @@
 use proptest::prelude::*;
 use wasmparser::Payload;
-use wasmtime::{Config, Engine, Extern, Instance, Module as Compiled, Store, UpdateDeadline};
+use wasmtime::{
+    Config, Engine, Extern, ExternType, Func, Instance, Memory, Module as Compiled, Store,
+    UpdateDeadline,
+};
 
-use super::*;
+use super::{module::ROW, step::PIECE, *};
 
 /// Bytes of the memory of the module below.
 const MEMORY: usize = 5 << 18;
 
 /// A module with every long instruction, each behind an export.
 const ALL: &str = r#"(module
+    (rec (type (func)) (type (func (param i64))))
     (import "host" "unused" (func $unused))
     (memory (export "memory") 20)
     (memory $other 20)
@@ -25,7 +29,7 @@ const ALL: &str = r#"(module
     (func (export "short") (memory.fill (i32.const 1) (i32.const 2) (i32.const 3)))
     (start $unused))"#;
 
-fn module(text: &str) -> Vec<u8> {
+fn binary(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
@@ -49,8 +53,19 @@ impl Running {
             Ok(UpdateDeadline::Continue(0))
         });
         let compiled = Compiled::new(engine, file).unwrap();
-        let unused = wasmtime::Func::wrap(&mut store, || {});
-        let imports = if compiled.imports().len() == 0 { vec![] } else { vec![unused.into()] };
+        let mut memory = None;
+        let mut imports = Vec::new();
+        for import in compiled.imports() {
+            imports.push(match import.ty() {
+                ExternType::Func(_) => Extern::from(Func::wrap(&mut store, || {})),
+                // All that are imported are the same one.
+                ExternType::Memory(ty) => {
+                    let new = || Memory::new(&mut store, ty).unwrap();
+                    Extern::from(*memory.get_or_insert_with(new))
+                }
+                other => panic!("nobody imports {other:?}"),
+            });
+        }
         let instance = Instance::new(&mut store, &compiled, &imports).unwrap();
         Self { store, instance }
     }
@@ -70,7 +85,7 @@ impl Running {
 
 /// Both forms of a module, with the same in their memories.
 fn both(text: &str) -> [Running; 2] {
-    let (engine, file) = (engine(), module(text));
+    let (engine, file) = (engine(), binary(text));
     let cut = cut(&file).unwrap();
     assert!(matches!(cut, Cow::Owned(_)));
     let mut both = [Running::of(&engine, &file), Running::of(&engine, &cut)];
@@ -94,6 +109,14 @@ fn length() -> impl Strategy<Value = i32> {
     prop_oneof![near, 0..6 * piece, any::<i32>()]
 }
 
+/// A module that has one memory by two names.
+const TWICE: &str = r#"(module
+    (import "host" "memory" (memory $one 20))
+    (import "host" "memory" (memory $other 20))
+    (export "memory" (memory $one))
+    (func (export "copy") (param i32 i32 i32)
+        (memory.copy $one $other (local.get 0) (local.get 1) (local.get 2))))"#;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -104,6 +127,14 @@ proptest! {
     ) {
         let [mut whole, mut cut] = both(ALL);
         prop_assert!(whole.call(name, operands) == cut.call(name, operands));
+    }
+
+    #[test]
+    fn in_pieces_one_memory_by_two_names_is_copied_the_same(
+        operands in (place(), place(), length()),
+    ) {
+        let [mut whole, mut cut] = both(TWICE);
+        prop_assert!(whole.call("copy", operands) == cut.call("copy", operands));
     }
 }
 
@@ -123,23 +154,53 @@ fn data_of_the_file_is_copied_in_pieces_too() {
     }
 }
 
+/// How often it is asked whether to give way in a call.
+fn asked(running: &mut Running, name: &str, length: i32) -> u32 {
+    let before = *running.store.data();
+    assert!(running.call(name, (0, 1, length)).0);
+    *running.store.data() - before
+}
+
 #[test]
 fn others_get_their_turn_between_two_pieces() {
-    let asked = |running: &mut Running, length| {
-        let before = *running.store.data();
-        assert!(running.call("fill", (0, 1, length)).0);
-        *running.store.data() - before
-    };
     let [mut whole, mut cut] = both(ALL);
     let four_pieces = (PIECE * 4).cast_signed();
-    assert_eq!(asked(&mut whole, four_pieces), asked(&mut whole, 0));
-    assert!(asked(&mut cut, four_pieces) >= asked(&mut cut, 0) + 3);
+    assert_eq!(asked(&mut whole, "fill", four_pieces), asked(&mut whole, "fill", 0));
+    assert!(asked(&mut cut, "fill", four_pieces) >= asked(&mut cut, "fill", 0) + 3);
+}
+
+#[test]
+fn others_get_their_turn_in_a_long_row_of_instructions() {
+    let row = |instructions| {
+        let row = "(drop (memory.grow (i32.const 0)))".repeat(instructions / 3);
+        format!(
+            r#"(module (memory (export "memory") 20) (func (export "row") (param i32 i32 i32) {row}))"#
+        )
+    };
+    let [mut whole, mut cut] = both(&row(3 * ROW));
+    assert_eq!(asked(&mut cut, "row", 0), asked(&mut whole, "row", 0) + 3);
+    let short = binary(&row(ROW - 2));
+    assert!(matches!(self::cut(&short).unwrap(), Cow::Borrowed(_)));
+}
+
+#[test]
+fn a_file_has_room_for_so_many_forms_and_no_more() {
+    let forms = |modules, forms: u32| {
+        let data = "(data \"0\")".repeat(forms as usize);
+        let init = |form| format!("(memory.init {form} (i32.const 0) (i32.const 0) (local.get 0))");
+        let inits: String = (0..forms).map(init).collect();
+        let module = format!("(core module (memory 1) {data} (func (param i32) {inits}))");
+        cut(&binary(&format!("(component {})", module.repeat(modules)))).is_ok()
+    };
+    // Of each module one is for its long row of instructions.
+    assert!(forms(1, MOST_ADDED - 1) && !forms(1, MOST_ADDED));
+    assert!(forms(2, MOST_ADDED / 2 - 1) && !forms(2, MOST_ADDED / 2));
 }
 
 #[test]
 fn what_is_known_to_be_short_stays_as_it_is() {
     let fill = |length| {
-        module(&format!(
+        binary(&format!(
             "(module (memory 1) (func (memory.fill (i32.const 1) (i32.const 2) (i32.const {length}))))"
         ))
     };
@@ -150,12 +211,12 @@ fn what_is_known_to_be_short_stays_as_it_is() {
 }
 
 #[test]
-fn modules_are_found_however_deeply_they_are_nested() {
+fn modules_are_found_as_deep_as_they_may_be_nested() {
     let fill = "(core module (memory 1) (func (param i32)
         (memory.fill (local.get 0) (local.get 0) (local.get 0))))";
     let nested = |depth| {
         let (open, close) = ("(component ".repeat(depth), ")".repeat(depth));
-        module(&format!("{open}{fill}{close}"))
+        binary(&format!("{open}{fill}{close}"))
     };
     let functions = |file: &[u8]| {
         let payloads = wasmparser::Parser::new(0).parse_all(file).map(Result::unwrap);
@@ -175,12 +236,14 @@ proptest! {
     fn any_bytes_are_cut_or_refused(
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
-        length in any::<prop::sample::Index>(),
+        length in prop::option::of(any::<prop::sample::Index>()),
     ) {
-        let mut file = module(ALL);
+        let mut file = binary(ALL);
         let at = at.index(file.len());
         file[at] = byte;
-        file.truncate(length.index(file.len()));
+        if let Some(length) = length {
+            file.truncate(length.index(file.len()));
+        }
         let valid = wasmparser::validate(&file).is_ok();
         if let Ok(cut) = cut(&file) {
             prop_assert_eq!(wasmparser::validate(&cut).is_ok(), valid);
