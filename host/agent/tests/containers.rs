@@ -319,14 +319,20 @@ async fn what_another_container_broadcasts_is_passed_on() {
 }
 
 #[tokio::test]
-async fn calls_whose_callers_gave_up_make_room_for_others() {
+async fn calls_whose_callers_gave_up_make_room_for_others_and_end_with_the_deadline() {
     let world = World::with(|config| config.limits.concurrent = 2).await;
     world.start("a").await;
-    let given_up = (0..2).map(|_| world.request_within(Duration::from_millis(50), "a", "wait", ""));
-    for answer in futures::future::join_all(given_up).await {
-        assert_eq!(answer.unwrap_err().kind, ErrorKind::DeadlineExceeded);
+    let within = Duration::from_millis(50);
+    let mut given_up = [(); 2].map(|()| Box::pin(world.request_within(within, "a", "wait", "")));
+    for request in &mut given_up {
+        assert!(futures::poll!(request).is_pending());
     }
     assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
+    // Looked at only now: these are the agent's answers, which came before.
+    for error in futures::future::join_all(given_up).await.into_iter().map(Result::unwrap_err) {
+        assert_eq!((error.kind, error.retry), (ErrorKind::DeadlineExceeded, Retry::MaybeProcessed));
+        assert!(error.message.contains("given up at its deadline"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -138,10 +138,20 @@ impl Asker for Waiting {
             Ok(Answer::Chunks(chunks)) => {
                 core.clone().track(stream(core, id, epoch, chunks, responder));
             }
+            // The container heard that nobody waits any more; whoever still does,
+            // by a clock that is behind, is told what that means.
+            Err(error) if error.kind == ErrorKind::Cancelled && is_late(&responder) => {
+                drop(responder);
+            }
             Err(error) => responder.reply(Err(error)),
         }
         drop(counted);
     }
+}
+
+/// Whether its deadline has passed: dropped, it says so.
+fn is_late(responder: &Responder) -> bool {
+    responder.remaining().is_zero()
 }
 
 /// Passes the chunks of an answer on, at the pace of the receiver.
