@@ -3,6 +3,7 @@
 
 mod awake;
 mod call;
+mod calls;
 mod work;
 
 use std::{future::poll_fn, pin::pin, sync::Arc};

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::FutureExt;
 use hulynet_agent_kinds::ContainerLimits;
 use tokio::time::{Sleep, sleep_until};
 use wasmtime::AsContextMut;
@@ -17,6 +17,7 @@ use super::{
     Access, Exports,
     awake::Awake,
     call::{self, Done},
+    calls::{Call, Calls},
 };
 use crate::container::{
     Ending,
@@ -28,8 +29,6 @@ use crate::container::{
 /// How long a container that is full of calls is given to finish one of them
 /// after the last of their callers has given up.
 const STUCK: Duration = Duration::from_secs(1);
-
-type Call<'a> = BoxFuture<'a, wasmtime::Result<Done>>;
 
 /// Called after the look at what there is to do, before anything enters the
 /// container: it has given control back, so its time begins anew. It is waited
@@ -50,8 +49,6 @@ pub(super) struct Work<'a> {
     pulse: &'a Pulse,
     awake: &'a Awake,
     calls: Calls<'a>,
-    /// The last deadline of the calls in progress.
-    awaited: Option<Instant>,
     full: Full,
 }
 
@@ -64,8 +61,8 @@ impl<'a> Work<'a> {
         pulse: &'a Pulse,
         awake: &'a Awake,
     ) -> Self {
-        let (calls, awaited, full) = (Calls::default(), None, Full::No);
-        Self { access, exports, limits, shared, pulse, awake, calls, awaited, full }
+        let (calls, full) = (Calls::default(), Full::No);
+        Self { access, exports, limits, shared, pulse, awake, calls, full }
     }
 
     /// Ends when the container does.
@@ -90,7 +87,7 @@ impl<'a> Work<'a> {
             }
             let Poll::Ready(letter) = inbox.poll(self.has_room(), cx) else { break };
             match self.begin(letter) {
-                Some(call) => self.calls.push(call),
+                Some((call, until)) => self.calls.push(call, until),
                 None => return Poll::Ready(Ok(Ending::Terminated)),
             }
             began = true;
@@ -98,8 +95,9 @@ impl<'a> Work<'a> {
         if began || inbox.gives_way() {
             self.awake.leaves();
         }
-        enter(self.access, self.awaited);
-        self.full.look(self.has_room(), self.awaited, cx).map(|()| {
+        let awaited = self.calls.awaited();
+        enter(self.access, awaited);
+        self.full.look(self.has_room(), awaited, cx).map(|()| {
             Ok(Ending::Unhealthy(format!(
                 "it did not finish any of {} calls, and nobody waits for them any more",
                 self.calls.len()
@@ -111,50 +109,41 @@ impl<'a> Work<'a> {
         self.calls.len() < self.limits.concurrent
     }
 
-    /// The call that a letter asks for, if any.
-    fn begin(&mut self, letter: Letter) -> Option<Call<'a>> {
-        let (access, exports) = (self.access, self.exports);
-        let message = match letter {
+    /// The call that a letter asks for, and until when it is waited for, if any.
+    fn begin(&self, letter: Letter) -> Option<(Call<'a>, Instant)> {
+        let (access, exports, limits) = (self.access, self.exports, self.limits);
+        Some(match letter {
             Letter::Terminate(order) => {
-                self.works_until(Instant::now() + self.limits.terminate);
-                return Some(call::terminate(access, exports, order).boxed());
+                let until = Instant::now() + limits.terminate;
+                (call::terminate(access, exports, order).boxed(), until)
             }
             Letter::Disconnect(client) => {
-                self.works_until(Instant::now() + self.limits.request);
-                return Some(call::disconnect(access, exports, client).boxed());
+                let until = Instant::now() + limits.request;
+                (call::disconnect(access, exports, client).boxed(), until)
             }
-            Letter::Ping => {
-                self.works_until(Instant::now() + self.limits.ping);
-                return Some(call::ping(access, exports).boxed());
-            }
+            Letter::Ping => (call::ping(access, exports).boxed(), Instant::now() + limits.ping),
             Letter::Abandoned => return None,
-            Letter::Message(message) => message,
-        };
-        Some(match *message {
-            Message::Request { incoming, weight, reply } => {
-                self.works_until(incoming.deadline);
-                let (limit, shared) = (self.limits.reply_bytes, self.shared.clone());
-                call::request(access, exports, limit, incoming, weight, reply, shared).boxed()
-            }
-            Message::Connect { connection, caller, deadline, reply } => {
-                self.works_until(deadline);
-                let connections = &self.shared.connections;
-                call::connect(access, exports, connections, connection, caller, reply).boxed()
-            }
+            Letter::Message(message) => match *message {
+                Message::Request { incoming, weight, reply } => {
+                    let (limit, shared) = (limits.reply_bytes, self.shared.clone());
+                    let until = incoming.deadline;
+                    let asked =
+                        call::request(access, exports, limit, incoming, weight, reply, shared);
+                    (asked.boxed(), until)
+                }
+                Message::Connect { connection, caller, deadline, reply } => {
+                    let connections = &self.shared.connections;
+                    let asked =
+                        call::connect(access, exports, connections, connection, caller, reply);
+                    (asked.boxed(), deadline)
+                }
+            },
         })
-    }
-
-    /// It begins something that may take so long.
-    fn works_until(&mut self, deadline: Instant) {
-        self.awaited = self.awaited.max(Some(deadline));
     }
 
     fn done(&mut self, done: Done) -> Option<Ending> {
         if self.has_room() {
             self.full = Full::No;
-        }
-        if self.calls.is_empty() {
-            self.awaited = None;
         }
         match done {
             Done::Served => self.pulse.vitals().sign(Instant::now()),
@@ -163,42 +152,6 @@ impl<'a> Work<'a> {
             Done::Ended => return Some(Ending::Terminated),
         }
         None
-    }
-}
-
-/// Calls in progress. Usually there is one, which needs no list.
-#[derive(Default)]
-struct Calls<'a> {
-    only: Option<Call<'a>>,
-    others: FuturesUnordered<Call<'a>>,
-}
-
-impl<'a> Calls<'a> {
-    fn len(&self) -> usize {
-        usize::from(self.only.is_some()) + self.others.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn push(&mut self, call: Call<'a>) {
-        if self.is_empty() {
-            self.only = Some(call);
-        } else {
-            self.others.push(call);
-        }
-    }
-
-    /// The next one that is done; `None` when there are no others.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<wasmtime::Result<Done>>> {
-        if let Some(only) = &mut self.only
-            && let Poll::Ready(done) = only.as_mut().poll(cx)
-        {
-            self.only = None;
-            return Poll::Ready(Some(done));
-        }
-        if self.others.is_empty() { Poll::Pending } else { self.others.poll_next_unpin(cx) }
     }
 }
 
