@@ -287,6 +287,24 @@ async fn a_container_of_another_tenant_is_not_reached_by_its_name() {
 }
 
 #[tokio::test]
+async fn what_a_tenants_container_starts_belongs_to_the_tenant_unless_its_kind_is_shared() {
+    let text = "[default]\ncontainers = [\"*\"]\n[kind.common]\nshared = true";
+    let grants = Arc::new(Grants::parse("grants.toml", text).unwrap());
+    let world = World::with(|config| config.grants = grants).await;
+    let account = Labels::from([("account".to_owned(), ACCOUNT.to_owned())]);
+    world.start_as("anna's", 1, account).await.unwrap();
+    world.start("nobody's").await;
+    for (own, kind, labels) in [
+        ("anna's", "other", r#"{"tenant": "account=anna"} with"#),
+        ("anna's", "common", "{} with"),
+        ("nobody's", "other", "{} with"),
+    ] {
+        let wanted = world.request(own, "find", &format!(r#"["{kind}", {{}}]"#)).await.unwrap();
+        assert!(wanted.starts_with(labels), "{own} wants {kind}: {wanted}");
+    }
+}
+
+#[tokio::test]
 async fn a_kind_that_is_granted_other_tenants_reaches_their_containers() {
     let asks = "containers = [\"*\"]\nother-tenants = true\n";
     let grants = Grants::parse("grants.toml", &format!("[kind.echo]\n{asks}")).unwrap();

@@ -57,4 +57,6 @@ pub use load::{Intake, Load};
 pub use record::{AgentRecord, ContainerRecord, ContainerState, Endpoint, Labels};
 pub use report::{KindReport, KindState};
 pub use selector::{Condition, Requirement, Selector, SelectorError};
-pub use tenant::{tenant_among, tenant_of};
+pub use tenant::{
+    ACCOUNT, OWNERS, TENANT, WORKSPACE, is_of_another, started_for, tenant_among, tenant_of,
+};

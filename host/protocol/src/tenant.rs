@@ -1,9 +1,21 @@
-//! For whom a container works.
+//! For whom a container works, which its labels say.
 
 use crate::Labels;
 
-/// The tenant that a container works for: its workspace, else its account.
-/// `None` for a container that works for nobody.
+/// The label of a container that acts for an account.
+pub const ACCOUNT: &str = "account";
+/// The label of a container that works on a workspace, and may write to it.
+pub const WORKSPACE: &str = "workspace";
+/// The label of a container that a tenant's container started and that has none
+/// of the tenant's rights: `account=A` or `workspace=W`.
+pub const TENANT: &str = "tenant";
+
+/// Who may act for a tenant: the labels that give a container its rights.
+pub const OWNERS: [&str; 2] = [WORKSPACE, ACCOUNT];
+
+/// The tenant that a container works for, by name: its workspace, else its
+/// account, else the one for which it was started. `None` for a container that
+/// works for nobody.
 #[must_use]
 pub fn tenant_of(labels: &Labels) -> Option<&str> {
     tenant_among(labels.iter().map(|(key, value)| (key.as_str(), value.as_str())))
@@ -14,20 +26,78 @@ pub fn tenant_among<'a>(
     labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
 ) -> Option<&'a str> {
     let value = |wanted| labels.clone().find(|(key, _)| *key == wanted).map(|(_, value)| value);
-    value("workspace").or_else(|| value("account"))
+    OWNERS.into_iter().find_map(value).or_else(|| {
+        let tenant = value(TENANT)?;
+        Some(tenant.split_once('=').map_or(tenant, |(_, name)| name))
+    })
+}
+
+/// What the label [`TENANT`] says of whatever a container starts: for whom it
+/// works itself.
+#[must_use]
+pub fn started_for(labels: &Labels) -> Option<String> {
+    let owner = |key| labels.get(key).map(|name| format!("{key}={name}"));
+    OWNERS.into_iter().find_map(owner).or_else(|| labels.get(TENANT).cloned())
+}
+
+/// Whether whoever asks for a container of this tenant would get that of
+/// another one. One who names no tenant gets any.
+#[must_use]
+pub fn is_of_another(wanted: &Labels, found: &Labels) -> bool {
+    let owner = |key: &'static str| Some((key, wanted.get(key)?.as_str()));
+    let owners: Vec<(&str, &str)> = OWNERS.into_iter().filter_map(owner).collect();
+    let shared = owners.iter().filter_map(|(key, name)| Some(found.get(*key)? == name));
+    match shared.reduce(|all, same| all && same) {
+        Some(same) => !same,
+        None => found.get(TENANT).is_some_and(|tenant| {
+            let named = tenant.split_once('=');
+            !owners.is_empty() && !owners.iter().any(|owner| named == Some(*owner))
+        }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
     #[test]
-    fn a_container_works_for_its_workspace_or_else_its_account() {
-        let labels = |pairs: &[(&str, &str)]| -> Labels {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-        };
-        assert_eq!(tenant_of(&labels(&[("account", "a"), ("workspace", "w")])), Some("w"));
-        assert_eq!(tenant_of(&labels(&[("account", "a"), ("region", "eu")])), Some("a"));
-        assert_eq!(tenant_of(&labels(&[("region", "eu")])), None);
+    fn a_container_works_for_its_workspace_or_its_account_or_who_started_it() {
+        for (pairs, tenant, started_for_it) in [
+            (&[("account", "a"), ("workspace", "w")][..], Some("w"), Some("workspace=w")),
+            (&[("account", "a"), ("tenant", "account=b")], Some("a"), Some("account=a")),
+            (&[("tenant", "account=b")], Some("b"), Some("account=b")),
+            (&[("tenant", "odd")], Some("odd"), Some("odd")),
+            (&[("region", "eu")], None, None),
+        ] {
+            let labels = labels(pairs);
+            assert_eq!(tenant_of(&labels), tenant, "{pairs:?}");
+            assert_eq!(started_for(&labels).as_deref(), started_for_it, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn only_who_names_a_tenant_is_kept_from_what_is_of_another() {
+        for (wanted, found, another) in [
+            (&[("account", "a")][..], &[("account", "b")][..], true),
+            (&[("account", "a")], &[("account", "a"), ("region", "eu")], false),
+            (&[("account", "a")], &[("tenant", "account=b")], true),
+            (&[("account", "a")], &[("tenant", "workspace=a")], true),
+            (&[("account", "a")], &[("tenant", "account=a")], false),
+            (&[("account", "a")], &[("account", "a"), ("tenant", "b")], false),
+            (&[("workspace", "w")], &[("account", "a")], false),
+            (&[("account", "a")], &[("region", "eu")], false),
+            (&[("tenant", "account=a")], &[("workspace", "w")], false),
+            (&[], &[("tenant", "account=b")], false),
+        ] {
+            assert_eq!(
+                is_of_another(&labels(wanted), &labels(found)),
+                another,
+                "{wanted:?} {found:?}"
+            );
+        }
     }
 }

@@ -14,6 +14,9 @@
 //! [kind.session.limits]            # these take the place of the default ones
 //! memory = "512 MiB"
 //!
+//! [kind.query]
+//! shared = true                    # what tenants start of it serves all of them
+//!
 //! [tenant.acme]                    # of its containers: never more than their kind
 //! documents = false
 //! [tenant.acme.limits]
@@ -30,7 +33,10 @@
 //! TOKEN = "/run/secrets/token"
 //! ```
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use hulynet_protocol::Kind;
 use hulynet_settings::{Mistake, Section, section};
@@ -48,6 +54,8 @@ const OTHERS: &str = "*";
 pub struct Grants {
     default: Entry,
     kinds: BTreeMap<String, Entry>,
+    /// Kinds whose containers serve all tenants.
+    shared: BTreeSet<String>,
     tenants: BTreeMap<String, Tenant>,
     /// The values of variables.
     pub environment: BTreeMap<String, String>,
@@ -107,6 +115,13 @@ impl Grants {
         }
     }
 
+    /// Whether containers of this kind serve all tenants: what a tenant's
+    /// container starts of it belongs to nobody.
+    #[must_use]
+    pub fn shares(&self, kind: &Kind) -> bool {
+        self.shared.contains(kind.as_str())
+    }
+
     /// What a tenant's containers may use; `None` is what their kind may.
     #[must_use]
     pub fn tenant(&self, name: &str) -> Option<&Tenant> {
@@ -125,15 +140,18 @@ impl Grants {
     /// The first mistake, with its line.
     pub fn parse(file: &str, text: &str) -> Result<Self, Mistake> {
         let mut all = Section::parse(file, text)?;
+        let kinds = each(all.section("kind")?, |name, section| match Kind::new(name) {
+            Ok(_) => kind(section),
+            Err(cause) => Err(section.mistake(section.line(""), cause.to_string())),
+        })?;
+        let shared = kinds.iter().filter(|(_, (_, shared))| *shared);
         let grants = Self {
             default: match all.section("default")? {
-                Some(section) => kind(section)?,
+                Some(section) => default(section)?,
                 None => Entry::default(),
             },
-            kinds: each(all.section("kind")?, |name, section| match Kind::new(name) {
-                Ok(_) => kind(section),
-                Err(cause) => Err(section.mistake(section.line(""), cause.to_string())),
-            })?,
+            shared: shared.map(|(name, _)| name.clone()).collect(),
+            kinds: kinds.into_iter().map(|(name, (entry, _))| (name, entry)).collect(),
             tenants: each(all.section("tenant")?, |_, section| tenant(section))?,
             environment: values(all.section("environment")?, "a text in quotes")?,
             secrets: values(all.section("secrets")?, "the path of a file in quotes")?
@@ -146,10 +164,18 @@ impl Grants {
     }
 }
 
-fn kind(mut section: Section<'_>) -> Result<Entry, Mistake> {
+fn default(mut section: Section<'_>) -> Result<Entry, Mistake> {
     let entry = entry(&mut section)?;
     section.finish(Capabilities::keys().chain(["limits"]))?;
     Ok(entry)
+}
+
+/// And whether its containers serve all tenants.
+fn kind(mut section: Section<'_>) -> Result<(Entry, bool), Mistake> {
+    let entry = entry(&mut section)?;
+    let shared = section.switch("shared")?.unwrap_or_default();
+    section.finish(Capabilities::keys().chain(["limits", "shared"]))?;
+    Ok((entry, shared))
 }
 
 fn tenant(mut section: Section<'_>) -> Result<Tenant, Mistake> {
@@ -232,6 +258,15 @@ mod tests {
         let limits = grants.limits(&kind_named("session"), &defaults);
         assert_eq!((limits.memory, limits.mailbox), (2 << 20, 7));
         assert_eq!(grants.limits(&kind_named("other"), &defaults).memory, 1 << 20);
+    }
+
+    #[test]
+    fn a_kind_serves_all_tenants_only_where_that_is_said() {
+        let grants = parse("[kind.query]\nshared = true\n[kind.other]\nshared = false").unwrap();
+        let shared = |name| grants.shares(&kind_named(name));
+        assert!(shared("query") && !shared("other") && !shared("any"));
+        let error = parse("[default]\nshared = true").unwrap_err();
+        assert!(error.starts_with("grants.toml:2: there is no key \"default.shared\""), "{error}");
     }
 
     #[test]

@@ -73,9 +73,14 @@ impl Wanted {
     /// Checks what a container asks for.
     fn of(context: &Context, kind: &str, options: GuestOptions) -> Result<Self, NetworkError> {
         let services = &context.services;
-        let (kind, options) = wanted(&context.activation, &services.terms, kind, options)?;
+        let (kind, mut options) = wanted(&context.activation, &services.terms, kind, options)?;
         let tenant = Tenant::new(context.activation.clone(), services.documents.clone());
         let tenant = (!services.terms.has(Capability::OtherTenants)).then_some(tenant);
+        if let Some(tenant) = &tenant
+            && !services.grants.shares(&kind)
+        {
+            tenant.bind(&mut options);
+        }
         context.usage.get(Instant::now())?;
         Ok(Self {
             network: services.network.clone(),

@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Instant};
 
-use hulynet_agent_kinds::{ContainerLimits, Terms};
-use hulynet_protocol::{AccountId, Activation, AgentId};
+use hulynet_agent_kinds::{ContainerLimits, Grants, Terms};
+use hulynet_protocol::{ACCOUNT, AccountId, Activation, AgentId};
 use hulynet_store::Documents;
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::{
-    CallerHandle, Connections, Pools, Serving, Share, Usage, environment, http::Http, labels,
-    log::Gate, memory::MemoryLimit, output::Output, paths::Paths, random,
+    CallerHandle, Connections, Pools, Serving, Share, Usage, environment, http::Http, log::Gate,
+    memory::MemoryLimit, output::Output, paths::Paths, random,
 };
 use crate::{
     container::{Meter, Threads},
@@ -32,6 +32,8 @@ pub(crate) struct Services {
     pub(crate) limits: ContainerLimits,
     /// What it may do.
     pub(crate) terms: Terms,
+    /// What the operator says of all kinds.
+    pub(crate) grants: Arc<Grants>,
     /// What they compute on.
     pub(crate) threads: Threads,
     /// What moves on while they do.
@@ -112,7 +114,7 @@ impl Context {
 
     /// The account that the container was started for.
     pub(crate) fn own_account(&self) -> Option<AccountId> {
-        let account = self.activation.labels.get(labels::ACCOUNT)?;
+        let account = self.activation.labels.get(ACCOUNT)?;
         AccountId::new(account).ok()
     }
 }

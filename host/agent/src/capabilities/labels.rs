@@ -2,11 +2,6 @@
 
 use hulynet_protocol::{ErrorKind, Labels, NetworkError, limits};
 
-/// The labels that bind a container: the account that it acts for.
-pub(crate) const ACCOUNT: &str = "account";
-/// The labels that bind a container: the workspace that it may commit to.
-pub(crate) const WORKSPACE: &str = "workspace";
-
 /// Labels for a container.
 pub(crate) fn to_guest(labels: &Labels) -> Vec<(String, String)> {
     labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect()

@@ -1,20 +1,21 @@
 //! Which containers another one may reach: those of its tenant.
 //!
 //! A container that is started with the label `account=A` belongs to that
-//! account, one with `workspace=W` to that workspace. One without either
-//! belongs to nobody and serves all. A container may reach those of nobody, of
-//! its own account, of its own workspace, and of the workspaces whose member
-//! its account is. So nobody comes to another tenant's containers by guessing a
-//! name, unless the operator grants that.
+//! account, one with `workspace=W` to that workspace. What such a one starts
+//! without naming a tenant belongs to the same one by the label `tenant`, which
+//! gives it none of the tenant's rights. One without any of these belongs to
+//! nobody and serves all. A container may reach those of nobody, of its own
+//! account, of its own workspace, and of the workspaces whose member its account
+//! is. So nobody comes to another tenant's containers by guessing a name, or goes
+//! around the limits of its own, unless the operator grants that.
 
 use std::sync::Arc;
 
 use hulynet_protocol::{
-    AccountId, Activation, Condition, ErrorKind, GetOptions, Labels, NetworkError, WorkspaceId,
+    ACCOUNT, AccountId, Activation, Condition, ErrorKind, GetOptions, Labels, NetworkError, OWNERS,
+    TENANT, WORKSPACE, WorkspaceId, started_for,
 };
 use hulynet_store::Documents;
-
-use super::labels::{ACCOUNT, WORKSPACE};
 
 /// The container that asks.
 pub(super) struct Tenant {
@@ -26,6 +27,21 @@ impl Tenant {
     /// `documents` knows who is a member of which workspace.
     pub(super) fn new(asking: Arc<Activation>, documents: Arc<dyn Documents>) -> Self {
         Self { asking, documents }
+    }
+
+    /// Has what is started belong to the same tenant, unless one is named.
+    pub(super) fn bind(&self, wanted: &mut GetOptions) {
+        let Some(tenant) = started_for(&self.asking.labels) else { return };
+        // What is asked to lack a label is not kept from belonging to somebody.
+        let named = |key: &str| {
+            wanted.labels.contains_key(key)
+                || wanted.select.0.iter().any(|requirement| {
+                    requirement.key == key && matches!(requirement.condition, Condition::In(_))
+                })
+        };
+        if ![WORKSPACE, ACCOUNT, TENANT].into_iter().any(named) {
+            wanted.labels.insert(TENANT.to_owned(), tenant);
+        }
     }
 
     /// Checks what is asked for, before anything is started for it.
@@ -49,28 +65,37 @@ impl Tenant {
     /// # Errors
     /// `PermissionDenied`.
     pub(super) async fn check(&self, labels: &Labels) -> Result<(), NetworkError> {
+        let is_owned = OWNERS.iter().any(|key| labels.contains_key(*key));
         for (key, value) in labels {
-            self.check_label(key, value).await?;
+            // For whom one was started says nothing where it has an owner.
+            if !(is_owned && key == TENANT) {
+                self.check_label(key, value).await?;
+            }
         }
         Ok(())
     }
 
     async fn check_label(&self, key: &str, value: &str) -> Result<(), NetworkError> {
-        if ![ACCOUNT, WORKSPACE].contains(&key) || self.own(key) == Some(value) {
-            return Ok(());
-        }
-        if key == WORKSPACE && self.is_member(value).await {
-            return Ok(());
-        }
-        let own = match (self.own(WORKSPACE), self.own(ACCOUNT)) {
-            (None, None) => "it belongs to nobody".to_owned(),
-            (Some(workspace), _) => format!("it belongs to the workspace {workspace}"),
-            (None, Some(account)) => format!("it belongs to the account {account}"),
+        let own = started_for(&self.asking.labels);
+        let (is_own, workspace) = match key {
+            ACCOUNT => (self.own(key) == Some(value), None),
+            WORKSPACE => (self.own(key) == Some(value), Some(value)),
+            TENANT => (own.as_deref() == Some(value), value.strip_prefix("workspace=")),
+            _ => return Ok(()),
         };
+        if is_own {
+            return Ok(());
+        }
+        if let Some(workspace) = workspace
+            && self.is_member(workspace).await
+        {
+            return Ok(());
+        }
+        let own = own.unwrap_or_else(|| "nobody".to_owned());
         Err(NetworkError::refused(
             ErrorKind::PermissionDenied,
             format!(
-                "the container {} may not reach one with the label {key}={value}: {own}; start it for \
+                "the container {} may not reach one with the label {key}={value}: it belongs to {own}; start it for \
                  that tenant, or grant its kind other-tenants",
                 self.asking.id
             ),
@@ -126,6 +151,15 @@ mod tests {
             (&[("account", "anna")], &[("workspace", "hers"), ("account", "eve")], false),
             (&[("workspace", "hers")], &[("workspace", "hers")], true),
             (&[("workspace", "his")], &[("workspace", "hers")], false),
+            (&[("account", "anna")], &[("tenant", "account=anna")], true),
+            (&[("account", "anna")], &[("tenant", "workspace=hers")], true),
+            (&[("account", "eve")], &[("tenant", "workspace=hers")], false),
+            (&[("account", "eve")], &[("tenant", "account=anna")], false),
+            (&[("tenant", "account=anna")], &[("tenant", "account=anna")], true),
+            (&[("tenant", "account=anna")], &[("account", "anna")], false),
+            (&[("tenant", "account=anna")], &[("workspace", "hers")], false),
+            (&[("account", "anna")], &[("account", "anna"), ("tenant", "any")], true),
+            (&[], &[("tenant", "account=anna")], false),
         ] {
             let (tenant, _directory) = tenant(own).await;
             let checked = tenant.check(&labels(other)).await;
@@ -142,11 +176,36 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::PermissionDenied);
         assert_eq!(
             error.message,
-            "the container echo/a may not reach one with the label workspace=hers: it belongs to the \
-             account eve; start it for that tenant, or grant its kind other-tenants"
+            "the container echo/a may not reach one with the label workspace=hers: it belongs to \
+             account=eve; start it for that tenant, or grant its kind other-tenants"
         );
         let wanted =
             GetOptions { labels: labels(&[("workspace", "hers")]), ..GetOptions::default() };
         assert!(tenant.check_wanted(&wanted).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_it_starts_belongs_to_its_tenant_unless_it_names_one() {
+        for (own, wanted, select, tenant_label) in [
+            (
+                &[("workspace", "hers"), ("account", "anna")][..],
+                &[][..],
+                "",
+                Some("workspace=hers"),
+            ),
+            (&[("account", "anna")], &[("region", "eu")], "", Some("account=anna")),
+            (&[("tenant", "account=anna")], &[], "", Some("account=anna")),
+            (&[("account", "anna")], &[], "!account,workspace notin (w)", Some("account=anna")),
+            (&[("account", "anna")], &[("account", "anna")], "", None),
+            (&[("account", "anna")], &[], "workspace in (hers)", None),
+            (&[], &[("region", "eu")], "", None),
+        ] {
+            let (tenant, _directory) = tenant(own).await;
+            let (labels, select) = (labels(wanted), select.parse().unwrap());
+            let mut wanted = GetOptions { labels, select, ..GetOptions::default() };
+            tenant.bind(&mut wanted);
+            let bound = wanted.labels.get("tenant").map(String::as_str);
+            assert_eq!(bound, tenant_label, "{own:?} wants {wanted:?}");
+        }
     }
 }

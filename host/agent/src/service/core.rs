@@ -7,7 +7,7 @@ use std::{
 
 use futures::future::join_all;
 use hulynet_agent_kinds::{
-    Grants, Terms,
+    Terms,
     catalog::{End, Member, Number},
 };
 use hulynet_agent_table::{Decision, Table};
@@ -47,7 +47,6 @@ pub(super) struct Core {
     server: Server,
     table: Arc<Mutex<Table<Container>>>,
     kinds: Arc<Kinds>,
-    grants: Arc<Grants>,
     disconnect_timeout: Duration,
     ended: mpsc::UnboundedSender<Ended>,
     requests: TaskTracker,
@@ -76,7 +75,6 @@ impl Core {
             server,
             table: Arc::new(Mutex::new(Table::new(capacity))),
             kinds,
-            grants: config.grants.clone(),
             disconnect_timeout: config.disconnect_timeout,
             ended,
             requests: TaskTracker::new(),
@@ -229,7 +227,8 @@ impl Core {
             let linked = code.linked.clone();
             let executor =
                 Executor::new(self.runtime.clone(), services.clock.clone(), code.pace.clone());
-            let total = tenant.and_then(|name| Some((name, self.grants.tenant(name)?.total)));
+            let total =
+                tenant.and_then(|name| Some((name, self.services.grants.tenant(name)?.total)));
             let share = services.memory.share(total)?;
             let activated = activation.clone();
             let terms = services.clone();
@@ -280,10 +279,10 @@ impl Core {
             Arc::new(Services { limits, terms, ..(*self.services).clone() })
         };
         let tenant = tenant_of(&activation.labels);
-        if tenant.and_then(|tenant| self.grants.tenant(tenant)).is_none() {
+        if tenant.and_then(|tenant| self.services.grants.tenant(tenant)).is_none() {
             return Ok(code.services.get_or_init(|| with(code.terms.clone())).clone());
         }
-        code.terms.for_tenant(&activation.id.kind, tenant, &self.grants).map(with).map_err(
+        code.terms.for_tenant(&activation.id.kind, tenant, &self.services.grants).map(with).map_err(
             |disagreement| {
                 NetworkError::refused(ErrorKind::PermissionDenied, disagreement.to_string())
             },

@@ -88,6 +88,7 @@ impl Agent {
             memory: Arc::new(Pools::new(config.memory.unwrap_or_else(most_memory))),
             places: engines.places,
             terms: Terms::default(),
+            grants: config.grants.clone(),
         };
         let endpoint = Endpoint { agent: config.id.clone(), address: Some(address) };
         // Each container ends once, so this holds no more than there are.

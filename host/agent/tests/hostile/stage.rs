@@ -70,7 +70,8 @@ impl Stage {
         self.order(kind, uuid, labels, "").await
     }
 
-    async fn order(
+    /// Starts a container as the coordinator does.
+    pub async fn order(
         &self,
         kind: &str,
         uuid: &str,

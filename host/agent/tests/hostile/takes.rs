@@ -8,7 +8,7 @@ use std::{
 
 use futures::future::{join, join_all};
 use hulynet_agent::Grants;
-use hulynet_protocol::{Call, ErrorKind, Retry, Target};
+use hulynet_protocol::{Call, ErrorKind, Labels, Retry, Target};
 
 use crate::{
     stage::{Stage, both, id},
@@ -63,9 +63,13 @@ async fn a_tenants_containers_together_get_what_it_has_and_no_more() {
         taken += pages * 65_536;
     }
     assert!((3 * MIB..=4 * MIB).contains(&taken), "{taken}");
-    let error = stage.start_for("acme", "memory", "third").await.unwrap_err();
-    assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::NotProcessed));
-    assert!(error.message.contains("the tenant \"acme\" has 2 containers"), "{error}");
+    // Also of those that its containers start.
+    for (label, value) in [("workspace", "acme"), ("tenant", "workspace=acme")] {
+        let labels = Labels::from([(label.to_owned(), value.to_owned())]);
+        let error = stage.order("memory", "third", labels, "").await.unwrap_err();
+        assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::NotProcessed));
+        assert!(error.message.contains("the tenant \"acme\" has 2 containers"), "{error}");
+    }
     stage.start_for("other", "memory", "third").await.unwrap();
     let limits = stage.limits("memory", "first").await;
     let limit = |name: &str| limits.iter().find(|limit| limit.name == name).unwrap();
@@ -113,20 +117,22 @@ async fn a_flood_of_log_lines_is_stopped_like_any_computation() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_that_computes_is_stopped_at_the_deadline() {
-    let stage = Stage::new(|_| {}).await;
-    stage.start("loop").await.unwrap();
-    let begun = Instant::now();
-    let deadline = Duration::from_millis(400);
-    let asked = stage.beside(stage.ask_within(deadline, "loop", "loop", "attack", ""));
-    let error = asked.await.unwrap_err();
-    assert!(
-        matches!(error.kind, ErrorKind::DeadlineExceeded | ErrorKind::ContainerEnded),
-        "{error}"
-    );
-    while stage.ask("loop", "loop", "attack", "").await.unwrap_err().kind
-        != ErrorKind::UnknownContainer
-    {
-        assert!(begun.elapsed() < PATIENCE / 2, "it computes still");
+    let stage = Stage::new(|config| config.limits.compute = PATIENCE).await;
+    for attack in both("loop") {
+        stage.start(&attack).await.unwrap();
+        let begun = Instant::now();
+        let deadline = Duration::from_millis(400);
+        let asked = stage.beside(stage.ask_within(deadline, &attack, &attack, "attack", ""));
+        let error = asked.await.unwrap_err();
+        assert!(
+            matches!(error.kind, ErrorKind::DeadlineExceeded | ErrorKind::ContainerEnded),
+            "{attack}: {error}"
+        );
+        while stage.ask(&attack, &attack, "attack", "").await.unwrap_err().kind
+            != ErrorKind::UnknownContainer
+        {
+            assert!(begun.elapsed() < PATIENCE / 2, "{attack} computes still");
+        }
     }
 }
 

@@ -105,6 +105,16 @@ pub(crate) fn other_kind(asked: &ContainerId, found: &Kind) -> NetworkError {
     ))
 }
 
+/// Does not tell whose it is.
+pub(crate) fn other_tenant(id: &ContainerId) -> NetworkError {
+    NetworkError::refused(
+        ErrorKind::PermissionDenied,
+        format!(
+            "the container {id} works for another tenant than it was asked for with its labels              account or workspace; ask for another uuid"
+        ),
+    )
+}
+
 pub(crate) fn unknown_container(id: &ContainerId, retry: Retry) -> NetworkError {
     NetworkError::new(
         ErrorKind::UnknownContainer,

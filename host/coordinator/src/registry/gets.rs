@@ -152,6 +152,10 @@ impl Registry {
                 let error = errors::other_kind(&wanted.id, &found.id.kind);
                 return self.answer(waiter.token, Err(error));
             }
+            Some(found) if found.labels.are_of_another(&wanted.labels) => {
+                let error = errors::other_tenant(&wanted.id);
+                return self.answer(waiter.token, Err(error));
+            }
             Some(_) => {}
             None => self.containers.insert(wanted),
         }

@@ -1,7 +1,7 @@
 //! Labels as the registry keeps them: one small piece of memory for each
 //! container, none for one without labels.
 
-use hulynet_protocol::{Labels, tenant_among};
+use hulynet_protocol::{Labels, is_of_another, tenant_among};
 
 /// Ends a key and a value. Checked labels contain no control characters.
 const END: char = '\n';
@@ -29,6 +29,11 @@ impl Packed {
     /// The tenant that a container with these labels works for.
     pub(crate) fn tenant(&self) -> Option<&str> {
         tenant_among(self.iter())
+    }
+
+    /// Whether they are those of another tenant's container than is wanted.
+    pub(crate) fn are_of_another(&self, wanted: &Self) -> bool {
+        !wanted.0.is_empty() && is_of_another(&wanted.unpack(), &self.unpack())
     }
 
     /// Sorted by key.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hulynet_protocol::{AccountId, Epoch, ErrorKind, NetworkError, WorkspaceId};
+use hulynet_protocol::{AccountId, Epoch, ErrorKind, NetworkError, WORKSPACE, WorkspaceId};
 use hulynet_store::{Documents, Find, StoreError, Workspace};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     beside::{self, AT_ONCE, long_as_text},
     convert::{self, commit_error, filter, invalid_name, options, store_error, text},
 };
-use crate::capabilities::{Context, Thing, labels, to_guest, usage::Open};
+use crate::capabilities::{Context, Thing, to_guest, usage::Open};
 
 /// Who asks the store, and that one more answer is waited for.
 pub(super) struct Asking {
@@ -173,7 +173,7 @@ pub(super) fn length<'t>(texts: impl IntoIterator<Item = &'t String>) -> usize {
 
 fn may_commit(context: &Context, workspace: &WorkspaceId) -> Result<(), NetworkError> {
     let activation = &context.activation;
-    if activation.labels.get(labels::WORKSPACE).map(String::as_str) == Some(workspace.as_str()) {
+    if activation.labels.get(WORKSPACE).map(String::as_str) == Some(workspace.as_str()) {
         return Ok(());
     }
     Err(NetworkError::refused(

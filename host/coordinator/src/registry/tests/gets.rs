@@ -46,6 +46,28 @@ fn a_get_by_uuid_never_gets_another_container_that_is_just_starting() {
 }
 
 #[test]
+fn whoever_names_a_tenant_does_not_get_the_container_of_another() {
+    let mut network = Network::new();
+    network.agent("a", &["echo"]);
+    network.join("c");
+    let asked_for = |label: (&str, &str)| GetOptions {
+        labels: Labels::from([(label.0.to_owned(), label.1.to_owned())]),
+        ..by_uuid("x")
+    };
+    network.get("c", asked_for(("tenant", "account=eve")));
+    let asked = network.take_asked();
+    network.started(&asked, Ok(()));
+    let token = network.get("c", asked_for(("account", "anna")));
+    let error = network.error(token);
+    assert_eq!((error.kind, error.retry), (ErrorKind::PermissionDenied, Retry::Final));
+    assert!(error.message.contains("echo/x works for another tenant"), "{error}");
+    for mine_or_any in [asked_for(("account", "eve")), by_uuid("x")] {
+        let token = network.get("c", mine_or_any);
+        assert_eq!(network.record(token).id, echo("x"));
+    }
+}
+
+#[test]
 fn a_uuid_under_another_kind_is_refused_and_names_both() {
     let mut network = Network::new();
     network.agent("a", &["echo", "session"]);
