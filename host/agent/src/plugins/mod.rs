@@ -262,7 +262,7 @@ impl Plugins {
         let Some(since) = self.busy.take() else { return };
         let compiled = self.loader.compiled.load(Ordering::Relaxed);
         tracing::info!(
-            "{} kinds are served; {compiled} were compiled since the start, the last within {:.1?}",
+            "kinds served: {}; compiled since the start: {compiled}, the last within {:.1?}",
             self.served.len(),
             since.elapsed()
         );
