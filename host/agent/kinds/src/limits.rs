@@ -29,6 +29,9 @@ pub trait Unit {
 /// A number of bytes: `"64 MiB"`.
 #[derive(Debug)]
 pub struct Bytes;
+/// A number of bytes that the network carries in one piece: `"64 KiB"`.
+#[derive(Debug)]
+pub struct Payload;
 /// A number of things: `100`.
 #[derive(Debug)]
 pub struct Count;
@@ -62,6 +65,30 @@ impl Unit for Bytes {
 
     fn number(value: usize) -> u64 {
         value as u64
+    }
+}
+
+impl Unit for Payload {
+    type Value = usize;
+    const TAKES: &'static str = "a size of at most 16MiB, such as 64KiB";
+    const COUNTS: LimitUnit = LimitUnit::Bytes;
+
+    fn read(value: DeValue<'_>) -> Result<usize, Wrong> {
+        match Bytes::read(value)? {
+            bytes @ ..=PAYLOAD_BYTES => Ok(bytes),
+            bytes => Err(Wrong::Value(
+                Self::show(bytes),
+                Some("the network carries no more in one piece".to_owned()),
+            )),
+        }
+    }
+
+    fn show(value: usize) -> String {
+        Bytes::show(value)
+    }
+
+    fn number(value: usize) -> u64 {
+        Bytes::number(value)
     }
 }
 
@@ -247,11 +274,11 @@ limits! {
     /// Connections to it.
     connections: Count = 4096, "connections";
     /// Bytes of one request to it.
-    request_bytes: Bytes = PAYLOAD_BYTES, "request-bytes";
+    request_bytes: Payload = PAYLOAD_BYTES, "request-bytes";
     /// Bytes of one answer of it, or of one chunk of it.
-    reply_bytes: Bytes = PAYLOAD_BYTES, "reply-bytes";
+    reply_bytes: Payload = PAYLOAD_BYTES, "reply-bytes";
     /// Bytes of one event of it.
-    event_bytes: Bytes = PAYLOAD_BYTES, "event-bytes";
+    event_bytes: Payload = PAYLOAD_BYTES, "event-bytes";
     /// Bytes of its events and streams that wait for whoever reads them. A
     /// stream then goes on when some were read; of the clients for whom events
     /// wait, the one with the most gives way.
@@ -297,7 +324,8 @@ limits! {
     silent: Time = Duration::from_secs(10), "silent";
     /// How long it may take to answer a ping.
     ping: Time = Duration::from_secs(5), "ping";
-    /// The deadline of its own requests when it names none.
+    /// The deadline of its own requests when it names none, and of what it is
+    /// asked without anybody who waits for it.
     request: Time = Duration::from_secs(30), "request";
     /// The first starts of a new version that may fail, without one that
     /// succeeded, before the version before it serves again.
@@ -393,10 +421,27 @@ mod tests {
             ("memory = 1", "memory takes a size such as 64KiB, 256MiB or 1GiB, not an integer"),
             ("memory = \"0 B\"", "not \"0 B\": it must be more than nothing"),
             ("start = \"0s\"", "not \"0s\": it must be longer than nothing"),
+            ("reply-bytes = \"0 B\"", "not \"0 B\": it must be more than nothing"),
             ("memry = 1", "did you mean \"memory\"?"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.starts_with("k.toml:1: ") && error.contains(told), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_limit_is_more_than_what_the_network_carries() {
+        let most = Payload::show(PAYLOAD_BYTES);
+        assert!(Payload::TAKES.contains(&most), "{} and {most}", Payload::TAKES);
+        for key in ["request-bytes", "reply-bytes", "event-bytes"] {
+            assert!(read(&format!("{key} = {most:?}")).is_ok());
+            assert_eq!(
+                read(&format!("\n{key} = \"16777217 B\"")).unwrap_err(),
+                format!(
+                    "k.toml:2: {key} takes a size of at most 16MiB, such as 64KiB, not \
+                     \"16777217B\": the network carries no more in one piece"
+                )
+            );
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use hulynet_protocol::{ConnectionId, ErrorKind, NetworkError};
+use hulynet_protocol::{ConnectionId, ErrorKind, NetworkError, limits::PAYLOAD_BYTES};
 use tokio::sync::oneshot;
 
 use super::{handle::Incoming, reply::Reply};
@@ -33,14 +33,15 @@ pub(super) fn whole(payload: Vec<u8>, limit: usize, remedy: &str) -> Result<Answ
     if payload.len() <= limit {
         return Ok(Answer::Payload(payload.into()));
     }
-    Err(NetworkError::maybe_processed(
-        ErrorKind::TooLarge,
-        format!(
-            "the answer has {} bytes, and at most {limit} are allowed; {remedy}, or raise the limit \
-             reply-bytes of its kind in the agent's grants and start the agent again",
-            payload.len()
-        ),
-    ))
+    let bytes = payload.len();
+    let mut text =
+        format!("the answer has {bytes} bytes, and at most {limit} are allowed; {remedy}");
+    // The network carries no more than that, whatever is allowed.
+    if limit < PAYLOAD_BYTES {
+        text += ", or raise the limit reply-bytes of its kind in the agent's grants and start the \
+                 agent again";
+    }
+    Err(NetworkError::maybe_processed(ErrorKind::TooLarge, text))
 }
 
 /// Who is told whether a client is connected.
@@ -73,4 +74,25 @@ pub(super) fn unwell(error: Error) -> String {
 /// A trace's number in 32 digits, without the detour of a format.
 pub(super) fn hexadecimal(trace: u128) -> String {
     uuid::Uuid::from_u128(trace).simple().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_allow_no_larger_answer_is_not_told_to() {
+        let refused = |bytes, limit| {
+            let Err(error) = whole(vec![0; bytes], limit, "stream it") else {
+                panic!("{bytes} bytes were taken with a limit of {limit}")
+            };
+            error.message
+        };
+        let raise = ", or raise the limit reply-bytes of its kind in the agent's grants and start \
+                     the agent again";
+        let lowered = "the answer has 3 bytes, and at most 2 are allowed; stream it";
+        assert_eq!(refused(3, 2), format!("{lowered}{raise}"));
+        let largest = "the answer has 16777217 bytes, and at most 16777216 are allowed; stream it";
+        assert_eq!(refused(PAYLOAD_BYTES + 1, PAYLOAD_BYTES), largest);
+    }
 }
