@@ -220,6 +220,11 @@ impl Container {
         }
     }
 
+    /// Until when it may work on what it is asked now and nobody waits for.
+    pub(crate) fn unattended(&self) -> Instant {
+        Instant::now() + self.limits().request
+    }
+
     /// Hands over a request whose answer nobody waits for.
     ///
     /// # Errors

@@ -84,13 +84,12 @@ pub(super) async fn answer(core: Arc<Core>, route: Route, request: Request) {
 
 /// Hands a request to its container.
 pub(super) fn forward(core: &Arc<Core>, call: ContainerCall, payload: Bytes, responder: Responder) {
-    let now = Instant::now();
-    let located = core.table().reach(now, &call.target);
+    let located = core.table().reach(Instant::now(), &call.target);
     let Located { container, epoch } = match located {
         Ok(located) => located,
         Err(error) => return responder.reply(Err(error)),
     };
-    let deadline = if call.send { now + core.unattended() } else { responder.deadline() };
+    let deadline = if call.send { container.unattended() } else { responder.deadline() };
     let incoming = Incoming {
         operation: call.operation,
         payload,

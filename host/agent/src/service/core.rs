@@ -120,11 +120,6 @@ impl Core {
         self.disconnect_timeout
     }
 
-    /// How long a container works on a request that nobody waits for.
-    pub(super) fn unattended(&self) -> Duration {
-        self.services.limits.request
-    }
-
     /// The kinds that are served, sorted.
     pub(super) fn kinds(&self) -> Vec<Kind> {
         self.kinds.served()

@@ -132,7 +132,7 @@ async fn listen(
     let outlet = Arc::new(Outlet::new(core, Route::Original(listener)));
     // There is no credit in this language.
     let flow = Flow::endless(Policy::Disconnect);
-    let (deadline, caller) = (Instant::now() + core.unattended(), Caller::outside(None));
+    let (deadline, caller) = (container.unattended(), Caller::outside(None));
     match container.connect(connection.clone(), caller, deadline, flow, outlet).await {
         Ok(()) if core.table().is_attached(connection, peer) => Some(container),
         Ok(()) => {

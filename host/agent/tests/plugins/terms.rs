@@ -4,7 +4,7 @@ use std::{fs, sync::Arc};
 
 use bytes::Bytes;
 use hulynet_agent::{Grants, KindPolicy, PrivateKey, inspect, sign};
-use hulynet_protocol::{Call, ErrorKind, Kind, KindReport, KindState, Labels};
+use hulynet_protocol::{Call, ContainerCall, ErrorKind, Kind, KindReport, KindState, Labels};
 
 use crate::{
     put, report, start_of,
@@ -55,6 +55,25 @@ async fn a_tenant_gets_what_the_operator_leaves_it_of_its_kind() {
     let error = start("c", "alone").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::PermissionDenied, "{error}");
     assert!(error.message.contains("the tenant \"alone\" is not granted"), "{error}");
+}
+
+#[tokio::test]
+async fn how_long_a_send_takes_a_place_is_said_by_kind_and_by_tenant() {
+    for whose in ["kind.echo", "tenant.acme"] {
+        let text = format!(
+            "[default]\ncontainers = [\"*\"]\n[default.limits]\nconcurrent = 1\nrequest = \"1h\"\n\
+             [{whose}.limits]\nrequest = \"50ms\"\n"
+        );
+        let grants = Arc::new(Grants::parse("grants.toml", &text).unwrap());
+        let world = World::with(|config| config.grants = grants).await;
+        let labels = Labels::from([("workspace".to_owned(), "acme".to_owned())]);
+        world.start_as("a", 1, labels).await.unwrap();
+        let send = ContainerCall { send: true, ..container_call("a", "wait") };
+        world.client.call(Call::Container(send), Bytes::new(), PATIENCE).await.unwrap();
+        // The only place is taken until the send is given up.
+        let answer = world.request("a", "echo", "on").await;
+        assert_eq!(answer.as_deref(), Ok("on"), "by {whose}");
+    }
 }
 
 #[test]
