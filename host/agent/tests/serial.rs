@@ -225,11 +225,11 @@ async fn it_finishes_what_it_does_before_it_terminates_unless_it_is_forced() {
 #[tokio::test]
 async fn its_world_and_its_concurrency_are_told() {
     let policy = KindPolicy { grants: grants(), ..KindPolicy::default() };
-    let found = inspect(&kind("serial"), policy).unwrap();
+    let found = inspect(&kind("serial"), policy, None).unwrap();
     assert_eq!(found.world, Some(KindWorld::ContainerSync));
     let asked = found.asked.to_string();
     assert_eq!(asked, "containers = [\"*\"], documents = true");
     assert_eq!(found.terms.unwrap().concurrency().as_str(), "exclusive");
-    let found = inspect(&kind("echo"), KindPolicy::default()).unwrap();
+    let found = inspect(&kind("echo"), KindPolicy::default(), None).unwrap();
     assert_eq!(found.world, Some(KindWorld::Container));
 }

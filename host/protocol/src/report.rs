@@ -13,7 +13,9 @@ pub struct KindReport {
     pub state: KindState,
     /// Why it is refused, was rolled back or is quarantined.
     pub reason: Option<String>,
-    /// SHA-256 of the code that new containers run, in hexadecimal digits;
+    /// SHA-256 of the code that new containers run, in hexadecimal digits. Where
+    /// none are started because the files are refused, it and what follows tell
+    /// of these, as far as they could be read, and `limits` are empty. Else
     /// `None`, and what follows empty, when none are started.
     pub hash: Option<String>,
     /// The version, as its manifest tells it.

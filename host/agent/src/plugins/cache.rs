@@ -44,6 +44,19 @@ const UNFINISHED: Duration = Duration::from_secs(3600);
 /// The most bytes of all entries together.
 const LARGEST: u64 = 8 << 30;
 
+/// Why a version was rolled back, if this directory of compiled kinds says so,
+/// and the file that does.
+pub(super) fn given_up(directory: &Path, version: &str) -> Option<(String, PathBuf)> {
+    let path = given_up_path(directory, version);
+    let mut reason = Vec::new();
+    fs::File::open(&path).ok()?.take(REASON).read_to_end(&mut reason).ok()?;
+    Some((String::from_utf8_lossy(&reason).into_owned(), path))
+}
+
+fn given_up_path(directory: &Path, version: &str) -> PathBuf {
+    directory.join(format!("{version}.{GIVEN_UP}"))
+}
+
 /// The directory of compiled kinds.
 pub(crate) struct Cache {
     directory: PathBuf,
@@ -115,21 +128,14 @@ impl Cache {
     pub(super) fn give_up(&self, version: &str, reason: &str) -> io::Result<()> {
         let mut file = NamedTempFile::new_in(&self.directory)?;
         file.write_all(reason.as_bytes())?;
-        file.persist(self.given_up_path(version))?;
+        file.persist(given_up_path(&self.directory, version))?;
         Ok(())
     }
 
     /// Why a version was rolled back, if it was, and the file that says so.
     pub(super) fn given_up(&self, version: &str) -> Option<(String, PathBuf)> {
-        let path = self.given_up_path(version);
-        let mut reason = Vec::new();
-        fs::File::open(&path).ok()?.take(REASON).read_to_end(&mut reason).ok()?;
-        touch(&path);
-        Some((String::from_utf8_lossy(&reason).into_owned(), path))
-    }
-
-    fn given_up_path(&self, version: &str) -> PathBuf {
-        self.directory.join(format!("{version}.{GIVEN_UP}"))
+        let given_up = given_up(&self.directory, version);
+        given_up.inspect(|(_, path)| touch(path))
     }
 
     /// Removes what is not needed any more.

@@ -8,15 +8,14 @@ use std::{
 };
 
 use hulynet_agent_kinds::{
-    Capabilities, Imports, Manifest, PrivateKey, PublicKey, Terms,
-    signature::{self, digest},
+    Capabilities, Imports, Manifest, PrivateKey, PublicKey, Terms, signature,
 };
 use hulynet_protocol::Kind;
 use tempfile::NamedTempFile;
 
 use super::{
-    kind_of,
-    load::{Files, KindPolicy, Loader, Refusal, imports, secret},
+    cache, kind_of,
+    load::{Files, KindPolicy, Loader, Refusal, imports, rolled_back, secret},
 };
 use crate::{capabilities::Linkers, engine, error::AgentError, world::World};
 
@@ -49,21 +48,27 @@ pub struct Inspection {
 }
 
 /// Inspects `NAME.wasm` with what stands beside it, as an agent with this
-/// policy would, and compiles it for that.
+/// policy would, and compiles it for that. `cache` is where the agent keeps
+/// compiled kinds: it says what was rolled back, and is left as it is.
 ///
 /// # Errors
 /// The file cannot be read or its name is no kind, and no engine can be made.
-pub fn inspect(path: &Path, policy: KindPolicy) -> Result<Inspection, AgentError> {
+pub fn inspect(
+    path: &Path,
+    policy: KindPolicy,
+    cache: Option<&Path>,
+) -> Result<Inspection, AgentError> {
     let kind = name(path)?;
     let (engines, _) = engine::start(Some(POOL))?;
     let linkers =
         Linkers::new(&engines).map_err(|error| AgentError::Engine(format!("{error:#}")))?;
     let loader = Loader { linkers, cache: None, policy, compiled: Arc::default() };
     let files = Files::read(path, loader.policy.file_bytes).map_err(unread)?;
+    let (hash, version) = files.hashes();
     let mut refusals = Vec::new();
     let mut found = Inspection {
         bytes: files.code.len(),
-        hash: digest(&files.code),
+        hash,
         manifest: noted(files.manifest(&kind), &mut refusals).flatten(),
         world: None,
         imports: Vec::new(),
@@ -73,12 +78,14 @@ pub fn inspect(path: &Path, policy: KindPolicy) -> Result<Inspection, AgentError
         refusals: Vec::new(),
         kind,
     };
+    let given_up = cache.and_then(|cache| cache::given_up(cache, &version));
+    refusals.extend(given_up.map(|given_up| rolled_back(path, given_up).to_string()));
     if let Some((component, world)) = noted(loader.component(&files), &mut refusals) {
         found.world = Some(world);
         found.imports = imports(&component);
         let imports = Imports::of(found.imports.iter().map(String::as_str));
         found.asked = Terms::asked(found.manifest.as_ref(), &imports);
-        let terms = loader.terms(&found.kind, found.manifest.as_ref(), &component, world, path);
+        let terms = loader.terms(&found.kind, found.manifest.as_ref(), &imports, world, path);
         found.terms = noted(terms, &mut refusals);
         for file in found.terms.iter().flat_map(|terms| terms.secrets.values()) {
             noted(secret(file), &mut refusals);
@@ -135,8 +142,9 @@ fn name(path: &Path) -> Result<Kind, AgentError> {
     })
 }
 
+/// Of any size: they are not compiled.
 fn files(path: &Path) -> Result<Files, AgentError> {
-    Files::read(path, KindPolicy::default().file_bytes).map_err(unread)
+    Files::read(path, usize::MAX).map_err(unread)
 }
 
 fn unread(refusal: Refusal) -> AgentError {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use hulynet_agent_kinds::{
-    Catalog, Manifest, PublicKey, Terms,
-    catalog::{End, Member, Number, State, Status, Unserved, Version},
+    Catalog, Terms,
+    catalog::{End, Found, Member, Number, Refused, State, Status, Unserved, Version},
 };
 use hulynet_protocol::{ErrorKind, Kind, KindReport, KindState, NetworkError};
 use tokio::sync::Notify;
@@ -24,12 +24,8 @@ pub(crate) struct Code {
     pub(crate) linked: Linked,
     /// What its containers may do.
     pub(crate) terms: Terms,
-    /// What it says about itself.
-    pub(crate) manifest: Option<Manifest>,
-    /// The trusted key that signed it.
-    pub(crate) signer: Option<PublicKey>,
-    /// SHA-256 of the `.wasm` file.
-    pub(crate) hash: String,
+    /// What its files are.
+    pub(crate) found: Found,
     /// What its containers are made with, where their tenant has no terms of
     /// its own.
     pub(crate) services: OnceLock<Arc<Services>>,
@@ -120,40 +116,57 @@ fn unserved(why: Unserved) -> NetworkError {
 }
 
 fn report(kind: Kind, status: Status<Arc<Code>>) -> KindReport {
-    let (state, reason) = match status.state {
-        State::Loading => (KindState::Loading, None),
-        State::Serving => (KindState::Serving, None),
-        State::Draining => (KindState::Draining, None),
-        State::Refused(reason) => (KindState::Refused, Some(reason)),
-        State::RolledBack(reason) => (KindState::RolledBack, Some(reason)),
-        State::Quarantined(reason) => (KindState::Quarantined, Some(reason)),
-    };
     let code = status.serving.map(|version| version.code);
-    let code = code.as_deref();
-    let manifest = code.and_then(|code| code.manifest.as_ref());
-    let limits = code.map(|code| code.terms.limits.shown()).unwrap_or_default();
+    let served = code.as_ref().map(|code| code.found.clone());
+    let (state, reason, refused) = match status.state {
+        State::Loading => (KindState::Loading, None, None),
+        State::Serving => (KindState::Serving, None, None),
+        State::Draining => (KindState::Draining, None, None),
+        State::Refused(refused) => {
+            let Refused { reason, found } = *refused;
+            // The report has room for one version, and that is the one that
+            // serves.
+            let beside = if served.is_some() { beside(&found) } else { String::new() };
+            (KindState::Refused, Some(reason + &beside), Some(found))
+        }
+        State::RolledBack(reason) => (KindState::RolledBack, Some(reason), None),
+        State::Quarantined(reason) => (KindState::Quarantined, Some(reason), None),
+    };
+    let Found { hash, manifest, signer, asked, granted } = served.or(refused).unwrap_or_default();
+    let manifest = manifest.unwrap_or_default();
+    let terms = code.as_ref().map(|code| &code.terms);
+    let limits = terms.map(|terms| terms.limits.shown()).unwrap_or_default();
     KindReport {
         kind,
         state,
         reason,
-        hash: code.map(|code| code.hash.clone()),
-        version: manifest.and_then(|manifest| manifest.version.clone()),
-        description: manifest.and_then(|manifest| manifest.description.clone()),
-        signer: code.and_then(|code| code.signer.as_ref()).map(ToString::to_string),
-        asked: code.map(|code| code.terms.asked.to_string()).unwrap_or_default(),
-        granted: code.map(|code| code.terms.granted.to_string()).unwrap_or_default(),
-        concurrency: code
-            .map(|code| code.terms.concurrency())
-            .unwrap_or_default()
-            .as_str()
-            .to_owned(),
-        termination: manifest
-            .map(|manifest| manifest.termination)
-            .unwrap_or_default()
-            .as_str()
-            .to_owned(),
+        hash,
+        version: manifest.version,
+        description: manifest.description,
+        signer: signer.map(|key| key.to_string()),
+        asked: asked.to_string(),
+        granted: granted.to_string(),
+        concurrency: terms.map_or(manifest.concurrency, Terms::concurrency).as_str().to_owned(),
+        termination: manifest.termination.as_str().to_owned(),
         limits: limits.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         containers: status.containers as u64,
         newest: status.newest as u64,
+    }
+}
+
+/// What is known of refused files while another version serves.
+fn beside(found: &Found) -> String {
+    let Found { hash, manifest, asked, .. } = found;
+    let version = manifest.as_ref().and_then(|manifest| manifest.version.as_ref());
+    let facts = [
+        hash.as_ref().map(|hash| format!("the hash {hash}")),
+        version.map(|version| format!("the version {version:?}")),
+        Some(format!("asks for {asked}")).filter(|_| !asked.is_empty()),
+    ];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    if facts.is_empty() {
+        String::new()
+    } else {
+        format!("; the refused file: {}", facts.join(", "))
     }
 }

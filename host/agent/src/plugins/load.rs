@@ -14,7 +14,7 @@ use std::{
 
 use hulynet_agent_kinds::{
     ContainerLimits, Disagreement, Grants, Imports, Manifest, PublicKey, Source, Terms,
-    catalog::Loaded,
+    catalog::{Found, Loaded, Refused},
     manifest,
     signature::{self, Distrust, Subject, digest},
 };
@@ -113,33 +113,53 @@ pub(super) struct Files {
 }
 
 impl Loader {
-    /// Reads, checks, compiles (or takes from the cache) and links a kind. With
-    /// a `source` the files must still be those.
+    /// Reads, checks, compiles (or takes from the cache) and links a kind. The
+    /// files must still be those of the `source`.
     pub(super) fn load(
         &self,
         path: &Path,
         kind: &Kind,
         source: &Source,
+    ) -> Result<Loaded<Arc<Code>>, Box<Refused>> {
+        let mut found = Found::default();
+        self.try_load(path, kind, source, &mut found)
+            .map_err(|refusal| Box::new(Refused { reason: refusal.to_string(), found }))
+    }
+
+    /// The same; what is found is kept when it fails.
+    fn try_load(
+        &self,
+        path: &Path,
+        kind: &Kind,
+        source: &Source,
+        found: &mut Found,
     ) -> Result<Loaded<Arc<Code>>, Refusal> {
         let files = Files::read(path, self.policy.file_bytes)?;
         if listing::source(path).as_ref() != Some(source) {
             return Err(Refusal::Changed { path: path.to_owned() });
         }
-        let signer = self.vouch(kind, &files)?;
-        let manifest = files.manifest(kind)?;
         let (hash, version) = files.hashes();
+        found.hash = Some(hash);
+        found.granted = self.policy.grants.capabilities(kind);
+        found.signer = self.vouch(kind, &files)?;
+        found.manifest = files.manifest(kind)?;
+        found.asked = Terms::asked(found.manifest.as_ref(), &Imports::default());
         let given_up = self.cache.as_ref().and_then(|cache| cache.given_up(&version));
-        if let Some((reason, record)) = given_up {
-            return Err(Refusal::RolledBack { path: path.to_owned(), reason, record });
+        if let Some(given_up) = given_up {
+            return Err(rolled_back(path, given_up));
         }
         let (component, world) = self.component(&files)?;
-        let mut terms = self.terms(kind, manifest.as_ref(), &component, world, path)?;
+        let imports = imports(&component);
+        let imports = Imports::of(imports.iter().map(String::as_str));
+        found.asked = Terms::asked(found.manifest.as_ref(), &imports);
+        let mut terms = self.terms(kind, found.manifest.as_ref(), &imports, world, path)?;
         for (name, file) in std::mem::take(&mut terms.secrets) {
             terms.environment.insert(name, secret(&file)?);
         }
         let linked = self.link(&component, world, path)?;
+        let found = found.clone();
         let (services, pace) = (OnceLock::new(), Pace::default());
-        let code = Code { linked, terms, manifest, signer, hash, services, pace };
+        let code = Code { linked, terms, found, services, pace };
         Ok(Loaded { hash: version, code: Arc::new(code) })
     }
 
@@ -179,14 +199,12 @@ impl Loader {
         &self,
         kind: &Kind,
         manifest: Option<&Manifest>,
-        component: &Component,
+        imports: &Imports,
         world: World,
         path: &Path,
     ) -> Result<Terms, Refusal> {
-        let imports = imports(component);
-        let imports = Imports::of(imports.iter().map(String::as_str));
         let KindPolicy { grants, limits, .. } = &self.policy;
-        let mut terms = Terms::agree(kind, manifest, &imports, grants, limits)
+        let mut terms = Terms::agree(kind, manifest, imports, grants, limits)
             .map_err(|cause| Refusal::Terms { path: path.to_owned(), cause })?;
         if world == World::ContainerSync {
             terms.limits.concurrent = 1;
@@ -248,7 +266,7 @@ impl Files {
 
     /// The hash of the code, and that of the version: another manifest is
     /// another one, though the code is the same.
-    fn hashes(&self) -> (String, String) {
+    pub(super) fn hashes(&self) -> (String, String) {
         let hash = digest(&self.code);
         let version = match &self.manifest {
             Some(text) => digest(format!("{hash} {}", digest(text.as_bytes())).as_bytes()),
@@ -267,6 +285,12 @@ impl Files {
         let read = |text| Manifest::parse(&format!("{kind}.toml"), text);
         self.manifest.as_deref().map(read).transpose().map_err(|cause| Refusal::Manifest { cause })
     }
+}
+
+/// Why a version that was given up is not tried again; the reason, and the file
+/// that says so.
+pub(super) fn rolled_back(path: &Path, (reason, record): (String, PathBuf)) -> Refusal {
+    Refusal::RolledBack { path: path.to_owned(), reason, record }
 }
 
 /// What a component imports, by name.
@@ -319,10 +343,10 @@ mod tests {
         let path = directory.path().join("a.wasm");
         let loader = loader(policy);
         let source = listing::source(&path).unwrap();
-        let Err(refusal) = loader.load(&path, &Kind::new("a").unwrap(), &source) else {
+        let Err(refused) = loader.load(&path, &Kind::new("a").unwrap(), &source) else {
             panic!("it was loaded")
         };
-        refusal.to_string().replace(&directory.path().display().to_string(), "DIR")
+        refused.reason.replace(&directory.path().display().to_string(), "DIR")
     }
 
     fn refusal(bytes: &[u8]) -> String {
@@ -368,7 +392,8 @@ mod tests {
         fs::write(path.with_extension("toml"), "version = \"2\"").unwrap();
         let loader = loader(KindPolicy::default());
         let loaded = loader.load(&path, &Kind::new("a").unwrap(), &seen);
-        assert!(matches!(loaded, Err(Refusal::Changed { .. })));
+        let reason = loaded.err().unwrap().reason;
+        assert!(reason.contains("a.wasm changed while it was read"), "{reason}");
     }
 
     #[test]

@@ -36,7 +36,7 @@ use std::{
 
 use hulynet_agent_kinds::{
     Directory, Source,
-    catalog::{Action, Loaded, News, Ticket},
+    catalog::{Action, Loaded, News, Refused, Ticket},
     directory::Change,
 };
 use hulynet_protocol::Kind;
@@ -59,7 +59,7 @@ use crate::{capabilities::Linkers, config::AgentConfig, error::AgentError};
 const PROGRESS: Duration = Duration::from_secs(2);
 
 /// A load that ended.
-type Done = (Ticket, Kind, Result<Loaded<Arc<Code>>, String>);
+type Done = (Ticket, Kind, Result<Loaded<Arc<Code>>, Box<Refused>>);
 
 /// Serves the plugin directory.
 pub(crate) struct Plugins {
@@ -226,10 +226,10 @@ impl Plugins {
                         let load = tokio::task::spawn_blocking(move || {
                             loader.load(&path, &named, &source)
                         });
-                        let result = match load.await {
-                            Ok(result) => result.map_err(|refusal| refusal.to_string()),
-                            Err(panicked) => Err(format!("it cannot be compiled: {panicked}")),
-                        };
+                        let result = load.await.unwrap_or_else(|panicked| {
+                            let reason = format!("it cannot be compiled: {panicked}");
+                            Err(Box::new(Refused { reason, ..Refused::default() }))
+                        });
                         (ticket, kind, result)
                     });
                 }

@@ -18,6 +18,9 @@ async fn what_is_asked_and_not_granted_is_an_error_at_load_and_the_manifest_limi
     let grants = Arc::new(Grants::parse("grants.toml", text).unwrap());
     let world = World::with(|config| config.grants = grants).await;
     let refused = report(&world, "echo", |report| report.state == KindState::Refused).await;
+    let files = inspect(&world.plugins.join("echo.wasm"), KindPolicy::default(), None).unwrap();
+    assert_eq!(refused.hash, Some(files.hash));
+    assert_eq!((&*refused.asked, &*refused.granted), ("containers = [\"*\"]", ""));
     let reason = refused.reason.unwrap();
     for part in ["asks for containers = [\"*\"]", "grants it nothing", "[kind.echo]"] {
         assert!(reason.contains(part), "{part} in {reason}");
@@ -36,6 +39,25 @@ async fn what_is_asked_and_not_granted_is_an_error_at_load_and_the_manifest_limi
     let error = forward("another").await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::PermissionDenied);
     assert!(error.message.contains("may not ask for containers of the kind another"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_refused_replacement_asks_for_is_told_beside_what_serves() {
+    let world = World::new().await;
+    let serving = report(&world, "echo", |report| report.state == KindState::Serving).await;
+    let more = b"version = \"2\"\n[asks]\ncontainers = [\"*\"]\nsecrets = [\"TOKEN\"]\n";
+    put(&world.plugins, "echo.toml", more);
+    let refused = report(&world, "echo", |report| report.state == KindState::Refused).await;
+    let hash = serving.hash.clone().unwrap();
+    let told = format!(
+        "; the refused file: the hash {hash}, the version \"2\", asks for containers = [\"*\"], secrets = \
+         [\"TOKEN\"]"
+    );
+    let reason = refused.reason.clone().unwrap();
+    assert!(reason.ends_with(&told), "{reason}");
+    // The rest is about the version that goes on.
+    let (state, reason) = (serving.state, serving.reason.clone());
+    assert_eq!(KindReport { state, reason, ..refused }, serving);
 }
 
 #[tokio::test]
@@ -88,7 +110,7 @@ fn an_inspection_tells_of_a_secret_that_cannot_be_read() {
     );
     let grants = Arc::new(Grants::parse("grants.toml", &text).unwrap());
     let policy = KindPolicy { grants, ..KindPolicy::default() };
-    let refusals = || inspect(&path, policy.clone()).unwrap().refusals;
+    let refusals = || inspect(&path, policy.clone(), None).unwrap().refusals;
     let missing = format!("{} cannot be read: No such file", token.display());
     assert!(matches!(&refusals()[..], [only] if only.starts_with(&missing)), "{:?}", refusals());
     fs::write(&token, "correct horse\n").unwrap();

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::join_all;
-use hulynet_agent::Grants;
+use hulynet_agent::{Grants, KindPolicy, inspect};
 use hulynet_bus::Body;
 use hulynet_protocol::{Call, ErrorKind, KindState, Labels, Target};
 use tempfile::TempDir;
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::{
     put, report, served, start_of,
-    support::{PATIENCE, World, attacks, container_call, epoch, id, listen, told_of},
+    support::{PATIENCE, World, attacks, container_call, epoch, grants, id, listen, told_of},
     variant,
 };
 
@@ -86,15 +86,22 @@ async fn a_new_version_that_does_not_start_is_rolled_back_and_not_tried_again() 
     drop(world);
     // The next agent finds the same files.
     let world = World::with(|config| {
-        config.cache = path;
+        config.cache = path.clone();
         put(&config.plugins, "echo.toml", BAD);
     })
     .await;
     let refused = report(&world, "echo", |report| report.state == KindState::Refused).await;
     let reason = refused.reason.unwrap();
     assert!(reason.contains("echo.wasm was rolled back") && reason.contains("memory"), "{reason}");
+    assert_eq!(refused.version.as_deref(), Some("2"));
+    let inspected = || {
+        let policy = KindPolicy { grants: grants(), ..KindPolicy::default() };
+        inspect(&world.plugins.join("echo.wasm"), policy, Some(&path)).unwrap().refusals
+    };
+    assert_eq!(inspected(), [reason]);
     fs::remove_file(world.plugins.join("echo.toml")).unwrap();
     report(&world, "echo", |report| report.state == KindState::Serving).await;
+    assert_eq!(inspected(), [""; 0]);
 }
 
 #[tokio::test]

@@ -9,8 +9,9 @@ use clap::Subcommand;
 pub(crate) enum Files {
     /// Tell offline whether a file would be served, and what it asks for.
     #[command(after_help = "\
-The manifest NAME.toml and the signatures NAME.sig beside NAME.wasm count too. Judged by this machine's grants, \
-trusted keys and limits; exit code 1 if it would be refused.
+The manifest NAME.toml and the signatures NAME.sig beside NAME.wasm count too. Judged like an agent \
+with the same settings would, by its grants, trusted keys and limits, and by the versions that were rolled back as \
+its --cache has them; exit code 1 if it would be refused.
 --json: {\"kind\",\"served\",\"refusals\",\"bytes\",\"hash\",\"version\",\"description\",\"concurrency\",
          \"termination\",\"signer\",\"world\",\"imports\",\"asked\",\"granted\",\"limits\"}
 

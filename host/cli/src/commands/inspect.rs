@@ -10,7 +10,7 @@ use crate::{config::Settings, failure::Failure, output, policy::kind_policy};
 
 /// `hulynet inspect`.
 pub(crate) fn inspect(settings: &Settings, file: &Path) -> Result<(), Failure> {
-    let found = hulynet_agent::inspect(file, kind_policy(settings)?)?;
+    let found = hulynet_agent::inspect(file, kind_policy(settings)?, Some(&settings.cache))?;
     if settings.json {
         output::line(&as_json(&found).to_string())?;
     } else {

@@ -51,6 +51,7 @@ fn lines(agent: &Endpoint, report: &KindReport) -> Vec<String> {
     if let Some(reason) = &report.reason {
         fact("why", reason);
     }
+    let serves = !report.limits.is_empty();
     if let Some(hash) = &report.hash {
         fact("version", report.version.as_deref().unwrap_or("not told"));
         fact("hash", hash);
@@ -60,8 +61,13 @@ fn lines(agent: &Endpoint, report: &KindReport) -> Vec<String> {
         if let Some(signer) = &report.signer {
             fact("signed by", signer);
         }
-        fact("asks for", or_nothing(asked));
+        // What refused files ask for may be unknown.
+        if serves || !asked.is_empty() {
+            fact("asks for", or_nothing(asked));
+        }
         fact("is granted", or_nothing(granted));
+    }
+    if serves {
         let limits = report.limits.iter().map(|(key, value)| format!("{key} {value}"));
         fact("limits", &limits.collect::<Vec<_>>().join(", "));
         fact("requests", &report.concurrency);
@@ -150,5 +156,39 @@ mod tests {
             ]
         );
         assert_eq!(as_json(&agent, &report)["limits"]["memory"], "64MiB");
+    }
+
+    #[test]
+    fn of_refused_files_it_is_told_what_they_ask_for_and_not_how_they_are_served() {
+        let agent = Endpoint { agent: AgentId::new("x").unwrap(), address: None };
+        let refused = KindReport {
+            kind: Kind::new("echo").unwrap(),
+            state: KindState::Refused,
+            reason: Some("no".to_owned()),
+            hash: Some("abc".to_owned()),
+            version: None,
+            description: None,
+            signer: None,
+            asked: "documents = true".to_owned(),
+            granted: "containers = [\"*\"]".to_owned(),
+            concurrency: "concurrent".to_owned(),
+            termination: "ask".to_owned(),
+            limits: Vec::new(),
+            containers: 0,
+            newest: 0,
+        };
+        let told = [
+            "echo on the agent x: refused",
+            "  why: no",
+            "  version: not told",
+            "  hash: abc",
+            "  asks for: documents = true",
+            "  is granted: containers = [\"*\"]",
+            "  containers: 0",
+        ];
+        assert_eq!(lines(&agent, &refused), told);
+        let unknown = lines(&agent, &KindReport { asked: String::new(), ..refused });
+        let rest: Vec<_> = told.into_iter().filter(|line| !line.contains("asks for")).collect();
+        assert_eq!(unknown, rest);
     }
 }

@@ -7,7 +7,7 @@ use super::{
     trouble::Quarantine,
     work::Ticket,
 };
-use crate::{ContainerLimits, directory::Source};
+use crate::{Capabilities, ContainerLimits, Manifest, PublicKey, directory::Source};
 
 /// Tells the versions of all kinds of an agent apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +33,30 @@ pub struct Loaded<C> {
     pub code: C,
 }
 
+/// Why files are not served, and what they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: String,
+    /// What is known of them.
+    pub found: Found,
+}
+
+/// What is found in the files of a kind, as far as they were looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// SHA-256 of the code.
+    pub hash: Option<String>,
+    /// What the kind says about itself.
+    pub manifest: Option<Manifest>,
+    /// The trusted key that signed it.
+    pub signer: Option<PublicKey>,
+    /// What it asks for.
+    pub asked: Capabilities,
+    /// What the operator grants to it.
+    pub granted: Capabilities,
+}
+
 /// A version that containers are started from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version<C> {
@@ -52,7 +76,7 @@ pub enum State {
     /// The newest version serves.
     Serving,
     /// The newest files are bad.
-    Refused(String),
+    Refused(Box<Refused>),
     /// The newest version did not start.
     RolledBack(String),
     /// Its containers crash one after the other.
@@ -85,7 +109,7 @@ struct Tried<C> {
 /// Why the newest files do not serve.
 #[derive(Debug)]
 enum Verdict {
-    Refused(String),
+    Refused(Box<Refused>),
     RolledBack(String),
 }
 
@@ -154,8 +178,8 @@ impl<C: Clone> Entry<C> {
     }
 
     /// The newest files are bad; answers whether a version serves all the same.
-    pub(super) fn refuse(&mut self, reason: String) -> bool {
-        self.verdict = Some(Verdict::Refused(reason));
+    pub(super) fn refuse(&mut self, refused: Box<Refused>) -> bool {
+        self.verdict = Some(Verdict::Refused(refused));
         self.serving.is_some()
     }
 
@@ -218,7 +242,8 @@ impl<C: Clone> Entry<C> {
     /// Why the newest files are not served.
     pub(super) fn refused(&self) -> Option<&str> {
         match &self.verdict {
-            Some(Verdict::Refused(reason) | Verdict::RolledBack(reason)) => Some(reason),
+            Some(Verdict::Refused(refused)) => Some(&refused.reason),
+            Some(Verdict::RolledBack(reason)) => Some(reason),
             None => None,
         }
     }
@@ -250,7 +275,7 @@ impl<C: Clone> Entry<C> {
                 State::Quarantined(format!("for the tenant {tenant:?}: {}", quarantine.reason))
             }
             (None, Some(_), _) => State::Loading,
-            (None, None, Some(Verdict::Refused(reason))) => State::Refused(reason.clone()),
+            (None, None, Some(Verdict::Refused(refused))) => State::Refused(refused.clone()),
             (None, None, Some(Verdict::RolledBack(reason))) => State::RolledBack(reason.clone()),
             (None, None, None) if serving.is_some() => State::Serving,
             (None, None, None) => State::Draining,

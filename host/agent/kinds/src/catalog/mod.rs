@@ -27,7 +27,7 @@ use hulynet_protocol::Kind;
 
 use self::{entry::Entry, work::Work};
 pub use self::{
-    entry::{Loaded, Member, Number, State, Status, Version},
+    entry::{Found, Loaded, Member, Number, Refused, State, Status, Version},
     work::{Progress, Ticket},
 };
 use crate::directory::Source;
@@ -179,7 +179,7 @@ impl<C: Clone> Catalog<C> {
     }
 
     /// A load ended. One that is not wanted any more is dropped.
-    pub fn loaded(&mut self, ticket: Ticket, result: Result<Loaded<C>, String>) {
+    pub fn loaded(&mut self, ticket: Ticket, result: Result<Loaded<C>, Box<Refused>>) {
         self.work.end(ticket);
         self.begin();
         let wants = |entry: &Entry<C>| entry.wanted.is_some_and(|(wanted, _)| wanted == ticket);
@@ -196,8 +196,9 @@ impl<C: Clone> Catalog<C> {
                     self.tell(&kind, News::Serving(hash));
                 }
             }
-            Err(reason) => {
-                let serving = entry.refuse(reason.clone());
+            Err(refused) => {
+                let reason = refused.reason.clone();
+                let serving = entry.refuse(refused);
                 self.tell(&kind, News::Refused { reason, serving });
             }
         }

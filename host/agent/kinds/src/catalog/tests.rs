@@ -30,12 +30,16 @@ fn drain(catalog: &mut Test) -> (Vec<Ticket>, Vec<News>) {
     (loads, news)
 }
 
+fn refused(reason: &str) -> Box<Refused> {
+    Box::new(Refused { reason: reason.to_owned(), ..Refused::default() })
+}
+
 /// Drops a file in and lets its load end.
 fn drop_in(catalog: &mut Test, result: Result<&'static str, &str>) -> Vec<News> {
     catalog.complete(echo(), source(1));
     let (loads, _) = drain(catalog);
     let loaded = result.map(|code| Loaded { hash: code.to_owned(), code });
-    catalog.loaded(loads[0], loaded.map_err(str::to_owned));
+    catalog.loaded(loads[0], loaded.map_err(refused));
     drain(catalog).1
 }
 
@@ -117,7 +121,7 @@ fn a_bad_file_is_refused_and_the_old_version_serves() {
     let news = drop_in(&mut catalog, Err("truncated"));
     assert_eq!(news, [News::Refused { reason: "truncated".to_owned(), serving: true }]);
     assert_eq!(code(&catalog, now), Ok("1"));
-    assert_eq!(state(&catalog, now), State::Refused("truncated".to_owned()));
+    assert_eq!(state(&catalog, now), State::Refused(refused("truncated")));
     drop_in(&mut catalog, Ok("2"));
     assert_eq!(state(&catalog, now), State::Serving);
 }
@@ -219,7 +223,7 @@ fn a_removed_kind_that_comes_back_bad_stays_and_tells_why() {
     catalog.gone(&echo());
     drop_in(&mut catalog, Err("truncated"));
     end(&mut catalog, now, number, End::Orderly);
-    assert_eq!(state(&catalog, now), State::Refused("truncated".to_owned()));
+    assert_eq!(state(&catalog, now), State::Refused(refused("truncated")));
 }
 
 #[test]
@@ -327,7 +331,7 @@ fn loads_wait_for_a_slot() {
     let (first, _) = drain(&mut catalog);
     assert_eq!(first.len(), 1);
     assert_eq!(catalog.progress().total, 2);
-    catalog.loaded(first[0], Err("bad".to_owned()));
+    catalog.loaded(first[0], Err(refused("bad")));
     let (second, _) = drain(&mut catalog);
     assert_eq!(second.len(), 1);
 }
