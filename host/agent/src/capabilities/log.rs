@@ -40,6 +40,11 @@ impl Gate {
         Self { activation, line: limits.log_line, allowance }
     }
 
+    /// The most bytes of one line; longer ones are cut.
+    pub(super) fn line_bytes(&self) -> usize {
+        self.line
+    }
+
     /// Writes one line, or drops and counts it.
     pub(crate) fn write(&self, level: Level, message: String, fields: &[(String, String)]) {
         let (message, fields) = line(message, fields, self.line);

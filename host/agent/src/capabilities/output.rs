@@ -1,6 +1,7 @@
 //! What a container prints on stdout and stderr becomes log lines.
-//! A line is written when it ends, so that the last words of a container that
-//! traps are not lost.
+//! A line is written when it ends, or the container does, so that the last
+//! words of one that traps are not lost. Of a line that is too long only as much
+//! is kept as shows that.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,8 +14,8 @@ use wasmtime_wasi::{
 use super::log::Gate;
 use crate::bindings::huly::network::log::Level;
 
-/// A line without an end is written when it is this long.
-const LINE_BYTES: usize = 8 * 1024;
+/// Bytes that are taken at a time.
+const WRITE_BYTES: usize = 8 * 1024;
 
 /// A stream of a container's text.
 pub(crate) struct Output {
@@ -46,10 +47,8 @@ impl OutputStream for Output {
         for byte in bytes {
             match byte {
                 b'\n' => self.end_line(),
-                byte => self.line.push(byte),
-            }
-            if self.line.len() >= LINE_BYTES {
-                self.end_line();
+                byte if self.line.len() <= self.log.line_bytes() => self.line.push(byte),
+                _ => {}
             }
         }
         Ok(())
@@ -60,7 +59,7 @@ impl OutputStream for Output {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(LINE_BYTES)
+        Ok(WRITE_BYTES)
     }
 }
 

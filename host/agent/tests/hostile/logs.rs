@@ -1,9 +1,9 @@
 //! What the operator reads about containers, and their callers do not.
 
-use hulynet_protocol::ErrorKind;
+use hulynet_protocol::{Call, ErrorKind, Target};
 
 use crate::{
-    stage::Stage,
+    stage::{Stage, id},
     support::{PATIENCE, listen, log, logged, told_of},
 };
 
@@ -45,6 +45,20 @@ async fn a_long_line_is_cut() {
     logged("… container=hostile/rambling").await;
     let log = log();
     assert!(log.contains(&"ÿ".repeat(20)) && !log.contains(&"ÿ".repeat(33)), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_printed_line_is_as_long_as_its_limit_and_its_unfinished_rest_is_cut_at_the_end() {
+    listen();
+    let stage = Stage::new(|config| config.limits.log_line = 10_000).await;
+    stage.start_with("hostile", "verbose", "").await.unwrap();
+    let (whole, long) = ("w".repeat(10_000), "l".repeat(20_000));
+    let words = format!("[{:?}, \"\"]", format!("{whole}\n{long}"));
+    stage.beside(stage.ask("hostile", "verbose", "say", &words)).await.unwrap();
+    logged(&format!("container: {whole} container=hostile/verbose")).await;
+    let target = Target { id: id("hostile", "verbose"), epoch: None };
+    stage.world.coordinator.ask(Call::Terminate { target, force: true }).await.unwrap();
+    logged(&format!("container: {}… container=hostile/verbose", &long[..10_000])).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
