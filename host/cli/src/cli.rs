@@ -314,16 +314,18 @@ pub(crate) struct Import {
 /// The whole command line: the commands, each with the flags of the settings
 /// that it takes.
 pub(crate) fn command() -> Clap {
+    const SERVING: &[Scope] =
+        &[Scope::Coordinator, Scope::Agent, Scope::Server, Scope::Kinds, Scope::Starts];
     let mut command = Cli::command();
     for setting in TABLE.iter().filter(|setting| setting.scope == Scope::Every) {
         command = command.arg(flag(setting).global(true));
     }
     for (name, scopes) in [
-        ("up", &[Scope::Coordinator, Scope::Agent, Scope::Server, Scope::Kinds][..]),
-        ("coordinator", &[Scope::Coordinator, Scope::Server]),
-        ("agent", &[Scope::Agent, Scope::Server, Scope::Kinds]),
-        ("inspect", &[Scope::Kinds]),
-        ("config", &[Scope::Coordinator, Scope::Agent, Scope::Server, Scope::Kinds]),
+        ("up", SERVING),
+        ("coordinator", &[Scope::Coordinator, Scope::Server, Scope::Starts]),
+        ("agent", &[Scope::Agent, Scope::Server, Scope::Kinds, Scope::Starts]),
+        ("inspect", &[Scope::Kinds, Scope::Starts]),
+        ("config", SERVING),
     ] {
         command = command.mut_subcommand(name, |mut subcommand| {
             for setting in TABLE.iter().filter(|setting| scopes.contains(&setting.scope)) {
@@ -375,7 +377,7 @@ fn value_name(setting: &Setting) -> &'static str {
         "singletons" => "KIND/UUID,…",
         "placement" => "round-robin|least-loaded",
         "dir" | "plugins" | "cache" | "data" => "DIR",
-        "container-memory" | "agent-memory" => "SIZE",
+        "largest-kind" | "container-memory" | "agent-memory" => "SIZE",
         "containers" => "N",
         "grants" | "secret-file" => "FILE",
         "trusted-keys" => "KEY,…",

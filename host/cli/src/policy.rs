@@ -13,7 +13,7 @@ use crate::{
     config::Settings,
     failure::Failure,
     target::Exact,
-    units::{Toml, Typed, Unreadable},
+    units::{ByteSize, Toml, Typed, Unreadable},
 };
 
 /// How an agent is chosen.
@@ -125,7 +125,12 @@ pub(crate) fn secret(settings: &Settings) -> Result<Option<Secret>, Failure> {
 
 /// What the operator decides about kinds.
 pub(crate) fn kind_policy(settings: &Settings) -> Result<KindPolicy, Failure> {
-    let memory = usize::try_from(settings.container_memory.0).unwrap_or(usize::MAX);
+    let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+    let limits = ContainerLimits {
+        memory: bytes(settings.container_memory),
+        start: settings.start_timeout,
+        ..ContainerLimits::default()
+    };
     let usual = settings.dir.join("grants.toml");
     let grants = match &settings.grants {
         Some(path) => read_grants(path)?,
@@ -134,9 +139,9 @@ pub(crate) fn kind_policy(settings: &Settings) -> Result<KindPolicy, Failure> {
     };
     Ok(KindPolicy {
         grants: Arc::new(grants),
-        limits: ContainerLimits { memory, ..ContainerLimits::default() },
+        file_bytes: bytes(settings.largest_kind),
+        limits,
         trusted: settings.trusted_keys.0.clone(),
-        ..KindPolicy::default()
     })
 }
 
@@ -157,7 +162,29 @@ fn read_grants(path: &Path) -> Result<Grants, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::Layers;
+
+    #[test]
+    fn what_an_agent_and_an_inspection_allow_every_kind_is_what_the_settings_say() {
+        let policy = |flags: &[(&'static str, &str)]| {
+            let dir = ("dir", "no/such/directory");
+            let flags = flags.iter().chain([&dir]).map(|(key, text)| (*key, (*text).to_owned()));
+            let layers = Layers::read(flags.collect(), std::iter::empty(), None).unwrap();
+            let KindPolicy { file_bytes, limits, .. } =
+                kind_policy(&Settings::resolve(&layers).unwrap()).unwrap();
+            (file_bytes, limits)
+        };
+        let usual = KindPolicy::default();
+        assert_eq!(policy(&[]), (usual.file_bytes, usual.limits));
+        let flags =
+            [("start-timeout", "5s"), ("container-memory", "1MiB"), ("largest-kind", "2MiB")];
+        let (start, memory) = (Duration::from_secs(5), 1 << 20);
+        let limits = ContainerLimits { start, memory, ..ContainerLimits::default() };
+        assert_eq!(policy(&flags), (2 << 20, limits));
+    }
 
     #[test]
     fn trusted_keys_are_shown_as_they_are_written() {

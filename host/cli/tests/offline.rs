@@ -348,6 +348,20 @@ fn what_a_key_signed_is_verified_and_what_changed_since_is_not() {
 }
 
 #[test]
+fn a_file_that_is_too_large_is_told_with_the_setting_that_allows_it() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a.wasm"), [0; 1025]).unwrap();
+    let inspect =
+        |largest| run_in(directory.path(), &[], &["inspect", "a.wasm", "--largest-kind", largest]);
+    let refused = inspect("1KiB");
+    let told =
+        "a.wasm is larger than 1024 bytes; strip it, or raise the agent's setting largest-kind";
+    assert!(refused.code == 2 && refused.err.contains(told), "{}", refused.err);
+    let read = inspect("2KiB");
+    assert!(read.out.contains("is not a WebAssembly file"), "{} {}", read.out, read.err);
+}
+
+#[test]
 fn inspect_tells_why_a_file_would_be_refused() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("a.wasm"), b"\0asm\x01\0\0\0").unwrap();

@@ -258,6 +258,12 @@ fn inspect_judges_a_file_as_an_agent_would() {
     let remedy =
         "its manifest does not ask for that; add to echo.toml: [asks] containers = [\"*\"]";
     assert!(unasked.out.contains(remedy), "{unasked:?}");
+    let slow = "[asks]\ncontainers = [\"*\"]\n[limits]\nstart = \"10s\"\n";
+    fs::write(path.join("echo.toml"), slow).unwrap();
+    assert_eq!(offline(path, &["inspect", "echo.wasm"]).code, Some(0));
+    let late = offline(path, &["inspect", "echo.wasm", "--start-timeout", "5s"]);
+    let allowed = "asks for start = \"10s\", and this agent allows it 5s";
+    assert!(late.out.contains(allowed), "{late:?}");
 
     fs::remove_file(path.join("echo.toml")).unwrap();
     fs::write(path.join("none.toml"), "").unwrap();

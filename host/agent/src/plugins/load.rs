@@ -246,7 +246,7 @@ impl Loader {
 impl Files {
     /// Reads them; the code has at most so many bytes.
     pub(super) fn read(path: &Path, file_bytes: usize) -> Result<Self, Refusal> {
-        let remedy = "strip it, or raise the agent's limit of file sizes";
+        let remedy = "strip it, or raise the agent's setting largest-kind";
         let code = read(path, file_bytes, remedy)?;
         let beside = |extension, limit| -> Result<Option<String>, Refusal> {
             let path = path.with_extension(extension);
@@ -365,7 +365,7 @@ mod tests {
                 .contains("another world: it exports nothing, expected huly:network/guest@0.1.0"),
             "{message}"
         );
-        assert!(refusal(&[0; 101]).contains("is larger than 100 bytes; strip it"));
+        assert!(refusal(&[0; 101]).contains("is larger than 100 bytes; strip it, or raise"));
         let damaged = [COMPONENT, &[0x63, 0x01, 0x00]].concat();
         assert!(refusal(&damaged).contains("is not valid WebAssembly"));
     }

@@ -24,6 +24,8 @@ pub(crate) enum Scope {
     Server,
     /// Those that run an agent or look at kinds.
     Kinds,
+    /// Those that run a coordinator or an agent, or look at kinds.
+    Starts,
 }
 
 /// One setting, as help and `hulynet config` need it.
@@ -128,7 +130,7 @@ settings! {
         "The longest alive timeout that an agent or client may choose for itself";
     "placement" placement: PlacementPolicy = "round-robin", Coordinator,
         "How an agent is chosen for a container among those that suit equally: in turn, or the less loaded of two drawn at random";
-    "start-timeout" start_timeout: Duration = "30s", Server,
+    "start-timeout" start_timeout: Duration = "30s", Starts,
         "How long a container may take to start; the grants of an agent change it by kind, and what is longer than the coordinator's has no effect";
     "agent-listen" agent_listen: Address = "127.0.0.1:3738", Agent,
         "Where the agent listens; port 0 takes a free one. Without a secret-file leave loopback (0.0.0.0:3738) only where you trust whoever is accepted";
@@ -154,10 +156,12 @@ settings! {
         "The state directory; made when it is missing";
     "plugins" plugins: PathBuf = "DIR/plugins", Agent,
         "The directory of kinds: every .wasm file in it is served; the default one is made when it is missing";
-    "cache" cache: PathBuf = "DIR/cache", Agent,
+    "cache" cache: PathBuf = "DIR/cache", Kinds,
         "The directory of compiled kinds; trusted, so only the agent's user may write to it";
     "data" data: PathBuf = "DIR/data", Agent,
         "The directory of the workspaces' documents; agents on one machine may share it";
+    "largest-kind" largest_kind: ByteSize = "64MiB", Kinds,
+        "The largest .wasm file that is served; to compile one takes about 200 times as much memory at worst";
     "container-memory" container_memory: ByteSize = "256MiB", Kinds,
         "The most memory that one container may use, where the grants say nothing about its kind";
     "agent-memory" agent_memory: Option<ByteSize> = "", Agent,

@@ -11,7 +11,7 @@ mod network;
 
 use std::{sync::Arc, time::Duration};
 
-use hulynet_agent::{Agent, AgentConfig, AgentError, ContainerLimits, KindPolicy};
+use hulynet_agent::{Agent, AgentConfig, AgentError, KindPolicy};
 use hulynet_bus::{Bus, BusError, Secret};
 use hulynet_coordinator::{Coordinator, CoordinatorConfig, registry::RegistryConfig};
 use hulynet_store::SqliteDocuments;
@@ -204,7 +204,7 @@ fn config(
         containers: settings.containers.map(|count| count.0),
         file_bytes,
         grants,
-        limits: ContainerLimits { start: settings.start_timeout, ..limits },
+        limits,
         memory: settings.agent_memory.map(|memory| usize::try_from(memory.0).unwrap_or(usize::MAX)),
         trusted,
         alive_timeout: settings.alive_timeout,
