@@ -1,5 +1,5 @@
 //! Builds the kinds under `plugins/` for wasm32-wasip2 into a plugin
-//! directory.
+//! directory, each with its manifest.
 
 use std::{
     fs,
@@ -104,14 +104,23 @@ fn build_one(name: &str, out: &Path) -> anyhow::Result<PathBuf> {
         cargo().args(["build", "--package", name, "--target", WASM_TARGET, "--profile", PROFILE]),
     )?;
     let built = target().join(WASM_TARGET).join(PROFILE).join(format!("{name}.wasm"));
+    let manifest = root().join("plugins").join(name).join(format!("{name}.toml"));
     let file = out.join(format!("{name}.wasm"));
-    install(&built, &file)?;
+    install(&built, &manifest, &file)?;
     Ok(file)
+}
+
+/// Installs a kind: its manifest, if it has one, and its code.
+pub(crate) fn install(code: &Path, manifest: &Path, to: &Path) -> anyhow::Result<()> {
+    if manifest.exists() {
+        copy(manifest, &to.with_extension("toml"))?;
+    }
+    copy(code, to)
 }
 
 /// Copies a file so that an agent that watches the directory sees it complete
 /// or not at all.
-pub(crate) fn install(from: &Path, to: &Path) -> anyhow::Result<()> {
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     let partial = to.with_extension("partial");
     fs::copy(from, &partial)
         .and_then(|_| fs::rename(&partial, to))

@@ -61,7 +61,8 @@ impl Network {
                 .with_context(|| format!("cannot make {}", plugins.display()))?;
             for kind in served {
                 let file = format!("{kind}.wasm");
-                kinds::install(&built.join(&file), &plugins.join(&file))?;
+                let manifest = built.join(&file).with_extension("toml");
+                kinds::install(&built.join(&file), &manifest, &plugins.join(&file))?;
             }
             let mut agent = network.command(&["agent", "--listen", &address(port)]);
             agent.args(["--coordinator", &network.coordinator]);

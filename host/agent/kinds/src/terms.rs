@@ -309,6 +309,29 @@ mod tests {
     }
 
     #[test]
+    fn the_kinds_of_this_checkout_ask_for_what_they_import_and_are_granted_it() {
+        let plugins = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../plugins");
+        let read = |file: &str| std::fs::read_to_string(format!("{plugins}/{file}")).unwrap();
+        let grants = Grants::parse("grants.toml", &read("grants.toml")).unwrap();
+        for (name, imports, concurrency) in [
+            ("counter", &[][..], Concurrency::Concurrent),
+            ("echo", &[CONTAINERS], Concurrency::Concurrent),
+            ("query", &[DOCUMENTS], Concurrency::Concurrent),
+            ("session", &[CONTAINERS, DOCUMENTS], Concurrency::Concurrent),
+            ("transactor", &[DOCUMENTS], Concurrency::Exclusive),
+        ] {
+            let file = format!("{name}.toml");
+            let manifest = Manifest::parse(&file, &read(&format!("{name}/{file}"))).unwrap();
+            let (kind, limits) = (Kind::new(name).unwrap(), ContainerLimits::default());
+            let imports = Imports::of(imports.iter().copied());
+            for imports in [imports, Imports::default()] {
+                let terms = Terms::agree(&kind, Some(&manifest), &imports, &grants, &limits);
+                assert_eq!(terms.unwrap().concurrency(), concurrency, "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_asked_and_not_granted_is_told_with_both_and_the_remedy() {
         let manifest = Some("[asks]\ncontainers = [\"query\"]\nother-tenants = true");
         assert_eq!(
