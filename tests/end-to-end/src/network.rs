@@ -23,7 +23,8 @@ pub struct Agent {
 }
 
 /// What the kinds of tests are granted, unless a test says otherwise.
-const GRANTS: &str = "[default]\ncontainers = [\"*\"]\ndocuments = true\n";
+const GRANTS: &str =
+    "[default]\ncontainers = [\"*\"]\ndocuments = true\n[kind.query]\nshared = true\n";
 
 /// A coordinator, agents that share one data directory, and their files.
 #[derive(Debug)]

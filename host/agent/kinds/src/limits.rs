@@ -262,8 +262,8 @@ macro_rules! limits {
 limits! {
     /// Bytes over all its memories and tables.
     memory: Bytes = 256 << 20, "memory";
-    /// How long it may compute without a pause before it is ended; less when
-    /// everybody who waits for it has given up.
+    /// How long it may compute without a pause before it is ended; less after
+    /// the last deadline of those who wait for it.
     compute: Time = Duration::from_secs(10), "compute";
     /// Requests that wait in its mailbox; more are refused as busy.
     mailbox: Count = 1024, "mailbox";

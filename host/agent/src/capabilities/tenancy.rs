@@ -96,7 +96,8 @@ impl Tenant {
             ErrorKind::PermissionDenied,
             format!(
                 "the container {} may not reach one with the label {key}={value}: it belongs to {own}; start it for \
-                 that tenant, or grant its kind other-tenants",
+                 that tenant, or say in the agent's grants that what it asks for is shared, or that its \
+                 kind gets other-tenants",
                 self.asking.id
             ),
         ))
@@ -177,7 +178,8 @@ mod tests {
         assert_eq!(
             error.message,
             "the container echo/a may not reach one with the label workspace=hers: it belongs to \
-             account=eve; start it for that tenant, or grant its kind other-tenants"
+             account=eve; start it for that tenant, or say in the agent's grants that what it asks for \
+             is shared, or that its kind gets other-tenants"
         );
         let wanted =
             GetOptions { labels: labels(&[("workspace", "hers")]), ..GetOptions::default() };
