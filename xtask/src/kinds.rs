@@ -110,10 +110,13 @@ fn build_one(name: &str, out: &Path) -> anyhow::Result<PathBuf> {
     Ok(file)
 }
 
-/// Installs a kind: its manifest, if it has one, and its code.
+/// Installs a kind: its manifest, or that it has none, and its code.
 pub(crate) fn install(code: &Path, manifest: &Path, to: &Path) -> anyhow::Result<()> {
+    let beside = to.with_extension("toml");
     if manifest.exists() {
-        copy(manifest, &to.with_extension("toml"))?;
+        copy(manifest, &beside)?;
+    } else if beside.exists() {
+        fs::remove_file(&beside).with_context(|| format!("cannot remove {}", beside.display()))?;
     }
     copy(code, to)
 }

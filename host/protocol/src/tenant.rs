@@ -40,20 +40,27 @@ pub fn started_for(labels: &Labels) -> Option<String> {
     OWNERS.into_iter().find_map(owner).or_else(|| labels.get(TENANT).cloned())
 }
 
-/// Whether whoever asks for a container of this tenant would get that of
-/// another one. One who names no tenant gets any.
+/// Whether whoever asks for a container with these labels would get that of
+/// another tenant. One who names no tenant gets any, and the container of nobody
+/// serves all.
 #[must_use]
 pub fn is_of_another(wanted: &Labels, found: &Labels) -> bool {
-    let owner = |key: &'static str| Some((key, wanted.get(key)?.as_str()));
-    let owners: Vec<(&str, &str)> = OWNERS.into_iter().filter_map(owner).collect();
-    let shared = owners.iter().filter_map(|(key, name)| Some(found.get(*key)? == name));
-    match shared.reduce(|all, same| all && same) {
-        Some(same) => !same,
-        None => found.get(TENANT).is_some_and(|tenant| {
-            let named = tenant.split_once('=');
-            !owners.is_empty() && !owners.iter().any(|owner| named == Some(*owner))
-        }),
+    let owners = |labels: &Labels| -> Vec<(&'static str, String)> {
+        let owner = |key: &'static str| Some((key, labels.get(key)?.clone()));
+        OWNERS.into_iter().filter_map(owner).collect()
+    };
+    let (wanted, mut others) = (owners(wanted), owners(found));
+    if others.is_empty() {
+        let tenant = found.get(TENANT).and_then(|tenant| tenant.split_once('='));
+        let owner = |key: &'static str| tenant.filter(|(of, _)| *of == key);
+        let owner = |key| owner(key).map(|(_, name)| (key, name.to_owned()));
+        others = OWNERS.into_iter().filter_map(owner).collect();
     }
+    let differs = |(key, name): &(&str, String)| {
+        wanted.iter().any(|(wanted, named)| wanted == key && named != name)
+    };
+    let are_strangers = !others.iter().any(|other| wanted.contains(other));
+    !wanted.is_empty() && !others.is_empty() && (are_strangers || others.iter().any(differs))
 }
 
 #[cfg(test)]
@@ -87,8 +94,12 @@ mod tests {
             (&[("account", "a")], &[("tenant", "account=b")], true),
             (&[("account", "a")], &[("tenant", "workspace=a")], true),
             (&[("account", "a")], &[("tenant", "account=a")], false),
-            (&[("account", "a")], &[("account", "a"), ("tenant", "b")], false),
-            (&[("workspace", "w")], &[("account", "a")], false),
+            (&[("account", "a")], &[("account", "a"), ("tenant", "account=b")], false),
+            (&[("account", "a")], &[("tenant", "of no known form")], false),
+            (&[("workspace", "w")], &[("account", "a")], true),
+            (&[("workspace", "w")], &[("account", "a"), ("workspace", "w")], false),
+            (&[("account", "a"), ("workspace", "w")], &[("account", "a")], false),
+            (&[("account", "a")], &[("workspace", "w"), ("tenant", "account=a")], true),
             (&[("account", "a")], &[("region", "eu")], false),
             (&[("tenant", "account=a")], &[("workspace", "w")], false),
             (&[], &[("tenant", "account=b")], false),

@@ -62,7 +62,7 @@ impl HostWithStore<Context> for HasSelf<Context> {
 struct Wanted {
     network: Arc<dyn Network>,
     /// Whose containers it may be; `None` is everybody's.
-    tenant: Option<Tenant>,
+    only: Option<Tenant>,
     kind: Kind,
     options: GetOptions,
     _asked: Open,
@@ -75,16 +75,13 @@ impl Wanted {
         let services = &context.services;
         let (kind, mut options) = wanted(&context.activation, &services.terms, kind, options)?;
         let tenant = Tenant::new(context.activation.clone(), services.documents.clone());
-        let tenant = (!services.terms.has(Capability::OtherTenants)).then_some(tenant);
-        if let Some(tenant) = &tenant
-            && !services.grants.shares(&kind)
-        {
+        if !services.grants.shares(&kind) {
             tenant.bind(&mut options);
         }
         context.usage.get(Instant::now())?;
         Ok(Self {
             network: services.network.clone(),
-            tenant,
+            only: (!services.terms.has(Capability::OtherTenants)).then_some(tenant),
             kind,
             options,
             _asked: context.usage.open(Thing::Request)?,
@@ -94,11 +91,11 @@ impl Wanted {
 
     /// Finds or starts it.
     async fn find(self) -> Result<ReferenceHandle, NetworkError> {
-        if let Some(tenant) = &self.tenant {
+        if let Some(tenant) = &self.only {
             tenant.check_wanted(&self.options).await?;
         }
         let reference = self.network.get(self.kind, self.options).await?;
-        if let Some(tenant) = &self.tenant {
+        if let Some(tenant) = &self.only {
             tenant.check(&reference.labels()?).await?;
         }
         Ok(ReferenceHandle { reference, _held: self.held })

@@ -3,6 +3,8 @@
 //! words of one that traps are not lost. Of a line that is too long only as much
 //! is kept as shows that.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
@@ -20,17 +22,22 @@ const WRITE_BYTES: usize = 8 * 1024;
 /// A stream of a container's text.
 pub(crate) struct Output {
     log: Gate,
-    line: Vec<u8>,
+    /// However often a container asks for the stream, it has one unfinished line.
+    line: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Output {
     /// Lines go to the container's log.
     pub(crate) fn new(log: Gate) -> Self {
-        Self { log, line: Vec::new() }
+        Self { log, line: Arc::default() }
     }
 
-    fn end_line(&mut self) {
-        let line = std::mem::take(&mut self.line);
+    fn line(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end_line(&self, line: &mut Vec<u8>) {
+        let line = std::mem::take(line);
         if !line.is_empty() {
             self.log.write(Level::Info, String::from_utf8_lossy(&line).into_owned(), &[]);
         }
@@ -44,10 +51,11 @@ impl Pollable for Output {
 
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let mut line = self.line();
         for byte in bytes {
             match byte {
-                b'\n' => self.end_line(),
-                byte if self.line.len() <= self.log.line_bytes() => self.line.push(byte),
+                b'\n' => self.end_line(&mut line),
+                byte if line.len() <= self.log.line_bytes() => line.push(byte),
                 _ => {}
             }
         }
@@ -65,7 +73,7 @@ impl OutputStream for Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        self.end_line();
+        self.end_line(&mut self.line());
     }
 }
 
@@ -82,6 +90,6 @@ impl StdoutStream for Output {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Self::new(self.log.clone()))
+        Box::new(Self { log: self.log.clone(), line: self.line.clone() })
     }
 }

@@ -29,15 +29,17 @@ impl Tenant {
         Self { asking, documents }
     }
 
-    /// Has what is started belong to the same tenant, unless one is named.
+    /// Has what is started belong to the same tenant, unless one is named. What
+    /// is asked for by its uuid is started with the labels alone.
     pub(super) fn bind(&self, wanted: &mut GetOptions) {
         let Some(tenant) = started_for(&self.asking.labels) else { return };
         // What is asked to lack a label is not kept from belonging to somebody.
         let named = |key: &str| {
             wanted.labels.contains_key(key)
-                || wanted.select.0.iter().any(|requirement| {
-                    requirement.key == key && matches!(requirement.condition, Condition::In(_))
-                })
+                || wanted.uuid.is_none()
+                    && wanted.select.0.iter().any(|requirement| {
+                        requirement.key == key && matches!(requirement.condition, Condition::In(_))
+                    })
         };
         if ![WORKSPACE, ACCOUNT, TENANT].into_iter().any(named) {
             wanted.labels.insert(TENANT.to_owned(), tenant);
@@ -49,7 +51,9 @@ impl Tenant {
     /// # Errors
     /// `PermissionDenied`.
     pub(super) async fn check_wanted(&self, wanted: &GetOptions) -> Result<(), NetworkError> {
-        self.check(&wanted.labels).await?;
+        for (key, value) in &wanted.labels {
+            self.check_label(key, value).await?;
+        }
         for requirement in &wanted.select.0 {
             if let Condition::In(values) = &requirement.condition {
                 for value in values {
@@ -209,5 +213,18 @@ mod tests {
             let bound = wanted.labels.get("tenant").map(String::as_str);
             assert_eq!(bound, tenant_label, "{own:?} wants {wanted:?}");
         }
+        let (tenant, _directory) = tenant(&[("account", "anna")]).await;
+        let (uuid, select) = (Uuid::new("x").ok(), "account in (anna)".parse().unwrap());
+        let mut named = GetOptions { uuid, select, ..GetOptions::default() };
+        tenant.bind(&mut named);
+        assert_eq!(named.labels["tenant"], "account=anna", "conditions say nothing of a uuid");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_started_for_whom_it_was_not_asked() {
+        let (tenant, _directory) = tenant(&[("workspace", "hers")]).await;
+        let labels = labels(&[("workspace", "hers"), ("tenant", "account=anna")]);
+        let wanted = GetOptions { labels, ..GetOptions::default() };
+        assert!(tenant.check_wanted(&wanted).await.is_err());
     }
 }

@@ -244,6 +244,18 @@ impl Containers {
         self.table.at_mut(slot)
     }
 
+    /// Gives a container other labels, which were checked.
+    pub(crate) fn set_labels(&mut self, uuid: &Uuid, labels: &Labels) {
+        let labels = Packed::new(labels);
+        let Some(slot) = self.table.slot(uuid) else { return };
+        let Some(container) = self.table.at_mut(slot).filter(|known| known.labels != labels) else {
+            return;
+        };
+        self.indexes.remove(slot, container);
+        container.labels = labels;
+        self.indexes.insert(slot, container);
+    }
+
     /// Moves a container to another state.
     pub(crate) fn set_state(&mut self, uuid: &Uuid, state: State) {
         let Some(slot) = self.table.slot(uuid) else { return };

@@ -106,11 +106,13 @@ pub(crate) fn other_kind(asked: &ContainerId, found: &Kind) -> NetworkError {
 }
 
 /// Does not tell whose it is.
-pub(crate) fn other_tenant(id: &ContainerId) -> NetworkError {
-    NetworkError::refused(
+pub(crate) fn other_tenant(id: &ContainerId, retry: Retry) -> NetworkError {
+    NetworkError::new(
         ErrorKind::PermissionDenied,
+        retry,
         format!(
-            "the container {id} works for another tenant than it was asked for with its labels              account or workspace; ask for another uuid"
+            "the container {id} works for another tenant than the labels account and workspace of \
+             this request name; ask for another uuid, or have its operator terminate it"
         ),
     )
 }

@@ -132,6 +132,7 @@ impl Registry {
         // An agent that brought it back could not bring what only clients know.
         if let Some(known) = self.containers.get_mut(&uuid)
             && known.extra.is_empty()
+            && !known.labels.are_of_another(&wanted.labels)
         {
             known.extra.clone_from(&wanted.extra);
             known.affinity.clone_from(&wanted.affinity);
@@ -153,7 +154,10 @@ impl Registry {
                 return self.answer(waiter.token, Err(error));
             }
             Some(found) if found.labels.are_of_another(&wanted.labels) => {
-                let error = errors::other_tenant(&wanted.id);
+                // One that may not even start takes its name from nobody for long.
+                let runs = matches!(found.state(), State::Running(_));
+                let retry = if runs { Retry::Final } else { Retry::NotProcessed };
+                let error = errors::other_tenant(&wanted.id, retry);
                 return self.answer(waiter.token, Err(error));
             }
             Some(_) => {}

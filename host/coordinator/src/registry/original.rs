@@ -2,8 +2,8 @@
 //! containers by uuid only, and know no epochs.
 
 use hulynet_protocol::{
-    Activation, AgentId, Change, ClientId, ContainerId, Epoch, ErrorKind, Labels, NetworkError,
-    Snapshot, Uuid,
+    Activation, AgentId, Change, ClientId, ContainerId, Epoch, ErrorKind, NetworkError, Snapshot,
+    Uuid,
 };
 
 use super::{
@@ -83,7 +83,9 @@ impl Registry {
         };
         let activation = |id: ContainerId| {
             let epoch = epoch(&id);
-            Activation { id, epoch, labels: Labels::new() }
+            let known = self.containers.get(&id.uuid);
+            let labels = known.map(|known| known.labels.unpack()).unwrap_or_default();
+            Activation { id, epoch, labels }
         };
         brought.into_iter().map(activation).collect()
     }
@@ -97,17 +99,15 @@ impl Registry {
         let place = Place { agent: agent.clone(), epoch };
         let asked = self.containers.get(&id.uuid);
         // Given up meanwhile: what the agent gave is its own.
-        if asked.is_none_or(|asked| *asked.state() != State::Starting(place.clone())) {
+        let Some(asked) = asked.filter(|asked| *asked.state() == State::Starting(place.clone()))
+        else {
             return;
-        }
+        };
+        let labels = asked.labels.unpack();
         let found = ContainerId { kind: id.kind.clone(), uuid: given };
         match self.containers.get(&found.uuid) {
             None => {
-                self.containers.insert(Container::vacant(
-                    found.clone(),
-                    &Labels::new(),
-                    Vec::new(),
-                ));
+                self.containers.insert(Container::vacant(found.clone(), &labels, Vec::new()));
                 self.enter_state(&found.uuid, State::Starting(place));
                 self.run(&found.uuid);
             }

@@ -129,8 +129,10 @@ impl Registry {
     fn bring(&mut self, agent: &AgentId, activation: Activation) -> bool {
         let Activation { id, epoch, labels } = activation;
         let uuid = id.uuid.clone();
-        if self.containers.get(&uuid).is_none() {
-            self.containers.insert(Container::vacant(id, &labels, Vec::new()));
+        match self.containers.get(&uuid) {
+            None => self.containers.insert(Container::vacant(id, &labels, Vec::new())),
+            // Whoever asked for it meanwhile does not say for whom it works.
+            Some(_) => self.containers.set_labels(&uuid, &labels),
         }
         self.settle_at(&uuid, Place { agent: agent.clone(), epoch });
         true

@@ -56,11 +56,17 @@ fn whoever_names_a_tenant_does_not_get_the_container_of_another() {
     };
     network.get("c", asked_for(("tenant", "account=eve")));
     let asked = network.take_asked();
+    let token = network.get("c", asked_for(("account", "anna")));
+    assert_eq!(network.error(token).retry, Retry::NotProcessed, "it may not even start");
     network.started(&asked, Ok(()));
     let token = network.get("c", asked_for(("account", "anna")));
     let error = network.error(token);
     assert_eq!((error.kind, error.retry), (ErrorKind::PermissionDenied, Retry::Final));
-    assert!(error.message.contains("echo/x works for another tenant"), "{error}");
+    assert_eq!(
+        error.message,
+        "the container echo/x works for another tenant than the labels account and workspace of this \
+         request name; ask for another uuid, or have its operator terminate it"
+    );
     for mine_or_any in [asked_for(("account", "eve")), by_uuid("x")] {
         let token = network.get("c", mine_or_any);
         assert_eq!(network.record(token).id, echo("x"));
