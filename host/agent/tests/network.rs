@@ -250,9 +250,7 @@ async fn the_name_of_another_clients_connection_is_taken_and_that_is_no_final_an
 async fn an_agent_tells_what_a_container_may_use_and_uses() {
     let world = World::with(|config| config.limits.mailbox = 7).await;
     world.start("a").await;
-    let response =
-        world.client.call(Call::Limits(target("a")), Bytes::new(), support::PATIENCE).await;
-    let Reply::Limits(limits) = response.unwrap().reply else { panic!("no limits") };
+    let limits = world.limits(id("a")).await.unwrap();
     let limit = |name: &str| limits.iter().find(|limit| limit.name == name).unwrap();
     assert_eq!((limit("mailbox").allowed, limit("mailbox").used), (7, Some(0)));
     let memory = limit("memory");

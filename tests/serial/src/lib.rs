@@ -114,6 +114,7 @@ fn answer(request: &Incoming, text: &str) -> Result<String, Error> {
         "ask-own" => ask(text, "hear", false),
         "ask-for-stream" => ask(text, "stream", true),
         "ask-for-ever" => ask(text, "never", true),
+        "around" => around(text),
         "commit" => commit(text),
         other => Err(Error {
             kind: ErrorKind::UnknownOperation,
@@ -132,18 +133,34 @@ fn compute(time: Duration) {
 
 /// Asks a container of this kind.
 fn ask(kind: &str, operation: &str, on_behalf: bool) -> Result<String, Error> {
-    let options = GetOptions {
-        uuid: Some("other".to_owned()),
+    let other = containers_sync::get(kind, &wanted("other"))?;
+    other.send("note", b"", on_behalf)?;
+    let answer = other.request(operation, b"please", on_behalf, None)?;
+    Ok(format!("{}: {}", other.id().uuid, String::from_utf8_lossy(&answer)))
+}
+
+/// The container of this name.
+fn wanted(uuid: &str) -> GetOptions {
+    GetOptions {
+        uuid: Some(uuid.to_owned()),
         labels: vec![],
         select: vec![],
         extra: vec![],
         near: vec![],
         avoid: vec![],
-    };
-    let other = containers_sync::get(kind, &options)?;
-    other.send("note", b"", on_behalf)?;
-    let answer = other.request(operation, b"please", on_behalf, None)?;
-    Ok(format!("{}: {}", other.id().uuid, String::from_utf8_lossy(&answer)))
+    }
+}
+
+/// Hands this way on to the first container on it, which is of the same kind.
+fn around(way: &str) -> Result<String, Error> {
+    let own = identity::get().id;
+    if way.is_empty() {
+        return Ok(format!("{} was reached", own.uuid));
+    }
+    let (next, rest) = way.split_once(' ').unwrap_or((way, ""));
+    let next = containers_sync::get(&own.kind, &wanted(next))?;
+    let answer = next.request("around", rest.as_bytes(), true, None)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// Commits a document to a workspace and finds it again.

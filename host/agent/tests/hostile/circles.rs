@@ -58,6 +58,25 @@ async fn a_circle_through_a_container_that_takes_one_request_is_refused_at_once(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_circle_through_containers_that_do_one_thing_at_a_time_is_refused_at_once() {
+    let stage = Stage::new(|_| {}).await;
+    for uuid in ["a", "b", "c"] {
+        stage.start_with("serial", uuid, "").await.unwrap();
+    }
+    for (way, told) in [
+        ("b a", "serial/a → serial/b → serial/a"),
+        ("b c b", "serial/a → serial/b → serial/c → serial/b"),
+        ("a", "serial/a → serial/a"),
+    ] {
+        let error = stage.beside(stage.ask("serial", "a", "around", way)).await.unwrap_err();
+        assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::Final), "{error}");
+        assert!(error.message.contains(&format!("for itself: {told};")), "{error}");
+    }
+    let answer = stage.ask("serial", "a", "around", "b c").await.unwrap();
+    assert_eq!(answer, "c was reached", "nothing waits any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_work_alone_and_ask_each_other_for_two_callers_wait_until_the_deadline() {
     let stage = Stage::new(|_| {}).await;
     pair(&stage).await;

@@ -21,7 +21,8 @@ use crate::{
     support::{LEASE_MS, PATIENCE, Told, World, attacks, container_call, epoch, kind},
 };
 
-/// An agent that serves all attacks, the kind `hostile` and the healthy `echo`.
+/// An agent that serves all attacks, the kinds `hostile` and `serial`, of one world
+/// each, and the healthy `echo`.
 pub struct Stage {
     pub world: World,
     pub healthy: Healthy,
@@ -35,7 +36,9 @@ impl Stage {
                 let file = attack.unwrap().path();
                 fs::copy(&file, config.plugins.join(file.file_name().unwrap())).unwrap();
             }
-            fs::copy(kind("hostile"), config.plugins.join("hostile.wasm")).unwrap();
+            for name in ["hostile", "serial"] {
+                fs::copy(kind(name), config.plugins.join(format!("{name}.wasm"))).unwrap();
+            }
             config.containers = Some(128);
             settings(config);
         })
@@ -129,11 +132,7 @@ impl Stage {
 
     /// What a container may use and uses.
     pub async fn limits(&self, kind: &str, uuid: &str) -> Vec<LimitRecord> {
-        let call = Call::Limits(Target { id: id(kind, uuid), epoch: None });
-        match self.world.client.call(call, Bytes::new(), PATIENCE).await.unwrap().reply {
-            Reply::Limits(limits) => limits,
-            other => panic!("expected limits, got {other:?}"),
-        }
+        self.world.limits(id(kind, uuid)).await.unwrap()
     }
 
     /// What the agent says about a kind.

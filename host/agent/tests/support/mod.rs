@@ -23,7 +23,8 @@ use hulynet_agent::{Agent, AgentConfig, Grants, Network};
 use hulynet_bus::{Body, Bus, Peer, PeerConfig, PeerEvent, Response};
 use hulynet_protocol::{
     AccountId, Call, Caller, ClientId, ConnectionId, ContainerCall, ContainerId, Epoch, Event,
-    Flow, Kind, Labels, NetworkError, Policy, Reply, Role, StartContainer, Target, Uuid, flow,
+    Flow, Kind, Labels, LimitRecord, NetworkError, Policy, Reply, Role, StartContainer, Target,
+    Uuid, flow,
 };
 use hulynet_store::SqliteDocuments;
 use tempfile::TempDir;
@@ -143,6 +144,24 @@ impl World {
         let call = Call::Container(container_call(uuid, operation));
         let payload = Bytes::copy_from_slice(payload.as_bytes());
         text(self.client.call(call, payload, timeout).await?).await
+    }
+
+    /// What a container may use and uses.
+    pub async fn limits(&self, id: ContainerId) -> Result<Vec<LimitRecord>, NetworkError> {
+        let call = Call::Limits(Target { id, epoch: None });
+        match self.client.call(call, Bytes::new(), PATIENCE).await?.reply {
+            Reply::Limits(limits) => Ok(limits),
+            other => panic!("expected limits, got {other:?}"),
+        }
+    }
+
+    /// Ends when there is such a container and it uses so much of this limit.
+    pub async fn until_it_uses(&self, id: ContainerId, name: &str, used: u64) {
+        let uses = async {
+            let is_it = |limit: &LimitRecord| limit.name == name && limit.used == Some(used);
+            while !self.limits(id.clone()).await.is_ok_and(|limits| limits.iter().any(is_it)) {}
+        };
+        tokio::time::timeout(PATIENCE, uses).await.expect("in time");
     }
 
     /// Connects to a container, without a bound for its events.
