@@ -13,9 +13,9 @@ use std::{
 use bytes::Bytes;
 use hulynet_agent::{AgentConfig, KindPolicy, World as KindWorld, inspect};
 use hulynet_protocol::{
-    Call, ConnectionId, ErrorKind, Labels, NetworkError, Reply, Retry, StartContainer,
+    Call, Caller, ConnectionId, ErrorKind, Labels, NetworkError, Reply, Retry, StartContainer,
 };
-use support::{PATIENCE, World, epoch, grants, id, kind, listen, target, told_of};
+use support::{PATIENCE, World, container_call, epoch, grants, id, kind, listen, target, told_of};
 
 /// An agent with the kind, and a container of it.
 async fn serial(settings: impl FnOnce(&mut AgentConfig)) -> World {
@@ -36,20 +36,6 @@ async fn terminate(world: &World, force: bool) -> Reply {
 /// A request that waits for another container, for as long as it is waited for.
 async fn wait(world: &World, time: Duration) -> NetworkError {
     world.request_within(time, "a", "ask-for-ever", "other").await.unwrap_err()
-}
-
-/// Ends when the container waits for the other one.
-async fn until_it_asks(world: &World) {
-    let asks = async {
-        loop {
-            let response = world.coordinator.ask(Call::Limits(target("a"))).await.unwrap();
-            let Reply::Limits(limits) = response.reply else { panic!("no limits") };
-            if limits.iter().any(|limit| limit.name == "outgoing" && limit.used == Some(1)) {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, asks).await.unwrap();
 }
 
 #[tokio::test]
@@ -98,7 +84,7 @@ async fn it_asks_others_in_its_callers_name_or_in_its_own() {
 }
 
 #[tokio::test]
-async fn it_commits_documents_and_finds_them() {
+async fn it_commits_documents_and_finds_them_for_an_account() {
     let world = World::with(|config| {
         fs::copy(kind("serial"), config.plugins.join("echo.wasm")).unwrap();
     })
@@ -109,6 +95,13 @@ async fn it_commits_documents_and_finds_them() {
     assert!(answer.starts_with("1: {") && answer.contains("\"kept\""), "{answer}");
     let error = world.request("a", "commit", "another").await.unwrap_err();
     assert!(error.message.contains("may not commit to the workspace another"), "{error}");
+    let mut nobodys = container_call("a", "commit");
+    nobodys.caller = Caller::outside(None);
+    let commits = world.client.call(Call::Container(nobodys), Bytes::from_static(b"w"), PATIENCE);
+    let error = commits.await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::PermissionDenied, Retry::Final), "{error}");
+    let remedy = "pass the caller, or start echo/a with the label account=NAME";
+    assert!(error.message.contains(remedy), "{error}");
 }
 
 #[tokio::test]
@@ -180,16 +173,6 @@ async fn computing_without_end_is_stopped_and_sleeping_is_not_computing() {
 }
 
 #[tokio::test]
-async fn a_call_that_goes_on_when_nobody_waits_for_it_any_more_ends_it() {
-    let world = serial(|_| {}).await;
-    let asked = world.request_within(Duration::from_millis(50), "a", "sleep-for-ever", "");
-    assert_eq!(asked.await.unwrap_err().kind, ErrorKind::DeadlineExceeded);
-    let error = world.request("a", "echo", "").await.unwrap_err();
-    assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::NotProcessed));
-    assert!(error.message.contains("did not finish a call"), "{error}");
-}
-
-#[tokio::test]
 async fn it_is_not_pinged_while_somebody_waits_for_its_answer() {
     let world = serial(|config| {
         config.limits.silent = Duration::from_millis(100);
@@ -205,7 +188,7 @@ async fn it_is_not_pinged_while_somebody_waits_for_its_answer() {
 async fn it_finishes_what_it_does_before_it_terminates_unless_it_is_forced() {
     let mut world = serial(|config| config.limits.terminate = Duration::from_millis(100)).await;
     let end = async |world: &World, force| {
-        until_it_asks(world).await;
+        world.until_it_uses(id("a"), "outgoing", 1).await;
         terminate(world, force).await
     };
     let time = Duration::from_millis(500);

@@ -78,6 +78,66 @@ async fn a_start_that_traps_or_never_ends_is_a_failed_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_a_container_that_does_not_start_is_told_why() {
+    let stage = Stage::new(|config| config.limits.terminate = Duration::from_millis(50)).await;
+    for attack in both("stuck-start") {
+        let started = stage.start(&attack);
+        let asked = stage.ask(&attack, &attack, "attack", "");
+        let connected = connect(&stage, &attack);
+        let waiting = async {
+            let id = id(&attack, &attack);
+            stage.world.until_it_uses(id.clone(), "mailbox", 0).await;
+            let end = async {
+                stage.world.until_it_uses(id, "mailbox", 2).await;
+                terminate(&stage, &attack, true).await
+            };
+            tokio::join!(asked, connected, end)
+        };
+        let (started, (asked, connected, _)) =
+            stage.beside(async { tokio::join!(started, waiting) }).await;
+        let cause = "it was asked to terminate and did not answer within 50ms";
+        let error = started.unwrap_err();
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::StartFailed, cause));
+        for error in [asked.unwrap_err(), connected.unwrap_err()] {
+            assert_eq!((error.kind, error.retry), (ErrorKind::StartFailed, Retry::NotProcessed));
+            let told = format!("the container {attack}/{attack} could not start: {cause}");
+            assert_eq!(error.message, told);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_to_be_connected_to_a_container_that_ends_is_told_why() {
+    let mut stage = Stage::new(|config| {
+        (config.limits.concurrent, config.limits.terminate) = (1, Duration::from_millis(50));
+    })
+    .await;
+    for attack in both("loop") {
+        stage.start(&attack).await.unwrap();
+        let asked = stage.ask(&attack, &attack, "attack", "x");
+        let waiting = async {
+            let id = id(&attack, &attack);
+            // Its bytes count while it is worked on, and nothing waits.
+            stage.world.until_it_uses(id.clone(), "mailbox-bytes", 1).await;
+            stage.world.until_it_uses(id.clone(), "mailbox", 0).await;
+            let end = async {
+                stage.world.until_it_uses(id, "mailbox", 1).await;
+                terminate(&stage, &attack, true).await
+            };
+            tokio::join!(connect(&stage, &attack), end)
+        };
+        let (asked, (connected, _)) = stage.beside(async { tokio::join!(asked, waiting) }).await;
+        let cause = "it was asked to terminate and did not answer within 50ms";
+        ended(&asked.unwrap_err(), &attack, cause);
+        let error = connected.unwrap_err();
+        assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::NotProcessed));
+        let told = format!("the container {attack}/{attack} ended before the request: {cause}");
+        assert_eq!(error.message, told);
+        gone(&mut stage, &attack).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_traps_or_never_ends_ends_its_container_only() {
     let mut stage = Stage::new(short).await;
     for (attack, cause) in
@@ -196,6 +256,23 @@ async fn one_that_sleeps_for_ever_does_not_answer_its_ping_and_ends() {
     let error = stage.beside(stage.ask("hostile", "hostile", "sleep", "")).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::ContainerEnded);
     assert!(error.message.contains("did not answer a ping within 200ms"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_does_one_thing_at_a_time_and_sleeps_for_ever_ends_when_nobody_waits_for_it() {
+    let mut stage = Stage::new(|_| {}).await;
+    stage.start("serial").await.unwrap();
+    let soon = Duration::from_millis(50);
+    let error = stage
+        .beside(async {
+            let asked = stage.ask_within(soon, "serial", "serial", "sleep-for-ever", "").await;
+            assert_eq!(asked.unwrap_err().kind, ErrorKind::DeadlineExceeded);
+            stage.ask("serial", "serial", "echo", "").await.unwrap_err()
+        })
+        .await;
+    assert_eq!((error.kind, error.retry), (ErrorKind::ContainerEnded, Retry::NotProcessed));
+    assert!(error.message.contains("did not finish a call"), "{error}");
+    gone(&mut stage, "serial").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
