@@ -35,6 +35,19 @@ async fn what_a_container_prints_is_in_the_log_line_by_line_with_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_words_of_one_that_fails_are_in_the_log_although_it_did_not_end_the_line() {
+    listen();
+    let stage = Stage::new(|_| {}).await;
+    stage.start_with("hostile", "dying", "").await.unwrap();
+    let words = r#"["begun\nfarewell"]"#;
+    let error = stage.beside(stage.ask("hostile", "dying", "die", words)).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::ContainerEnded, "{error}");
+    for text in ["begun", "farewell"] {
+        logged(&format!("container: {text} container=hostile/dying")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_line_is_cut() {
     listen();
     let stage = Stage::new(|config| config.limits.log_line = 64).await;

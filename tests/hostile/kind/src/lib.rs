@@ -208,6 +208,12 @@ impl Hostile {
         eprintln!("{err}");
     }
 
+    /// Says this without ending the line, and fails.
+    fn die(&self, words: String) {
+        eprint!("{words}");
+        std::process::abort();
+    }
+
     /// A variable of its environment.
     fn variable(&self, name: String) -> Option<String> {
         std::env::var(name).ok()
