@@ -372,10 +372,13 @@ async fn one_that_never_reads_a_stream_stops_it_and_holds_nobody_up() {
             }
         }
     };
-    let items = tokio::select! {
-        answer = stage.ask("hostile", "reader", "hoard", r#"["source"]"#) => panic!("{answer:?}"),
-        items = standstill => items,
+    let never_read = async {
+        tokio::select! {
+            answer = stage.ask("hostile", "reader", "hoard", r#"["source"]"#) => panic!("{answer:?}"),
+            items = standstill => items,
+        }
     };
+    let items = stage.beside(never_read).await;
     assert!(items < 4096, "it streamed {items} KiB to nobody");
 }
 
