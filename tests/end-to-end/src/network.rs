@@ -175,13 +175,17 @@ fn start_coordinator(listen: &str, arguments: &[&str]) -> Process {
     Process::start(hulynet().args(["coordinator", "--json", "--listen", listen]).args(arguments))
 }
 
-/// Puts a built kind into a plugin directory.
+/// Puts a built kind and its manifest into a plugin directory.
 ///
 /// # Panics
 /// When it was not built.
 pub fn install(kind: &str, plugins: &Path) {
     let from = kinds().join(format!("{kind}.wasm"));
-    let partial = plugins.join(format!("{kind}.partial"));
+    let (manifest, partial) =
+        (from.with_extension("toml"), plugins.join(format!("{kind}.partial")));
+    if manifest.exists() {
+        fs::copy(manifest, plugins.join(format!("{kind}.toml"))).unwrap();
+    }
     fs::copy(&from, &partial).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
     fs::rename(&partial, plugins.join(format!("{kind}.wasm"))).unwrap();
 }
