@@ -93,8 +93,8 @@ async fn whoever_waits_for_a_container_that_does_not_start_is_told_why() {
             };
             tokio::join!(asked, connected, end)
         };
-        let (started, (asked, connected, _)) =
-            stage.beside(async { tokio::join!(started, waiting) }).await;
+        let all = Box::pin(async { tokio::join!(started, waiting) });
+        let (started, (asked, connected, _)) = stage.beside(all).await;
         let cause = "it was asked to terminate and did not answer within 50ms";
         let error = started.unwrap_err();
         assert_eq!((error.kind, error.message.as_str()), (ErrorKind::StartFailed, cause));
@@ -126,7 +126,8 @@ async fn whoever_waits_to_be_connected_to_a_container_that_ends_is_told_why() {
             };
             tokio::join!(connect(&stage, &attack), end)
         };
-        let (asked, (connected, _)) = stage.beside(async { tokio::join!(asked, waiting) }).await;
+        let all = Box::pin(async { tokio::join!(asked, waiting) });
+        let (asked, (connected, _)) = stage.beside(all).await;
         let cause = "it was asked to terminate and did not answer within 50ms";
         ended(&asked.unwrap_err(), &attack, cause);
         let error = connected.unwrap_err();

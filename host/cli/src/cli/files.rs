@@ -11,7 +11,7 @@ pub(crate) enum Files {
     #[command(after_help = "\
 The manifest NAME.toml and the signatures NAME.sig beside NAME.wasm count too. Judged like an agent \
 with the same settings would, by its grants, trusted keys and limits, and by the versions that were rolled back as \
-its --cache has them; exit code 1 if it would be refused.
+its --cache has them; exit code 1 if it would be refused, 2 if it cannot be read or is over --largest-kind.
 --json: {\"kind\",\"served\",\"refusals\",\"bytes\",\"hash\",\"version\",\"description\",\"concurrency\",
          \"termination\",\"signer\",\"world\",\"imports\",\"asked\",\"granted\",\"limits\"}
 
