@@ -43,6 +43,22 @@ fn what_a_fenced_agent_brings_waits_until_everybody_had_time_to_come_back() {
 }
 
 #[test]
+fn for_whom_a_container_works_says_its_agent_and_not_who_asked_for_it_meanwhile() {
+    let mut network = Network::young();
+    network.join("a");
+    network.join("c");
+    let own = labels(&[("account", "anna")]);
+    let other = labels(&[("tenant", "account=eve")]);
+    let token = network.get("c", GetOptions { labels: other, ..by_uuid("x") });
+    let brought = Activation { labels: own.clone(), ..activation("x", 3, 5) };
+    network.register("a", &["echo"], vec![brought]);
+    assert_eq!(network.record(token).labels, own);
+    network.join("d");
+    let found = network.get("d", GetOptions { labels: own, ..GetOptions::default() });
+    assert_eq!(network.record(found).id, echo("x"));
+}
+
+#[test]
 fn a_fenced_agent_ends_what_an_agent_that_comes_back_later_has_in_a_newer_epoch() {
     let mut network = Network::young();
     network.join("a");
