@@ -48,7 +48,7 @@ async function types(wit) {
     }
 }
 
-/** Ends the build when the types do not fit. */
+/** Ends the build when the types do not fit, or when what must not compile does. */
 function check() {
     const compiler = fileURLToPath(import.meta.resolve('typescript/package.json'));
     const tsc = join(dirname(compiler), 'bin/tsc');

@@ -1,5 +1,5 @@
 // What makes kinds in TypeScript pleasant: typed operations with checked
-// arguments, typed answers and errors, and typed calls of other containers.
+// arguments, typed answers, events and errors, and typed calls of other containers.
 // Payloads are JSON, as the SDK for Rust and the command line have them:
 // arguments come in an array in order, or in an object by name.
 
@@ -13,7 +13,8 @@ import { write } from 'huly:network/log@0.1.0';
 
 export type { Caller, Connection };
 
-/** A value that JSON can carry. */
+/** A value that JSON can carry. Declare yours with `type`: TypeScript takes no
+ * `interface` for one, as anybody may extend it. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** An error that crosses the network: what it is, and whether a retry is safe. */
@@ -183,17 +184,24 @@ function defect(what: string, thrown: unknown): NetworkError {
     return { kind: 'application', retry: 'maybe-processed', message: `${what} failed: ${thrown}` };
 }
 
-// Clients and other containers.
+// Events.
 
-/** Sends an event to everybody who is connected. */
-export function broadcast(event: Json): void {
-    outgoing(() => broadcastBytes(encode(event)));
+/** The name of an event and what it carries, as a pair: one goes with the other. */
+type Named<E> = { [N in keyof E & string]: [name: N, payload: E[N]] }[keyof E & string];
+
+/** Defines events, by their names and what each carries. On the wire one is an
+ * object with its name as the only key, so clients read it as `Partial<E>`. */
+export function events<E extends Record<string, Json> = {}>() {
+    const event = ([name, payload]: Named<E>) => encode({ [name]: payload });
+    return {
+        /** Sends an event to everybody who is connected. */
+        broadcast: (...named: Named<E>): void => outgoing(() => broadcastBytes(event(named))),
+        /** Sends an event to one connection. */
+        send: (connection: string, ...named: Named<E>): void => outgoing(() => sendBytes(connection, event(named))),
+    };
 }
 
-/** Sends an event to one connection. */
-export function send(connection: string, event: Json): void {
-    outgoing(() => sendBytes(connection, encode(event)));
-}
+// The log and other containers.
 
 /** Writes a line to the agent's log. */
 export function log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields: Record<string, string> = {}): void {
@@ -213,7 +221,7 @@ export interface Asking {
 }
 
 /** Finds or starts a container and holds it: `using room = client<RoomOperations>('room', { uuid })`. */
-export function client<O extends Operations<any>>(
+export function client<O extends Operations<any> = {}>(
     kind: string,
     wanted: Partial<GetOptions>,
     { onBehalf = false, timeoutMs }: Asking = {},

@@ -1,17 +1,13 @@
 // A chat room. Each container is one room: what was said lives as long as the
 // container does, and everybody who is connected hears what is said.
 
+import type { Events, Message } from './events';
 import {
-    broadcast, client, integer, kind, log, operations, optional, Refusal, send, text,
+    client, events, integer, kind, log, operations, optional, Refusal, text,
     type Call, type Connection,
 } from './hulynet';
 
-interface Message {
-    readonly number: number;
-    readonly author: string;
-    readonly text: string;
-    readonly [key: string]: string | number;
-}
+const { broadcast, send } = events<Events>();
 
 /** Messages that a room remembers. */
 const REMEMBERED = 1000;
@@ -29,7 +25,7 @@ class Room {
         const message = { number: ++this.count, author: author(call), text };
         this.messages.push(message);
         if (this.messages.length > REMEMBERED) this.messages.shift();
-        broadcast({ said: message });
+        broadcast('said', message);
         return message;
     }
 
@@ -42,14 +38,14 @@ class Room {
             throw new Refusal('only somebody with an account closes a room', 'permission-denied');
         }
         this.open = false;
-        broadcast({ closed: author(call) });
+        broadcast('closed', author(call));
     }
 
     enter({ id }: Connection): void {
         // Nothing was done, so the client may come again.
         if (this.listeners.size >= LISTENERS) throw Refusal.busy('the room is full; come back later');
         this.listeners.add(id);
-        send(id, { welcome: this.listeners.size });
+        send(id, 'welcome', this.listeners.size);
     }
 
     leave(id: string): void {
@@ -72,7 +68,7 @@ const room = {
 
     /** Says something in another room, in the name of whoever asks. */
     forward: operation({ to: text(256), text: text(1000) }, (_, { to, text }): Message => {
-        using other = client<typeof said>('room', { uuid: to }, { onBehalf: true });
+        using other = client<RoomOperations>('room', { uuid: to }, { onBehalf: true });
         return other.say({ text });
     }),
 
@@ -86,8 +82,8 @@ const room = {
     }),
 };
 
-// What `forward` needs to know of a room. (The whole of it would be a circle.)
-const said = { say: room.say };
+/** For other kinds that ask a room: `client<RoomOperations>('room', { uuid })`. */
+export type RoomOperations = typeof room;
 
 export const guestSync = kind<Room>({
     start: () => new Room(),
