@@ -43,10 +43,19 @@ export interface Parameter<T> {
     read(value: unknown): { value: T } | undefined;
 }
 
+/** One that a caller may leave out. */
+export interface Optional<T> extends Parameter<T> {
+    readonly optional: true;
+}
+
 type Parameters = Record<string, Parameter<any>>;
+/** What an operation gets. */
 type Arguments<P extends Parameters> = {
     [K in keyof P]: P[K] extends Parameter<infer T> ? T : never;
 };
+/** What a caller gives. */
+type Given<P extends Parameters> = Partial<Arguments<P>> &
+    Arguments<{ [K in keyof P as P[K] extends Optional<any> ? never : K]: P[K] }>;
 
 /** A text of at most so many characters. */
 export function text(most = 10_000): Parameter<string> {
@@ -69,8 +78,9 @@ export function integer(least: number, most: number): Parameter<number> {
 }
 
 /** A parameter that may be left out. */
-export function optional<T>(parameter: Parameter<T>, otherwise: T): Parameter<T> {
+export function optional<T>(parameter: Parameter<T>, otherwise: T): Optional<T> {
     return {
+        optional: true,
         takes: `${parameter.takes}, or nothing`,
         read: (value) => (value === undefined || value === null ? { value: otherwise } : parameter.read(value)),
     };
@@ -210,7 +220,7 @@ export function log(level: 'debug' | 'info' | 'warn' | 'error', message: string,
 
 /** The methods of a container whose kind has these operations. */
 export type Client<O extends Operations<any>> = Disposable & {
-    [K in keyof O]: O[K] extends Operation<any, infer P, infer R> ? (args: Arguments<P>) => R : never;
+    [K in keyof O]: O[K] extends Operation<any, infer P, infer R> ? (args: Given<P>) => R : never;
 };
 
 /** In whose name, and for how long. */

@@ -56,6 +56,7 @@ export function asking() {
 
     const said: Message = room.say({ text: 'hello' });
     const before: Message[] = room.history({ last: 5 });
+    room.history({});
 
     // @ts-expect-error: there is no such operation
     room.shout({ text: 'hello' });
@@ -65,6 +66,8 @@ export function asking() {
     room.say({ txt: 'hello' });
     // @ts-expect-error: an argument is missing
     room.say({});
+    // @ts-expect-error: one that may be left out, of another type
+    room.history({ last: '5' });
     // @ts-expect-error: no arguments at all
     room.say();
     // @ts-expect-error: one argument too many
