@@ -27,12 +27,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let any_of = |names: &[&str]| options.name.as_deref().is_none_or(|name| names.contains(&name));
     // Only these go through agents, and with them through the whole of
     // wasmtime, which takes many minutes to build optimised.
-    if any_of(&["bus", "agent", "growth"]) {
+    if any_of(&["bus", "agent", "requests", "growth"]) {
         machine::prepare()?;
         directory = kinds::build_for_bench()?;
         packages.push("hulynet-cli");
     }
-    if any_of(&["agent"]) {
+    if any_of(&["agent", "requests"]) {
         packages.push("hulynet-bare");
     }
     let mut build = cargo();

@@ -2,18 +2,22 @@
 //! nobody manages, started and asked in a loop. `cargo xtask bench agent` prints it
 //! beside what an agent takes for them. Each request enters the store anew, in
 //! which a container of an agent stays.
+//!
+//! It prints what a start takes, and then for each line that it reads, which names
+//! an [`Order`], what a request takes now: a machine is faster at one time than at
+//! another, so whoever compares takes turns with it.
 
 use std::{
-    fs, iter,
+    fs, io, iter,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use mimalloc::MiMalloc;
-use serde_json::{Value, json};
+use serde_json::json;
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
     component::{
@@ -51,16 +55,28 @@ mod bindings {
 /// Containers that are asked in turn, as many as have a request at a time
 /// elsewhere.
 const IN_TURN: usize = 256;
-/// How often one container is asked, and all in turn.
-const REQUESTS: usize = 50_000;
-/// How often one is asked now and then.
-const SELDOM: usize = 2_000;
-/// How long it has no request in between.
+/// How long containers are asked for one line that is read.
+const ASKED_FOR: Duration = Duration::from_millis(50);
+/// How long a container has no request in between, when it has one now and then.
 const PAUSE: Duration = Duration::from_micros(100);
 /// Further than any clock goes here.
 const NO_EPOCH: u64 = 1 << 40;
 
-/// Measures what wasmtime alone takes; prints one JSON object, in microseconds.
+/// Which containers are asked, and when.
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Order {
+    /// The first request to each of all, in an order of large steps
+    First,
+    /// One container that has one after the other
+    One,
+    /// One of many that have one each in turn
+    InTurn,
+    /// One that has one now and then
+    Seldom,
+}
+
+/// Measures what wasmtime alone takes; prints JSON objects, in microseconds.
 #[derive(Parser)]
 struct Arguments {
     /// The directory of the kinds `echo` and `serial`
@@ -73,17 +89,30 @@ fn main() -> anyhow::Result<()> {
     let Arguments { kinds, containers } = Arguments::parse();
     // As a container's thread is, which has one at a time.
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let measured = runtime.block_on(async {
-        let (started, concurrent) = concurrent(&kinds, containers).await?;
-        let serial = serial(&kinds).await?;
-        anyhow::Ok(json!({ "started": started, "concurrent": concurrent, "serial": serial }))
-    })?;
-    println!("{measured}");
-    Ok(())
+    runtime.block_on(async {
+        let (started, mut concurrent) = concurrent(&kinds, containers).await?;
+        let mut serial = serial(&kinds).await?;
+        println!("{}", json!({ "started": started }));
+        for line in io::stdin().lines() {
+            let line = line?;
+            let order = Order::from_str(&line, false)
+                .map_err(|error| anyhow::anyhow!("{line:?} is no order: {error}"))?;
+            let (concurrent, serial) = (concurrent.cost(order).await?, serial.cost(order).await?);
+            println!("{}", json!({ "concurrent": concurrent, "serial": serial }));
+        }
+        Ok(())
+    })
 }
 
 /// In whose name requests are made.
 pub struct Caller;
+
+type Outcome<T> = (Result<T, Error>,);
+/// How a container of the kind `echo` is asked.
+type Concurrent = TypedFunc<(guest::Incoming,), Outcome<Body>>;
+/// How one of the kind `serial` is.
+type Serial =
+    TypedFunc<(guest_sync::Incoming,), (Result<Vec<u8>, serial::huly::network::common::Error>,)>;
 
 /// What a container's store has.
 #[derive(Default)]
@@ -91,10 +120,8 @@ struct Data {
     table: ResourceTable,
 }
 
-type Outcome<T> = (Result<T, Error>,);
-
-/// What a start of the kind `echo` takes, and requests to it.
-async fn concurrent(kinds: &Path, containers: u32) -> anyhow::Result<(f64, Value)> {
+/// What a start of the kind `echo` takes, and containers of it.
+async fn concurrent(kinds: &Path, containers: u32) -> anyhow::Result<(f64, impl Asked)> {
     let mut pool = PoolingAllocationConfig::new();
     // As an agent's for kinds of this sort.
     pool.total_component_instances(containers)
@@ -123,8 +150,7 @@ async fn concurrent(kinds: &Path, containers: u32) -> anyhow::Result<(f64, Value
         let mut store = store(&pre);
         let instance = pre.instantiate_async(&mut store).await.map_err(plain)?;
         let start = export::<(Vec<u8>,), Outcome<()>>(&instance, &mut store, "guest", "start")?;
-        let request =
-            export::<(guest::Incoming,), Outcome<Body>>(&instance, &mut store, "guest", "request")?;
+        let request: Concurrent = export(&instance, &mut store, "guest", "request")?;
         let starting =
             async |access: &Accessor<Data>| start.call_concurrent(access, (Vec::new(),)).await;
         let (started,) = store.run_concurrent(starting).await.flatten().map_err(plain)?;
@@ -132,7 +158,7 @@ async fn concurrent(kinds: &Path, containers: u32) -> anyhow::Result<(f64, Value
         live.push((store, request));
     }
     let started = micros(began.elapsed(), containers as usize);
-    let asked = asked(&mut live, async |(store, request)| {
+    let ask = async |(store, request): &mut (Store<Data>, Concurrent)| {
         let asking = async |access: &Accessor<Data>| {
             let caller = access.with(|mut access| access.get().table.push(Caller))?;
             let incoming = guest::Incoming {
@@ -150,12 +176,12 @@ async fn concurrent(kinds: &Path, containers: u32) -> anyhow::Result<(f64, Value
             (Ok(Body::Chunks(_)),) => anyhow::bail!("the answer is a stream"),
             (Err(error),) => Err(refused(error)),
         }
-    });
-    Ok((started, asked.await?))
+    };
+    Ok((started, Live { containers: live, ask }))
 }
 
-/// What requests to the kind `serial` take.
-async fn serial(kinds: &Path) -> anyhow::Result<Value> {
+/// Containers of the kind `serial`.
+async fn serial(kinds: &Path) -> anyhow::Result<impl Asked> {
     let mut config = settings();
     config.concurrency_support(false);
     let pre = load(&config, &kinds.join("serial.wasm"), |_linker| Ok(()))?;
@@ -163,16 +189,10 @@ async fn serial(kinds: &Path) -> anyhow::Result<Value> {
     for _ in 0..IN_TURN {
         let mut store = store(&pre);
         let instance = pre.instantiate_async(&mut store).await.map_err(plain)?;
-        type Answer = (Result<Vec<u8>, serial::huly::network::common::Error>,);
-        let request = export::<(guest_sync::Incoming,), Answer>(
-            &instance,
-            &mut store,
-            "guest-sync",
-            "request",
-        )?;
+        let request: Serial = export(&instance, &mut store, "guest-sync", "request")?;
         live.push((store, request));
     }
-    asked(&mut live, async |(store, request)| {
+    let ask = async |(store, request): &mut (Store<Data>, Serial)| {
         let incoming = guest_sync::Incoming {
             operation: "repeat".to_owned(),
             payload: payload(),
@@ -183,44 +203,65 @@ async fn serial(kinds: &Path) -> anyhow::Result<Value> {
         };
         let (answer,) = request.call_async(store, (incoming,)).await.map_err(plain)?;
         answer.map_err(|error| anyhow::anyhow!("it answered: {}", error.message))
-    })
-    .await
+    };
+    Ok(Live { containers: live, ask })
 }
 
-/// How long requests take that `ask` makes: the first one to each container, one
-/// container after the other in an order of large steps; those to one that has one
-/// after the other; to one of [`IN_TURN`]; and to one that has one now and then.
-async fn asked<T>(
-    live: &mut [T],
-    ask: impl AsyncFn(&mut T) -> anyhow::Result<Vec<u8>>,
-) -> anyhow::Result<Value> {
-    let count = live.len();
-    let each = async |live: &mut [T], order: &mut dyn Iterator<Item = usize>, pause: Duration| {
-        let (mut requests, mut took) = (0, Duration::ZERO);
+/// Containers that can be asked.
+trait Asked {
+    /// How long a request takes in this order, in microseconds.
+    async fn cost(&mut self, order: Order) -> anyhow::Result<f64>;
+}
+
+/// Containers, and how one is asked.
+struct Live<C, A> {
+    containers: Vec<C>,
+    ask: A,
+}
+
+impl<C, A: AsyncFn(&mut C) -> anyhow::Result<Vec<u8>>> Asked for Live<C, A> {
+    async fn cost(&mut self, order: Order) -> anyhow::Result<f64> {
+        let count = self.containers.len();
+        match order {
+            // Knuth's multiplicative hashing: a prime, so each has its turn.
+            Order::First => {
+                let each = (0..count).map(|number| number.wrapping_mul(2_654_435_761) % count);
+                self.each(each, Duration::MAX, Duration::ZERO).await
+            }
+            Order::One => self.each(iter::repeat(0), ASKED_FOR, Duration::ZERO).await,
+            Order::InTurn => {
+                self.each((0..IN_TURN.min(count)).cycle(), ASKED_FOR, Duration::ZERO).await
+            }
+            Order::Seldom => self.each(iter::repeat(0), ASKED_FOR, PAUSE).await,
+        }
+    }
+}
+
+impl<C, A: AsyncFn(&mut C) -> anyhow::Result<Vec<u8>>> Live<C, A> {
+    /// Asks these, with a pause before each, for so long.
+    async fn each(
+        &mut self,
+        order: impl Iterator<Item = usize>,
+        asked_for: Duration,
+        pause: Duration,
+    ) -> anyhow::Result<f64> {
+        let (mut requests, mut took, begin) = (0, Duration::ZERO, Instant::now());
         for index in order {
+            if begin.elapsed() >= asked_for {
+                break;
+            }
             if !pause.is_zero() {
                 thread::sleep(pause);
             }
-            let container = live.get_mut(index).context("it is live")?;
+            let container = self.containers.get_mut(index).context("it is live")?;
             let began = Instant::now();
-            let answer = ask(container).await?;
+            let answer = (self.ask)(container).await?;
             took += began.elapsed();
             requests += 1;
             ensure!(answer == payload(), "the answer is not what was sent");
         }
-        anyhow::Ok(micros(took, requests))
-    };
-    // Knuth's multiplicative hashing: a prime, so each has its turn.
-    let mut first = (0..count).map(|number| number.wrapping_mul(2_654_435_761) % count);
-    let mut one = iter::repeat_n(0, REQUESTS);
-    let mut in_turn = (0..IN_TURN.min(count)).cycle().take(REQUESTS);
-    let mut seldom = iter::repeat_n(0, SELDOM);
-    Ok(json!({
-        "first": each(live, &mut first, Duration::ZERO).await?,
-        "one": each(live, &mut one, Duration::ZERO).await?,
-        "in_turn": each(live, &mut in_turn, Duration::ZERO).await?,
-        "seldom": each(live, &mut seldom, PAUSE).await?,
-    }))
+        Ok(micros(took, requests))
+    }
 }
 
 /// As an agent's engines.

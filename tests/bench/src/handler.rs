@@ -4,7 +4,10 @@
 //! wasmtime alone takes for it.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,8 +20,7 @@ use hulynet_protocol::{
 };
 
 use crate::{
-    agent::NAME,
-    bare::{Bare, Requests},
+    bare::{Bare, Order},
     bus::{member, registered},
     floor::{Floor, FloorServer, check},
     load::{Client, Settings, keep_asking, pump},
@@ -26,10 +28,19 @@ use crate::{
     network,
 };
 
+/// The name of this benchmark, which is also part of that of an agent.
+pub(crate) const NAME: &str = "requests";
+
 /// How kinds export what they do, with an operation that answers what it is
 /// sent, and the most microseconds that it may cost above a native handler.
 const KINDS: [(&str, &str, &str, f64); 2] =
     [("synchronous", "serial", "repeat", 3.0), ("asynchronous", "echo", "echo", 5.0)];
+
+/// Containers that wasmtime alone starts at least.
+const ALONE: usize = 256;
+
+/// How long one of those that are compared is asked in a round.
+const TURN: Duration = Duration::from_millis(250);
 
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,69 +49,78 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// containers that have one each, and one that is asked one by one.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Measure>> {
     let at_once = settings.clients * settings.in_flight;
-    let bare = Bare::measured(settings, at_once)?;
-    let alone = |which: fn(&Requests) -> f64| [which(&bare.serial), which(&bare.concurrent)];
-    let mut measures = under(settings, 1, "one with many", alone(|of| of.one)).await?;
-    let which = format!("one of {at_once}");
-    measures.extend(under(settings, at_once, &which, alone(|of| of.in_turn)).await?);
     let one_by_one = Settings { clients: 1, in_flight: 1, ..settings.clone() };
-    measures.extend(under(&one_by_one, 1, "one with no other", alone(|of| of.seldom)).await?);
+    let which = format!("one of {at_once}");
+    let mut measures = under(settings, 1, "one with many", Order::One).await?;
+    measures.extend(under(settings, at_once, &which, Order::InTurn).await?);
+    measures.extend(under(&one_by_one, 1, "one with no other", Order::Seldom).await?);
     Ok(measures)
 }
 
-/// With so many containers, of which wasmtime alone takes so much for each kind;
-/// the native handler and the kinds take turns, because a machine is faster at
-/// one time than at another. Who else is on the machine can only add to what a
-/// turn costs, so the least of the turns is told too, but not judged: the least of
-/// both need not be of the same time.
+/// What one round took, in microseconds.
+#[derive(Clone, Copy)]
+struct Round {
+    native: f64,
+    /// By each of the kinds.
+    kinds: [f64; KINDS.len()],
+    /// By wasmtime alone for each of them.
+    alone: [f64; KINDS.len()],
+}
+
+/// With so many containers. The native handler, the kinds and wasmtime alone take
+/// short turns, because a machine is faster at one time than at another: only what
+/// was measured in one round is compared, and the rounds are judged by the one in
+/// the middle.
 async fn under(
     settings: &Settings,
     containers: usize,
     which: &str,
-    alone: [f64; KINDS.len()],
+    order: Order,
 ) -> anyhow::Result<Vec<Measure>> {
+    let mut bare = Bare::start(settings, containers.max(ALONE))?;
     eprintln!("· requests to a native handler and to {which}");
     let server = FloorServer::start(Floor::Native)?;
     let id = ContainerId { kind: Kind::new("native")?, uuid: Uuid::new("native")? };
-    let native = Asked {
-        address: server.address.clone(),
-        process: server.process(),
-        ids: vec![id],
-        operation: "echo",
-        _referred: Vec::new(),
-    };
+    let native = Asked::new(settings, &server.address, server.process(), vec![id], "echo").await?;
     let network = network::Network::start(settings)?;
     registered(&network.coordinator).await?;
     let client = member(&Bus::current(), &network.coordinator, true).await?;
-    let mut kinds = Vec::new();
+    let (mut kinds, mut referred) = (Vec::new(), Vec::new());
     for (_, kind, operation, _) in KINDS {
-        kinds.push(of_kind(&network, &client, containers, (kind, operation)).await?);
+        let idle = idle(&client, kind, containers).await?;
+        let first = idle.first().context("there is one")?;
+        let address = first.record()?.endpoint.address.context("the agent has an address")?;
+        let ids = idle.iter().map(|container| container.id().clone()).collect();
+        kinds.push(Asked::new(settings, &address, network.agent()?, ids, operation).await?);
+        // Containers live as long as somebody refers to them.
+        referred.push(idle);
     }
-    let turn = Settings { seconds: 1, ..settings.clone() };
-    let (mut floor, mut costs) = (Vec::new(), [const { Vec::new() }; KINDS.len()]);
-    for _ in 0..settings.seconds {
-        floor.push(native.cost(&turn).await?);
-        for (costs, kind) in costs.iter_mut().zip(&kinds) {
-            costs.push(kind.cost(&turn).await?);
+    let mut rounds = Vec::new();
+    let until = Instant::now() + Duration::from_secs(settings.seconds) * 4;
+    while Instant::now() < until {
+        let mut round = Round {
+            native: native.cost(settings).await?,
+            kinds: Default::default(),
+            alone: Default::default(),
+        };
+        for (cost, kind) in round.kinds.iter_mut().zip(&kinds) {
+            *cost = kind.cost(settings).await?;
         }
+        let alone = bare.costs(order)?;
+        round.alone = [alone.serial, alone.concurrent];
+        rounds.push(round);
     }
     let name = |handler: &str| format!("computed by a request to {which}, {handler}");
-    let mut measures =
-        vec![Measure::new(NAME, name("native handler"), median(floor.iter().copied()), "µs")];
-    for (((world, _, _, aim), costs), alone) in KINDS.iter().zip(costs).zip(alone) {
-        let above = median(costs.iter().zip(&floor).map(|(cost, native)| cost - native));
-        let above_name = name(&format!("{world} above native"));
-        measures.push(Measure::new(NAME, above_name, above, "µs").above(alone).at_most(*aim));
-        let least_name = name(&format!("{world}, least turn above least native turn"));
-        let least_above = least(&costs) - least(&floor);
-        measures.push(Measure::new(NAME, least_name, least_above, "µs"));
+    let middle = |of: &dyn Fn(&Round) -> f64| median(rounds.iter().map(of));
+    let native = middle(&|round| round.native);
+    let mut measures = vec![Measure::new(NAME, name("native handler"), native, "µs")];
+    for (index, (world, _, _, aim)) in KINDS.into_iter().enumerate() {
+        let above = |round: &Round| round.kinds[index] - round.native;
+        let alone = middle(&|round| round.alone[index]);
+        let name = name(&format!("{world} above native"));
+        measures.push(Measure::new(NAME, name, middle(&above), "µs").above(alone).at_most(aim));
     }
     Ok(measures)
-}
-
-/// The smallest one.
-fn least(values: &[f64]) -> f64 {
-    values.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
 /// The one in the middle.
@@ -111,50 +131,48 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// So many containers of a kind.
-async fn of_kind(
-    network: &network::Network,
-    client: &Network,
-    containers: usize,
-    (kind, operation): (&str, &'static str),
-) -> anyhow::Result<Asked> {
+async fn idle(client: &Network, kind: &str, containers: usize) -> anyhow::Result<Vec<Reference>> {
     let mut idle = Vec::new();
     for number in 0..containers {
         let uuid = Some(Uuid::new(format!("idle-{kind}-{number}"))?);
         idle.push(client.get(kind, GetOptions { uuid, ..GetOptions::default() }).await?);
     }
-    let first = idle.first().context("there is one")?;
-    let address = first.record()?.endpoint.address.context("the agent has an address")?;
-    let ids = idle.iter().map(|container| container.id().clone()).collect();
-    Ok(Asked { address, process: network.agent()?, ids, operation, _referred: idle })
+    Ok(idle)
 }
 
-/// Who is asked, and what.
+/// Who is asked, and by whom.
 struct Asked {
-    address: String,
     process: u32,
-    ids: Vec<ContainerId>,
-    operation: &'static str,
-    /// Containers live as long as somebody refers to them.
-    _referred: Vec<Reference>,
+    clients: Vec<Arc<Asking>>,
 }
 
 impl Asked {
-    /// Microseconds that it computes for one request, of many at once. Each
-    /// client asks its share of the containers in turn, or all ask the only one.
-    async fn cost(&self, settings: &Settings) -> anyhow::Result<f64> {
-        let computed = || computed(self.process).context("the system tells what was computed");
-        let shares = self.ids.chunks(self.ids.len().div_ceil(settings.clients)).cycle();
+    /// Each client asks its share of the containers in turn, or all ask the only
+    /// one.
+    async fn new(
+        settings: &Settings,
+        address: &str,
+        process: u32,
+        ids: Vec<ContainerId>,
+        operation: &'static str,
+    ) -> anyhow::Result<Self> {
+        let shares = ids.chunks(ids.len().div_ceil(settings.clients)).cycle();
         let clients: Vec<_> = shares
             .take(settings.clients)
-            .map(|ids| Asking::connect(&self.address, ids, self.operation))
+            .map(|ids| Arc::new(Asking::connect(address, ids, operation)))
             .collect();
         for client in &clients {
             // Connections are made here, and not while it is measured.
             client.ask(&settings.payload()).await?;
         }
-        let before = computed()?;
-        let completed = pump(settings, clients, settings.in_flight).await?;
-        Ok((computed()? - before) * 1e6 / completed as f64)
+        Ok(Self { process, clients })
+    }
+
+    /// Microseconds that it computes for one request, of many at once.
+    async fn cost(&self, settings: &Settings) -> anyhow::Result<f64> {
+        let before = computed(self.process)?;
+        let completed = pump(settings, self.clients.clone(), settings.in_flight, TURN).await?;
+        Ok((computed(self.process)? - before) * 1e6 / completed as f64)
     }
 }
 
@@ -192,7 +210,7 @@ impl Asking {
     }
 }
 
-impl Client for Asking {
+impl Client for Arc<Asking> {
     async fn round_trip(&mut self, payload: &Bytes) -> anyhow::Result<()> {
         self.ask(payload).await
     }

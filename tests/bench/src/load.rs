@@ -111,7 +111,8 @@ async fn rate<C: Client>(
         connected.push(connect().await?);
     }
     let started = Instant::now();
-    let completed = pump(settings, connected, in_flight).await?;
+    let time = Duration::from_secs(settings.seconds);
+    let completed = pump(settings, connected, in_flight, time).await?;
     Ok(completed as f64 / started.elapsed().as_secs_f64())
 }
 
@@ -134,15 +135,15 @@ pub(crate) async fn keep_asking<Asked: Future<Output = anyhow::Result<()>>>(
     Ok(completed)
 }
 
-/// How many requests clients complete with so many in flight each.
+/// How many requests clients complete in this time with so many in flight each.
 pub(crate) async fn pump<C: Client>(
     settings: &Settings,
     connected: Vec<C>,
     in_flight: usize,
+    time: Duration,
 ) -> anyhow::Result<u64> {
     let payload = settings.payload();
-    let started = Instant::now();
-    let until = started + Duration::from_secs(settings.seconds);
+    let until = Instant::now() + time;
     let running: Vec<_> = connected
         .into_iter()
         .map(|client| tokio::spawn(client.pump(payload.clone(), in_flight, until)))

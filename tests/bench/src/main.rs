@@ -91,7 +91,14 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Run { name, json, hulynet, kinds, seconds } => {
-            let all = [registry::NAME, coordinator::NAME, bus::NAME, agent::NAME, growth::NAME];
+            let all = [
+                registry::NAME,
+                coordinator::NAME,
+                bus::NAME,
+                agent::NAME,
+                handler::NAME,
+                growth::NAME,
+            ];
             if let Some(name) = name.as_deref().filter(|name| !all.contains(name)) {
                 anyhow::bail!("there is no benchmark {name:?}; there are: {}", all.join(", "));
             }
@@ -111,7 +118,11 @@ fn run(command: Command) -> anyhow::Result<()> {
             }
             if chosen(agent::NAME) {
                 measures.extend(apart(many(), agent::run(&settings))?);
+            }
+            if chosen(handler::NAME) || chosen(agent::NAME) {
                 measures.extend(apart(one(), handler::run(&settings))?);
+            }
+            if chosen(agent::NAME) {
                 measures.extend(apart(many(), plugins::run(&settings))?);
                 measures.extend(apart(many(), density::run(&settings))?);
                 measures.extend(apart(many(), starts::run(&settings))?);

@@ -1,7 +1,11 @@
 //! What was measured, for people and for programs.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
+use nix::{
+    time::{clock_getcpuclockid, clock_gettime},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 
 /// One measured number.
@@ -130,14 +134,10 @@ pub(crate) fn charged(process: u32) -> Option<f64> {
     Some(kib * 1024.0)
 }
 
-/// Seconds that a process computed so far; `None` where the system does not
-/// tell. Ticks of a hundredth of a second are what all systems that tell have.
-pub(crate) fn computed(process: u32) -> Option<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name before may contain anything.
-    let (_, numbers) = text.rsplit_once(')')?;
-    let ticks = numbers.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>());
-    Some(ticks.sum::<Result<f64, _>>().ok()? / 100.0)
+/// Seconds that a process computed so far, in all of its threads.
+pub(crate) fn computed(process: u32) -> anyhow::Result<f64> {
+    let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(process)?))?;
+    Ok(Duration::from(clock_gettime(clock)?).as_secs_f64())
 }
 
 /// Three significant digits are what a run can repeat.
