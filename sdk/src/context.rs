@@ -64,9 +64,10 @@ pub struct Context {
     /// The caller's name for this piece of work: the same when the caller
     /// repeats a request whose answer was lost.
     pub idempotency: Option<String>,
-    /// Joins the log lines of one piece of work over all containers: 32
-    /// hexadecimal digits.
-    pub trace: String,
+    /// Names the piece of work that this is a part of, the same in all
+    /// containers that have a part in it, for their log lines: usually written
+    /// as `{trace:032x}`.
+    pub trace: u128,
 }
 
 /// A client that receives what the container broadcasts.

@@ -28,7 +28,7 @@ pub struct Sent {
 #[must_use]
 pub fn context(account: Option<&str>) -> Context {
     let caller = Caller(host::Caller { account: account.map(str::to_owned), path: Vec::new() });
-    Context { caller, timeout: Duration::from_secs(30), idempotency: None, trace: "0".repeat(32) }
+    Context { caller, timeout: Duration::from_secs(30), idempotency: None, trace: 0 }
 }
 
 /// A request by nobody.

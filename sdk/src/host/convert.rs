@@ -154,7 +154,7 @@ impl From<guest::Incoming> for Request {
                 caller: caller(request.caller),
                 timeout: Duration::from_millis(request.deadline_ms.into()),
                 idempotency: request.idempotency,
-                trace: request.trace,
+                trace: u128::from(request.trace.high) << 64 | u128::from(request.trace.low),
             },
         }
     }

@@ -29,7 +29,10 @@ use wasmtime::{
 use self::bindings::{
     concurrent::{
         exports::huly::network::guest,
-        huly::network::{common::Error, types::Body},
+        huly::network::{
+            common::{Error, Trace},
+            types::Body,
+        },
     },
     serial::{self, exports::huly::network::guest_sync},
 };
@@ -167,7 +170,7 @@ async fn concurrent(kinds: &Path, containers: u32) -> anyhow::Result<(f64, impl 
                 caller,
                 deadline_ms: 10_000,
                 idempotency: None,
-                trace: "0".repeat(32),
+                trace: Trace { high: 0, low: 0 },
             };
             request.call_concurrent(access, (incoming,)).await
         };
@@ -199,7 +202,7 @@ async fn serial(kinds: &Path) -> anyhow::Result<impl Asked> {
             caller: guest_sync::Caller { account: None, container: None },
             deadline_ms: 10_000,
             idempotency: None,
-            trace: "0".repeat(32),
+            trace: serial::huly::network::common::Trace { high: 0, low: 0 },
         };
         let (answer,) = request.call_async(store, (incoming,)).await.map_err(plain)?;
         answer.map_err(|error| anyhow::anyhow!("it answered: {}", error.message))

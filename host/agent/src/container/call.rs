@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{handle::Incoming, reply::Reply};
 use crate::{
-    bindings::huly::network::common::Error,
+    bindings::huly::network::common::{Error, Trace},
     capabilities::{Connections, from_guest},
     network::Answer,
 };
@@ -71,14 +71,21 @@ pub(super) fn unwell(error: Error) -> String {
     format!("it answered a ping with: {}", from_guest(error))
 }
 
-/// A trace's number in 32 digits, without the detour of a format.
-pub(super) fn hexadecimal(trace: u128) -> String {
-    uuid::Uuid::from_u128(trace).simple().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned()
+/// A trace as containers know it.
+pub(super) fn guest_trace(trace: u128) -> Trace {
+    let (high, low) = uuid::Uuid::from_u128(trace).as_u64_pair();
+    Trace { high, low }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trace_is_told_in_its_halves() {
+        let Trace { high, low } = guest_trace(1 << 64 | 2);
+        assert_eq!((high, low), (1, 2));
+    }
 
     #[test]
     fn who_may_allow_no_larger_answer_is_not_told_to() {

@@ -21,7 +21,7 @@ use wasmtime::{
 
 use super::{
     Ending,
-    call::{Connected, hexadecimal, still_there, unwell, wanted, whole},
+    call::{Connected, guest_trace, still_there, unwell, wanted, whole},
     exports,
     handle::{Incoming, Shared, Start},
     mailbox::{Inbox, Letter, Message, Order},
@@ -113,7 +113,7 @@ impl Work<'_> {
             caller: guest_caller(&caller),
             deadline_ms,
             idempotency,
-            trace: hexadecimal(trace),
+            trace: guest_trace(trace),
         };
         let request = self.exports.request;
         let serving = Serving { caller, waits: reply.waits(), deadline };

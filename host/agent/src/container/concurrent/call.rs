@@ -18,7 +18,7 @@ use crate::{
     },
     capabilities::{CallerHandle, Connections, GivenUp, from_guest, read_chunks},
     container::{
-        call::{Connected, hexadecimal, still_there, unwell, wanted, whole},
+        call::{Connected, guest_trace, still_there, unwell, wanted, whole},
         handle::{Incoming, Shared},
         mailbox::{Order, Weight},
         reply::Reply,
@@ -76,7 +76,7 @@ async fn answer(
     reply: &mut Reply,
 ) -> wasmtime::Result<Result<Body, Error>> {
     let Incoming { operation, payload, caller, idempotency, trace, .. } = incoming;
-    let (payload, trace) = (payload.into(), hexadecimal(trace));
+    let (payload, trace) = (payload.into(), guest_trace(trace));
     let given_up = Arc::<GivenUp>::default();
     let caller = CallerHandle { caller, waits: reply.waits(), given_up: given_up.clone() };
     let path = caller.waiting().to_vec();
