@@ -304,6 +304,9 @@ limits! {
     /// How often a second it may ask for a container, which may start one, with
     /// a burst of ten times as many.
     gets: PerSecond = 200, "gets";
+    /// How often a second it may call others: other containers, its documents
+    /// and hosts, with a burst of ten times as many.
+    calls: PerSecond = 10_000, "calls";
     /// Requests to others, to its documents and to hosts that it may wait for
     /// at a time.
     outgoing: Count = 1024, "outgoing";

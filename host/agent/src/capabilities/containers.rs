@@ -15,8 +15,14 @@ use hulynet_protocol::{Caller, ErrorKind, GetOptions, Kind, NetworkError, limits
 use wasmtime::component::{Accessor, HasSelf, Lift, Lower, Resource, StreamReader};
 
 use super::{
-    CallerHandle, Context, Thing, caller::container_id, paths::acting, stream::Producer,
-    tenancy::Tenant, to_guest, usage::Open, wanted::wanted,
+    CallerHandle, Context, Thing,
+    caller::container_id,
+    paths::acting,
+    stream::Producer,
+    tenancy::Tenant,
+    to_guest,
+    usage::{Calling, Open},
+    wanted::wanted,
 };
 use crate::{
     bindings::huly::network::{
@@ -184,8 +190,8 @@ impl HostReferenceWithStore<Context> for HasSelf<Context> {
 }
 
 /// One more answer is waited for.
-fn asked(accessor: &Access) -> Result<Open, NetworkError> {
-    accessor.with(|mut access| access.get().usage.open(Thing::Request))
+fn asked(accessor: &Access) -> Result<Calling, NetworkError> {
+    accessor.with(|mut access| access.get().usage.call(Instant::now(), 0))
 }
 
 /// Hands a stream to the container; what does not fit is not read.
@@ -199,9 +205,8 @@ fn reading<T: Lift + Lower + Send + Sync + 'static>(
     })
 }
 
-/// To whom, and what; and that one more answer is waited for, to so many
-/// bytes.
-type Prepared = (Arc<dyn Reference>, Outgoing, (Open, Open));
+/// To whom, and what; and that one more answer is waited for.
+type Prepared = (Arc<dyn Reference>, Outgoing, Calling);
 
 /// The reference and the checked request.
 fn prepare(
@@ -216,9 +221,8 @@ fn prepare(
     let timeout = timeout.unwrap_or_else(|| context.limits().request);
     let usage = &context.usage;
     Ok(outgoing(operation, payload.into(), caller, timeout).and_then(|outgoing| {
-        let asked = usage.open(Thing::Request)?;
-        let bytes = usage.open_many(Thing::RequestByte, outgoing.payload.len())?;
-        Ok((reference, outgoing, (asked, bytes)))
+        let calling = usage.call(Instant::now(), outgoing.payload.len())?;
+        Ok((reference, outgoing, calling))
     }))
 }
 

@@ -25,7 +25,7 @@ use wasmtime_wasi_http::{
 };
 
 use self::exchange::{Bounds, Lookups, exchange};
-use super::{Context, Services, Thing, log::Gate, usage::Usage};
+use super::{Context, Services, log::Gate, usage::Usage};
 use crate::bindings::huly::network::log::Level;
 
 /// An answer, and what keeps its connection alive.
@@ -87,7 +87,7 @@ impl Door {
             ));
             return Err(Error::HttpRequestDenied);
         }
-        let open = self.usage.open(Thing::Request).map_err(|error| {
+        let calling = self.usage.call(Instant::now(), 0).map_err(|error| {
             self.warn(error.message);
             Error::ConnectionLimitReached
         })?;
@@ -98,7 +98,7 @@ impl Door {
             private: terms.has(Capability::PrivateAddresses),
             options,
             lookups: self.lookups.clone(),
-            open,
+            calling,
         };
         Ok((to, bounds))
     }

@@ -32,6 +32,12 @@ pub(crate) enum Thing {
     UnreadByte,
 }
 
+/// A call of others whose answer is waited for, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Calling {
+    _open: [Open; 2],
+}
+
 /// Counts what one container has open.
 #[derive(Debug)]
 pub(crate) struct Usage {
@@ -44,6 +50,7 @@ pub(crate) struct Usage {
     request_bytes: Count,
     unread_bytes: Count,
     gets: Mutex<Rate>,
+    calls: Mutex<Rate>,
     /// Streams that wait for unread bytes to become fewer.
     waiting: Mutex<Vec<Waker>>,
 }
@@ -66,6 +73,7 @@ impl Usage {
     /// Nothing is open.
     pub(crate) fn new(container: ContainerId, limits: &ContainerLimits) -> Self {
         let count = |limit| Count { used: AtomicUsize::new(0), limit };
+        let rate = |limit| Mutex::new(Rate::new(limit, Instant::now()));
         Self {
             container,
             memory: AtomicUsize::new(0),
@@ -75,7 +83,8 @@ impl Usage {
             requests: count(limits.outgoing),
             request_bytes: count(limits.outgoing_bytes),
             unread_bytes: count(limits.unread_bytes),
-            gets: Mutex::new(Rate::new(limits.gets, Instant::now())),
+            gets: rate(limits.gets),
+            calls: rate(limits.calls),
             waiting: Mutex::default(),
         }
     }
@@ -116,18 +125,40 @@ impl Usage {
     /// # Errors
     /// `Busy` when it does so too often.
     pub(crate) fn get(&self, now: Instant) -> Result<(), NetworkError> {
-        let mut gets = self.gets.lock().unwrap_or_else(PoisonError::into_inner);
-        if !gets.has(now, 1) {
-            return Err(NetworkError::not_processed(
-                ErrorKind::Busy,
-                format!(
-                    "the container {} asks for containers more often than it may; hold those that it \
-                     needs again, or raise its limit of gets a second",
-                    self.container
-                ),
-            ));
+        self.once(
+            &self.gets,
+            now,
+            "asks for containers more often than it may; hold those that it needs again, or raise \
+             its limit of gets a second",
+        )
+    }
+
+    /// It calls another container, its documents or a host, with so many bytes.
+    ///
+    /// # Errors
+    /// `Busy` when it does so too often, and as [`Usage::open`].
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        now: Instant,
+        bytes: usize,
+    ) -> Result<Calling, NetworkError> {
+        let open = [self.open(Thing::Request)?, self.open_many(Thing::RequestByte, bytes)?];
+        self.once(
+            &self.calls,
+            now,
+            "calls others more often than it may; ask for more at a time, or raise its limit of \
+             calls a second",
+        )?;
+        Ok(Calling { _open: open })
+    }
+
+    fn once(&self, rate: &Mutex<Rate>, now: Instant, too_often: &str) -> Result<(), NetworkError> {
+        let mut rate = rate.lock().unwrap_or_else(PoisonError::into_inner);
+        if !rate.has(now, 1) {
+            let text = format!("the container {} {too_often}", self.container);
+            return Err(NetworkError::not_processed(ErrorKind::Busy, text));
         }
-        gets.used(1);
+        rate.used(1);
         Ok(())
     }
 
@@ -240,6 +271,20 @@ mod tests {
         let error = usage.get(now).unwrap_err();
         assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
         usage.get(now + Duration::from_secs(2)).unwrap();
+    }
+
+    #[test]
+    fn who_calls_others_again_and_again_is_refused_for_a_while() {
+        let usage = usage(&ContainerLimits { calls: 1, ..ContainerLimits::default() });
+        let now = Instant::now();
+        assert_eq!((0..100).filter(|_| usage.call(now, 1).is_ok()).count(), 10);
+        let error = usage.call(now, 1).unwrap_err();
+        assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
+        let told = "the container echo/a calls others more often than it may";
+        assert!(error.message.starts_with(told), "{error}");
+        assert_eq!((usage.used(Thing::Request), usage.used(Thing::RequestByte)), (0, 0));
+        usage.get(now).unwrap();
+        usage.call(now + Duration::from_secs(2), 1).unwrap();
     }
 
     #[test]

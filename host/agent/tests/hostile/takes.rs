@@ -255,6 +255,24 @@ async fn whoever_asks_for_containers_again_and_again_is_refused_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_calls_others_again_and_again_is_refused_for_a_while() {
+    let stage = Stage::new(|config| config.limits.calls = 1).await;
+    for uuid in ["sends", "asks", "other"] {
+        stage.start_with("hostile", uuid, "").await.unwrap();
+    }
+    for (uuid, operation, arguments) in
+        [("sends", "pester", r#"["other"]"#), ("asks", "rummage", "")]
+    {
+        let asked = stage.ask("hostile", uuid, operation, arguments);
+        let (served, refusal) = counted(&stage.beside(asked).await.unwrap());
+        // The burst, and one for each second that it took.
+        assert!((10..20).contains(&served), "{operation}: {served}");
+        let told = format!("Busy: the container hostile/{uuid} calls others more often");
+        assert!(refusal.starts_with(&told), "{refusal}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sends_that_bring_forth_more_are_refused_when_the_mailbox_is_full() {
     let mut stage = Stage::new(|config| config.limits.mailbox = 16).await;
     stage.start("hostile").await.unwrap();

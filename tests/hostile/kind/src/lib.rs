@@ -142,6 +142,17 @@ impl Hostile {
         }
     }
 
+    /// Sends to a container again and again. Answers how often, and the refusal.
+    async fn pester(&self, uuid: String) -> Result<(u32, String)> {
+        let reference = containers::get("hostile", GetOptions::uuid(uuid)).await?;
+        Ok(until_refused(async || reference.send("remember", &()).await).await)
+    }
+
+    /// The same with its documents.
+    async fn rummage(&self, context: &Context) -> (u32, String) {
+        until_refused(async || documents::workspaces(Some(&context.caller)).await).await
+    }
+
     /// Streams without end.
     fn endless(&self) -> Items<String> {
         let streamed = self.streamed.clone();
@@ -269,6 +280,17 @@ impl Hostile {
         note("connecting", std::net::TcpStream::connect("127.0.0.1:22").is_ok());
         note("sending", std::net::UdpSocket::bind("127.0.0.1:0").is_ok());
         got
+    }
+}
+
+/// Does something again and again. Tells how often, and the refusal.
+async fn until_refused<T>(call: impl AsyncFn() -> Result<T>) -> (u32, String) {
+    let mut served = 0;
+    loop {
+        match call().await {
+            Ok(_) => served += 1,
+            Err(error) => return (served, format!("{:?}: {}", error.kind, error.message)),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What containers of both worlds have done with documents: checked while the
 //! container is at hand, then done without it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use hulynet_protocol::{AccountId, Epoch, ErrorKind, NetworkError, WORKSPACE, WorkspaceId};
 use hulynet_store::{Documents, Find, StoreError, Workspace};
@@ -11,13 +11,13 @@ use super::{
     beside::{self, AT_ONCE, long_as_text},
     convert::{self, commit_error, filter, invalid_name, options, store_error, text},
 };
-use crate::capabilities::{Context, Thing, to_guest, usage::Open};
+use crate::capabilities::{Context, to_guest, usage::Calling};
 
 /// Who asks the store, and that one more answer is waited for.
 pub(super) struct Asking {
     documents: Arc<dyn Documents>,
     account: AccountId,
-    _asked: Open,
+    _calling: Calling,
 }
 
 impl Asking {
@@ -34,7 +34,7 @@ impl Asking {
             ));
         };
         let documents = context.services.documents.clone();
-        Ok(Self { documents, account, _asked: context.usage.open(Thing::Request)? })
+        Ok(Self { documents, account, _calling: context.usage.call(Instant::now(), 0)? })
     }
 
     pub(super) async fn open(self, workspace: String) -> Result<WorkspaceHandle, NetworkError> {
@@ -69,11 +69,10 @@ impl Asking {
     }
 }
 
-/// The documents of a workspace, and that one more answer is waited for, to so
-/// many bytes.
+/// The documents of a workspace, and that one more answer is waited for.
 pub(super) struct Opened {
     documents: Arc<dyn Workspace>,
-    _asked: (Open, Open),
+    _calling: Calling,
 }
 
 impl Opened {
@@ -83,11 +82,9 @@ impl Opened {
         workspace: &Handle,
         bytes: usize,
     ) -> wasmtime::Result<Result<Self, NetworkError>> {
-        let (documents, usage) = (&context.table.get(workspace)?.documents, &context.usage);
-        Ok(usage.open(Thing::Request).and_then(|asked| {
-            let bytes = usage.open_many(Thing::RequestByte, bytes)?;
-            Ok(Self { documents: documents.clone(), _asked: (asked, bytes) })
-        }))
+        let documents = &context.table.get(workspace)?.documents;
+        let calling = context.usage.call(Instant::now(), bytes);
+        Ok(calling.map(|calling| Self { documents: documents.clone(), _calling: calling }))
     }
 
     pub(super) async fn find(self, query: String, limits: String) -> Result<Found, NetworkError> {

@@ -11,7 +11,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep_until};
 use wasmtime_wasi_http::Error;
 
-use crate::capabilities::usage::Open;
+use crate::capabilities::usage::Calling;
 
 /// A body of at most so many bytes.
 pub(super) struct Bounded<B> {
@@ -66,13 +66,13 @@ pub(super) struct Timed<B> {
     /// The longest time between two pieces.
     pause: Option<Duration>,
     timer: Pin<Box<Sleep>>,
-    _open: Open,
+    _calling: Calling,
 }
 
 impl<B> Timed<B> {
-    pub(super) fn new(body: B, until: Instant, pause: Option<Duration>, open: Open) -> Self {
+    pub(super) fn new(body: B, until: Instant, pause: Option<Duration>, calling: Calling) -> Self {
         let timer = Box::pin(sleep_until(next(until, pause).into()));
-        Self { body, until, pause, timer, _open: open }
+        Self { body, until, pause, timer, _calling: calling }
     }
 }
 

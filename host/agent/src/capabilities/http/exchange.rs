@@ -29,7 +29,7 @@ use super::{
     address::is_public,
     body::{Bounded, Timed},
 };
-use crate::capabilities::usage::Open;
+use crate::capabilities::usage::Calling;
 
 /// Bytes of an answer's head.
 const HEAD: usize = 64 * 1024;
@@ -65,7 +65,7 @@ pub(super) struct Bounds {
     /// Those of the container.
     pub(super) lookups: Lookups,
     /// It counts as a request that is waited for.
-    pub(super) open: Open,
+    pub(super) calling: Calling,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -77,7 +77,7 @@ pub(super) async fn exchange(
     to: Destination,
     bounds: Bounds,
 ) -> Answered {
-    let Bounds { bytes, until, private, options, lookups, open } = bounds;
+    let Bounds { bytes, until, private, options, lookups, calling } = bounds;
     // In a request line the host would address a proxy.
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
@@ -118,7 +118,7 @@ pub(super) async fn exchange(
         Ok(())
     });
     let pause = options.between_bytes_timeout;
-    Ok((response.map(|body| answer(body, bytes, until, pause, open)), sent))
+    Ok((response.map(|body| answer(body, bytes, until, pause, calling)), sent))
 }
 
 fn answer(
@@ -126,10 +126,10 @@ fn answer(
     bytes: usize,
     until: Instant,
     pause: Option<Duration>,
-    open: Open,
+    calling: Calling,
 ) -> WasiBody {
     let body = Bounded::new(body.map_err(failed), bytes, Error::HttpResponseBodySize);
-    Timed::new(body, until, pause, open).boxed_unsync()
+    Timed::new(body, until, pause, calling).boxed_unsync()
 }
 
 fn soonest(until: Instant, within: Option<Duration>) -> Instant {
