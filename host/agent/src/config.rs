@@ -6,6 +6,8 @@ use hulynet_agent_kinds::{ContainerLimits, Grants, PublicKey, directory::POLL};
 use hulynet_bus::{Admission, Secret};
 use hulynet_protocol::{AgentId, ContainerId, Labels};
 
+use crate::capabilities::of_process;
+
 /// How an agent runs.
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
@@ -55,9 +57,15 @@ pub struct AgentConfig {
     /// Of each container, where the grants say nothing about its kind.
     pub limits: ContainerLimits,
     /// Bytes of the memories and tables of all containers together; the first
-    /// 2 MiB of each do not count, because idle ones hardly touch them. `None`
-    /// takes three quarters of the machine's memory.
+    /// 2 MiB of each do not count, because idle ones hardly touch them. While
+    /// the process itself holds more, by [`AgentConfig::resident`], no container
+    /// starts and none grows. `None` takes three quarters of the machine's
+    /// memory.
     pub memory: Option<usize>,
+    /// Tells how many bytes the process holds itself; `None` bounds nothing. It
+    /// is asked every 10 ms at most. Default what Linux says is resident and not
+    /// shared, and nothing elsewhere.
+    pub resident: fn() -> Option<usize>,
     /// What kinds and tenants are granted. Default nothing.
     pub grants: Arc<Grants>,
     /// With any, only kinds that one of them signed are served. Default none.
@@ -94,6 +102,7 @@ impl AgentConfig {
             file_bytes: 64 * 1024 * 1024,
             limits: ContainerLimits::default(),
             memory: None,
+            resident: of_process,
             grants: Arc::default(),
             trusted: Vec::new(),
             alive_timeout: Duration::from_secs(3),

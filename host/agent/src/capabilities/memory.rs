@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_limit_counts_all_memories_and_tables_together() {
-        let mut limit = limit(100, &Pools::new(100));
+        let mut limit = limit(100, &Pools::new(100, || None));
         assert!(limit.memory_growing(0, 60, None).unwrap());
         assert!(!limit.memory_growing(0, 60, None).unwrap());
         assert!(limit.memory_growing(0, 20, None).unwrap());
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_a_container_had_is_free_when_it_is_gone() {
-        let pools = Pools::new(100);
+        let pools = Pools::new(100, || None);
         let mut first = limit(usize::MAX, &pools);
         assert!(first.memory_growing(0, UNCOUNTED + 100, None).unwrap());
         let mut second = limit(usize::MAX, &pools);

@@ -3,8 +3,9 @@
 //!
 //! For the agent the first [`UNCOUNTED`] bytes of each container do not count:
 //! a container begins with more than a mebibyte, of which it touches a
-//! thirtieth as long as it is idle, and ten thousand idle ones should fit. A
-//! tenant's limit is what its operator wrote, so there every byte counts.
+//! thirtieth as long as it is idle, and ten thousand idle ones should fit. What
+//! they really take is bounded by what the process holds. A tenant's limit is
+//! what its operator wrote, so there every byte counts.
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +13,14 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use hulynet_agent_kinds::Total;
 use hulynet_protocol::{ErrorKind, LimitRecord, LimitUnit, NetworkError};
 use hulynet_settings::units::show_bytes;
+
+use super::resident::Resident;
 
 /// Bytes of each container that the agent does not count.
 pub(crate) const UNCOUNTED: usize = 2 * 1024 * 1024;
@@ -83,6 +87,7 @@ impl Pool {
 #[derive(Debug)]
 pub(crate) struct Pools {
     agent: Arc<Pool>,
+    resident: Arc<Resident>,
     tenants: Mutex<Tenants>,
 }
 
@@ -115,19 +120,24 @@ impl Tenants {
 }
 
 impl Pools {
-    /// `memory` bytes for all containers.
-    pub(crate) fn new(memory: usize) -> Self {
+    /// `memory` bytes for all containers, and for the process, which holds what
+    /// `resident` tells.
+    pub(crate) fn new(memory: usize, resident: fn() -> Option<usize>) -> Self {
         let total = Total { memory: Some(memory), containers: None };
         let agent = Pool::new("all containers of the agent".to_owned(), total, UNCOUNTED);
-        Self { agent: Arc::new(agent), tenants: Mutex::default() }
+        let resident = Resident::new(memory, resident, Instant::now());
+        Self { agent: Arc::new(agent), resident: Arc::new(resident), tenants: Mutex::default() }
     }
 
     /// A share for one container, of the tenant that it works for.
     ///
     /// # Errors
-    /// `Unavailable` when the tenant has as many containers as it may: for others
-    /// the agent is not busy.
+    /// `Busy` while the process holds too much memory. `Unavailable` when the
+    /// tenant has as many containers as it may: for others the agent is not busy.
     pub(crate) fn share(&self, tenant: Option<(&str, Total)>) -> Result<Share, NetworkError> {
+        self.resident.check(Instant::now()).map_err(|why| {
+            NetworkError::not_processed(ErrorKind::Busy, format!("the agent is full: {why}"))
+        })?;
         let tenant = tenant.map(|(name, total)| {
             let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
             tenants.pool(name, total)
@@ -145,7 +155,8 @@ impl Pools {
                 ),
             ));
         }
-        Ok(Share(Arc::new(Taken { agent: self.agent.clone(), tenant })))
+        let (agent, resident) = (self.agent.clone(), self.resident.clone());
+        Ok(Share(Arc::new(Taken { agent, resident, tenant })))
     }
 }
 
@@ -156,7 +167,7 @@ pub(crate) enum Whose {
     Container,
     /// That of all containers of its tenant.
     Tenant,
-    /// That of all containers.
+    /// That of all containers, or of the process.
     Agent,
 }
 
@@ -175,6 +186,7 @@ pub(crate) struct Share(Arc<Taken>);
 #[derive(Debug)]
 struct Taken {
     agent: Arc<Pool>,
+    resident: Arc<Resident>,
     tenant: Option<Arc<Pool>>,
 }
 
@@ -188,6 +200,8 @@ impl Share {
     /// # Errors
     /// Whose limit does not allow it; nothing was taken.
     pub(super) fn grow(&self, before: usize, after: usize) -> Result<(), Refusal> {
+        let holds = self.0.resident.check(Instant::now());
+        holds.map_err(|why| Refusal { whose: Whose::Agent, why })?;
         for (index, pool) in self.pools().enumerate() {
             if !pool.memory.take(pool.counted(before, after)) {
                 let taken = self.pools().take(index);
@@ -214,6 +228,7 @@ impl Share {
             tenant.and_then(|pool| pool.memory.record("tenant-memory", LimitUnit::Bytes)),
             tenant.and_then(|pool| pool.containers.record("tenant-containers", LimitUnit::Count)),
             self.0.agent.memory.record("agent-memory", LimitUnit::Bytes),
+            self.0.resident.record(Instant::now()),
         ];
         records.into_iter().flatten().collect()
     }
@@ -227,6 +242,10 @@ impl Drop for Taken {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use hulynet_protocol::Retry;
+
     use super::*;
 
     fn total(memory: usize, containers: usize) -> Total {
@@ -235,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_tenant_and_an_agent_have_limits_of_their_own() {
-        let pools = Pools::new(100);
+        let pools = Pools::new(100, || None);
         let (a, b) =
             (pools.share(Some(("t", total(50, 9)))), pools.share(Some(("t", total(50, 9)))));
         let (a, b, other) = (a.unwrap(), b.unwrap(), pools.share(None).unwrap());
@@ -259,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_the_agent_refuses_was_not_taken_from_the_tenant() {
-        let pools = Pools::new(100);
+        let pools = Pools::new(100, || None);
         let share = pools.share(Some(("t", total(10 * UNCOUNTED, 1)))).unwrap();
         share.grow(0, UNCOUNTED + 101).unwrap_err();
         assert_eq!(share.records()[0].used, Some(0));
@@ -267,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_tenant_has_as_many_containers_as_it_may_and_another_when_one_is_gone() {
-        let pools = Pools::new(100);
+        let pools = Pools::new(100, || None);
         let first = pools.share(Some(("t", total(100, 1)))).unwrap();
         let error = pools.share(Some(("t", total(100, 1)))).unwrap_err();
         assert!(error.message.starts_with("the tenant \"t\" has 1 containers on this agent"));
@@ -277,8 +296,27 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_holds_too_much_starts_none_and_lets_none_grow() {
+        static HELD: AtomicUsize = AtomicUsize::new(100);
+        let pools = Pools::new(100, || Some(HELD.load(Ordering::Relaxed)));
+        let share = pools.share(None).unwrap();
+        share.grow(0, 1).unwrap();
+        HELD.store(101, Ordering::Relaxed);
+        let (begun, mut grown) = (Instant::now(), Ok(()));
+        while grown.is_ok() && begun.elapsed() < Duration::from_secs(10) {
+            grown = share.grow(1, 1);
+        }
+        let refused = grown.unwrap_err();
+        assert_eq!(refused.whose, Whose::Agent);
+        assert!(refused.why.starts_with("the agent's process holds 101B"), "{}", refused.why);
+        let error = pools.share(None).unwrap_err();
+        assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
+        assert!(error.message.starts_with("the agent is full: the agent's process"), "{error}");
+    }
+
+    #[test]
     fn tenants_without_containers_are_forgotten() {
-        let pools = Pools::new(100);
+        let pools = Pools::new(100, || None);
         for tenant in 0..1_000 {
             drop(pools.share(Some((&tenant.to_string(), total(1, 1)))));
         }

@@ -78,6 +78,7 @@ impl Agent {
         };
         let (server, incoming) = bus.bind_with(&config.listen, server_config, door).await?;
         let address = config.advertise.clone().unwrap_or_else(|| server.local_addr().to_string());
+        let memory = config.memory.unwrap_or_else(most_memory);
         let services = Services {
             agent: config.id.clone(),
             network,
@@ -85,7 +86,7 @@ impl Agent {
             limits: config.limits.clone(),
             threads: Threads::of_runtime(),
             clock: engines.clock,
-            memory: Arc::new(Pools::new(config.memory.unwrap_or_else(most_memory))),
+            memory: Arc::new(Pools::new(memory, config.resident)),
             places: engines.places,
             terms: Terms::default(),
             grants: config.grants.clone(),

@@ -2,7 +2,10 @@
 
 use std::{
     cell::Cell,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,7 +15,7 @@ use hulynet_protocol::{Call, ErrorKind, Labels, Retry, Target};
 
 use crate::{
     stage::{Stage, both, id},
-    support::{PATIENCE, Told},
+    support::{PATIENCE, Told, World},
 };
 
 const MIB: usize = 1024 * 1024;
@@ -38,7 +41,12 @@ async fn a_memory_bomb_gets_what_is_allowed_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_containers_together_get_what_the_agent_has_and_no_more() {
-    let stage = Stage::new(|config| config.memory = Some(8 * MIB)).await;
+    // The process has the tests of others in it, too.
+    let stage = Stage::new(|config| {
+        config.memory = Some(8 * MIB);
+        config.resident = || None;
+    })
+    .await;
     let first = number(&stage.beside(stage.attack("memory")).await.unwrap());
     stage.start_with("memory", "another", "").await.unwrap();
     let another = stage.beside(stage.ask("memory", "another", "attack", "")).await.unwrap();
@@ -46,6 +54,41 @@ async fn all_containers_together_get_what_the_agent_has_and_no_more() {
     // Of each of them the first two mebibytes do not count.
     assert!((8 * MIB..12 * MIB).contains(&bytes), "{bytes}");
     assert!(number(&another) * 65_536 <= 3 * MIB, "the second one came too late");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_whose_process_holds_too_much_starts_none_and_lets_none_grow_until_it_does_not() {
+    static HELD: AtomicUsize = AtomicUsize::new(0);
+    let stage = Stage::new(|config| {
+        config.memory = Some(8 * MIB);
+        config.resident = || Some(HELD.load(Ordering::Relaxed));
+    })
+    .await;
+    let holds = async |bytes| {
+        HELD.store(bytes, Ordering::Relaxed);
+        stage.world.until_it_uses(id("memory", "memory"), "agent-resident", bytes as u64).await;
+    };
+    stage.start("memory").await.unwrap();
+    holds(9 * MIB).await;
+    let attack = async || number(&stage.ask("memory", "memory", "attack", "").await.unwrap());
+    assert_eq!(stage.beside(attack()).await, 1, "the page that it begins with");
+    let error = stage.start_with("memory", "another", "").await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
+    assert!(
+        error.message.contains("process holds 9MiB of memory itself and may hold 8MiB"),
+        "{error}"
+    );
+    holds(8 * MIB).await;
+    stage.start_with("memory", "another", "").await.unwrap();
+    assert!(stage.beside(attack()).await * 65_536 > 8 * MIB);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_looks_at_what_its_own_process_holds() {
+    let world = World::with(|config| config.memory = Some(4096)).await;
+    let error = world.start_as("a", 1, Labels::new()).await.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
+    assert!(error.message.contains("of memory itself and may hold 4KiB"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

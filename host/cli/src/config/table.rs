@@ -165,7 +165,7 @@ settings! {
     "container-memory" container_memory: ByteSize = "256MiB", Kinds,
         "The most memory that one container may use, where the grants say nothing about its kind";
     "agent-memory" agent_memory: Option<ByteSize> = "", Agent,
-        "The most memory that all containers of the agent may use together, without the first 2MiB of each; without it three quarters of what the machine has";
+        "The most memory that all containers of the agent may use together, without the first 2MiB of each, and that its process may hold before it starts no more; without it three quarters of what the machine has";
     "grants" grants: Option<PathBuf> = "", Kinds,
         "The file that says what kinds and tenants are granted; without it DIR/grants.toml, and when that is not there nothing is granted";
     "trusted-keys" trusted_keys: TrustedKeys = "", Kinds,
