@@ -25,11 +25,24 @@ pub fn tenant_of(labels: &Labels) -> Option<&str> {
 pub fn tenant_among<'a>(
     labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
 ) -> Option<&'a str> {
-    let value = |wanted| labels.clone().find(|(key, _)| *key == wanted).map(|(_, value)| value);
-    OWNERS.into_iter().find_map(value).or_else(|| {
-        let tenant = value(TENANT)?;
+    owners(labels.clone()).into_iter().flatten().next().or_else(|| {
+        let tenant = value(labels, TENANT)?;
         Some(tenant.split_once('=').map_or(tenant, |(_, name)| name))
     })
+}
+
+fn value<'a>(
+    mut labels: impl Iterator<Item = (&'a str, &'a str)>,
+    wanted: &str,
+) -> Option<&'a str> {
+    labels.find(|(key, _)| *key == wanted).map(|(_, value)| value)
+}
+
+/// What the labels [`OWNERS`] say.
+fn owners<'a>(
+    labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+) -> [Option<&'a str>; OWNERS.len()] {
+    OWNERS.map(|key| value(labels.clone(), key))
 }
 
 /// What the label [`TENANT`] says of whatever a container starts: for whom it
@@ -43,24 +56,23 @@ pub fn started_for(labels: &Labels) -> Option<String> {
 /// Whether whoever asks for a container with these labels would get that of
 /// another tenant. One who names no tenant gets any, and the container of nobody
 /// serves all.
-#[must_use]
-pub fn is_of_another(wanted: &Labels, found: &Labels) -> bool {
-    let owners = |labels: &Labels| -> Vec<(&'static str, String)> {
-        let owner = |key: &'static str| Some((key, labels.get(key)?.clone()));
-        OWNERS.into_iter().filter_map(owner).collect()
-    };
-    let (wanted, mut others) = (owners(wanted), owners(found));
-    if others.is_empty() {
-        let tenant = found.get(TENANT).and_then(|tenant| tenant.split_once('='));
-        let owner = |key: &'static str| tenant.filter(|(of, _)| *of == key);
-        let owner = |key| owner(key).map(|(_, name)| (key, name.to_owned()));
-        others = OWNERS.into_iter().filter_map(owner).collect();
+pub fn is_of_another<'w, 'f>(
+    wanted: impl Iterator<Item = (&'w str, &'w str)> + Clone,
+    found: impl Iterator<Item = (&'f str, &'f str)> + Clone,
+) -> bool {
+    let nobody = [None; OWNERS.len()];
+    let wanted = owners(wanted);
+    if wanted == nobody {
+        return false;
     }
-    let differs = |(key, name): &(&str, String)| {
-        wanted.iter().any(|(wanted, named)| wanted == key && named != name)
-    };
-    let are_strangers = !others.iter().any(|other| wanted.contains(other));
-    !wanted.is_empty() && !others.is_empty() && (are_strangers || others.iter().any(differs))
+    let mut others = owners(found.clone());
+    if others == nobody {
+        let tenant = value(found, TENANT).and_then(|tenant| tenant.split_once('='));
+        others = OWNERS.map(|key| tenant.filter(|(of, _)| *of == key).map(|(_, name)| name));
+    }
+    let mut same = wanted.into_iter().zip(others).filter_map(|(own, other)| Some(own? == other?));
+    let is_own = same.next().is_some_and(|first| first && same.all(|same| same));
+    others != nobody && !is_own
 }
 
 #[cfg(test)]
@@ -99,13 +111,18 @@ mod tests {
             (&[("workspace", "w")], &[("account", "a")], true),
             (&[("workspace", "w")], &[("account", "a"), ("workspace", "w")], false),
             (&[("account", "a"), ("workspace", "w")], &[("account", "a")], false),
+            (
+                &[("account", "a"), ("workspace", "w")],
+                &[("account", "a"), ("workspace", "v")],
+                true,
+            ),
             (&[("account", "a")], &[("workspace", "w"), ("tenant", "account=a")], true),
             (&[("account", "a")], &[("region", "eu")], false),
             (&[("tenant", "account=a")], &[("workspace", "w")], false),
             (&[], &[("tenant", "account=b")], false),
         ] {
             assert_eq!(
-                is_of_another(&labels(wanted), &labels(found)),
+                is_of_another(wanted.iter().copied(), found.iter().copied()),
                 another,
                 "{wanted:?} {found:?}"
             );

@@ -33,7 +33,7 @@ impl Packed {
 
     /// Whether they are those of another tenant's container than is wanted.
     pub(crate) fn are_of_another(&self, wanted: &Self) -> bool {
-        !wanted.0.is_empty() && is_of_another(&wanted.unpack(), &self.unpack())
+        is_of_another(wanted.iter(), self.iter())
     }
 
     /// Sorted by key.
