@@ -80,11 +80,11 @@ impl Tenant {
     }
 
     async fn check_label(&self, key: &str, value: &str) -> Result<(), NetworkError> {
-        let own = started_for(&self.asking.labels);
+        let own = || started_for(&self.asking.labels);
         let (is_own, workspace) = match key {
             ACCOUNT => (self.own(key) == Some(value), None),
             WORKSPACE => (self.own(key) == Some(value), Some(value)),
-            TENANT => (own.as_deref() == Some(value), value.strip_prefix("workspace=")),
+            TENANT => (own().as_deref() == Some(value), value.strip_prefix("workspace=")),
             _ => return Ok(()),
         };
         if is_own {
@@ -95,7 +95,7 @@ impl Tenant {
         {
             return Ok(());
         }
-        let own = own.unwrap_or_else(|| "nobody".to_owned());
+        let own = own().unwrap_or_else(|| "nobody".to_owned());
         Err(NetworkError::refused(
             ErrorKind::PermissionDenied,
             format!(
