@@ -123,9 +123,17 @@ pub(crate) fn secret(settings: &Settings) -> Result<Option<Secret>, Failure> {
     })
 }
 
+/// The largest file of a kind, in bytes.
+pub(crate) fn largest_kind(settings: &Settings) -> usize {
+    bytes(settings.largest_kind)
+}
+
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.0).unwrap_or(usize::MAX)
+}
+
 /// What the operator decides about kinds.
 pub(crate) fn kind_policy(settings: &Settings) -> Result<KindPolicy, Failure> {
-    let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
     let limits = ContainerLimits {
         memory: bytes(settings.container_memory),
         start: settings.start_timeout,
@@ -139,7 +147,7 @@ pub(crate) fn kind_policy(settings: &Settings) -> Result<KindPolicy, Failure> {
     };
     Ok(KindPolicy {
         grants: Arc::new(grants),
-        file_bytes: bytes(settings.largest_kind),
+        file_bytes: largest_kind(settings),
         limits,
         trusted: settings.trusted_keys.0.clone(),
     })

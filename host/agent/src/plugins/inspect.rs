@@ -100,10 +100,10 @@ pub fn inspect(
 /// replaces the one of the same key. Answers that file.
 ///
 /// # Errors
-/// A file cannot be read or written.
-pub fn sign(path: &Path, key: &PrivateKey) -> Result<PathBuf, AgentError> {
+/// A file cannot be read or written, or has over `file_bytes`.
+pub fn sign(path: &Path, file_bytes: usize, key: &PrivateKey) -> Result<PathBuf, AgentError> {
     let kind = name(path)?;
-    let files = files(path)?;
+    let files = Files::read(path, file_bytes).map_err(unread)?;
     let own = key.public().to_string();
     let others = files.signatures.as_deref().unwrap_or_default().lines();
     let others = others.filter(|line| !line.starts_with(&own) && !line.trim().is_empty());
@@ -123,10 +123,11 @@ pub fn sign(path: &Path, key: &PrivateKey) -> Result<PathBuf, AgentError> {
 /// Whether `NAME.wasm` and the manifest beside it are signed by this key.
 ///
 /// # Errors
-/// A file cannot be read, or the files are not signed by the key.
-pub fn verify(path: &Path, key: &PublicKey) -> Result<(), AgentError> {
+/// A file cannot be read or has over `file_bytes`, or the files are not signed
+/// by the key.
+pub fn verify(path: &Path, file_bytes: usize, key: &PublicKey) -> Result<(), AgentError> {
     let kind = name(path)?;
-    let files = files(path)?;
+    let files = Files::read(path, file_bytes).map_err(unread)?;
     let trusted = std::slice::from_ref(key);
     signature::verify(&files.subject(&kind), files.signatures.as_deref(), trusted)
         .map(drop)
@@ -140,11 +141,6 @@ fn name(path: &Path) -> Result<Kind, AgentError> {
     kind_of(path).map_err(|cause| {
         AgentError::Input(format!("{}: its name is no kind: {cause}; rename it", path.display()))
     })
-}
-
-/// Of any size: they are not compiled.
-fn files(path: &Path) -> Result<Files, AgentError> {
-    Files::read(path, usize::MAX).map_err(unread)
 }
 
 fn unread(refusal: Refusal) -> AgentError {

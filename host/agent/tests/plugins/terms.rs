@@ -123,12 +123,12 @@ async fn only_what_a_trusted_key_signed_is_served() {
     let world = World::with(|config| config.trusted = vec![key.public()]).await;
     let unsigned = report(&world, "echo", |report| report.state == KindState::Refused).await;
     assert!(unsigned.reason.unwrap().contains("is not signed"));
-    sign(&world.plugins.join("echo.wasm"), &PrivateKey::from_random([8; 32])).unwrap();
+    sign(&world.plugins.join("echo.wasm"), usize::MAX, &PrivateKey::from_random([8; 32])).unwrap();
     let reason = |text: &'static str| {
         move |report: &KindReport| report.reason.as_ref().is_some_and(|why| why.contains(text))
     };
     report(&world, "echo", reason("which this agent does not trust")).await;
-    sign(&world.plugins.join("echo.wasm"), &key).unwrap();
+    sign(&world.plugins.join("echo.wasm"), usize::MAX, &key).unwrap();
     let served = report(&world, "echo", |report| report.state == KindState::Serving).await;
     assert_eq!(served.signer, Some(key.public().to_string()));
     put(&world.plugins, "echo.wasm", &variant(1));

@@ -11,7 +11,7 @@ use std::{
 use hulynet_agent::{PrivateKey, PublicKey};
 use serde_json::json;
 
-use crate::{config::Settings, failure::Failure, output};
+use crate::{config::Settings, failure::Failure, output, policy::largest_kind};
 
 /// `hulynet keygen`.
 pub(crate) fn generate(settings: &Settings, file: &Path) -> Result<(), Failure> {
@@ -34,7 +34,7 @@ pub(crate) fn generate(settings: &Settings, file: &Path) -> Result<(), Failure> 
 /// `hulynet sign`.
 pub(crate) fn sign(settings: &Settings, file: &Path, key: &Path) -> Result<(), Failure> {
     let key: PrivateKey = read(key)?;
-    let signatures = hulynet_agent::sign(file, &key)?.display().to_string();
+    let signatures = hulynet_agent::sign(file, largest_kind(settings), &key)?.display().to_string();
     Ok(output::line(&if settings.json {
         json!({ "signatures": signatures }).to_string()
     } else {
@@ -52,7 +52,7 @@ pub(crate) fn verify(settings: &Settings, file: &Path, key: &str) -> Result<(), 
         }
         Err(_) => read(&path)?,
     };
-    hulynet_agent::verify(file, &key)?;
+    hulynet_agent::verify(file, largest_kind(settings), &key)?;
     Ok(output::line(&if settings.json {
         json!({ "verified": true }).to_string()
     } else {
