@@ -28,7 +28,8 @@ pub(crate) struct Meter {
     limit: Duration,
     /// When the container began to compute without a pause.
     since: Option<Instant>,
-    /// The last moment at which a caller still waits; `None` when none does.
+    /// The last moment at which a caller still waits; `None` when that is
+    /// unknown, or none does.
     awaited_until: Option<Instant>,
 }
 

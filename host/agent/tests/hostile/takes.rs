@@ -180,6 +180,22 @@ async fn a_container_that_computes_is_stopped_at_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_gives_up_ends_no_stream_that_somebody_else_reads() {
+    let stage = Stage::new(|_| {}).await;
+    stage.start("hostile").await.unwrap();
+    let mut stream = stage.stream("endless").await.unwrap();
+    let longer = format!("[{MIB}, 1000]");
+    let deadline = Duration::from_millis(100);
+    let asked = stage.ask_within(deadline, "hostile", "hostile", "overwrite", &longer);
+    let error = stage.beside(asked).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::DeadlineExceeded, "{error}");
+    // More than was streamed before that.
+    for _ in 0..1_000 {
+        stream.next().await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_sets_timers_without_end_gets_as_many_as_it_may_wait_for() {
     let stage = Stage::new(|config| config.limits.timers = 10).await;
     stage.start("hostile").await.unwrap();

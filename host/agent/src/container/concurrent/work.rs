@@ -19,11 +19,14 @@ use super::{
     call::{self, Done},
     calls::{Call, Calls},
 };
-use crate::container::{
-    Ending,
-    handle::Shared,
-    mailbox::{Inbox, Letter, Message},
-    supervisor::Pulse,
+use crate::{
+    capabilities::Thing,
+    container::{
+        Ending,
+        handle::Shared,
+        mailbox::{Inbox, Letter, Message},
+        supervisor::Pulse,
+    },
 };
 
 /// How long a container that is full of calls is given to finish one of them
@@ -32,10 +35,13 @@ const STUCK: Duration = Duration::from_secs(1);
 
 /// Called after the look at what there is to do, before anything enters the
 /// container: it has given control back, so its time begins anew. It is waited
-/// for until `awaited`.
+/// for until `awaited`, but while it has a stream open somebody may read that,
+/// who named no end.
 pub(super) fn enter(access: &Access, awaited: Option<Instant>) {
     access.with(|mut access| {
-        access.get().meter.pause(awaited);
+        let context = access.get();
+        let has_streams = context.usage.used(Thing::Stream) > 0;
+        context.meter.pause(awaited.filter(|_| !has_streams));
         access.as_context_mut().set_epoch_deadline(1);
     });
 }
