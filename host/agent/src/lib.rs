@@ -20,6 +20,8 @@
 //! granted and how much it may use by `hulynet-agent-kinds`.
 
 mod bindings;
+#[cfg(test)]
+mod bounds;
 mod capabilities;
 mod config;
 mod container;

@@ -16,14 +16,14 @@ use super::{Refusal, Share, Usage, Whose};
 const ELEMENT: usize = size_of::<usize>();
 /// Core instances of one container. A component of one module has three; those
 /// of other languages are linked of more.
-const INSTANCES: usize = 64;
+pub(crate) const INSTANCES: usize = 64;
 /// Tables of one container.
-const TABLES: usize = 64;
+pub(crate) const TABLES: usize = 64;
 /// Elements of one table: to fill it takes one instruction, which gives way to
 /// nobody.
-const TABLE: usize = 100_000;
+pub(crate) const TABLE: usize = 100_000;
 /// Memories of one container.
-const MEMORIES: usize = 8;
+pub(crate) const MEMORIES: usize = 8;
 
 /// Counts the bytes of one store.
 #[derive(Debug)]

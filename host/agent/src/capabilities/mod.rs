@@ -46,6 +46,11 @@ pub(crate) use resident::of_process;
 pub(crate) use serving::Serving;
 pub(crate) use stream::read_chunks;
 pub(crate) use usage::{Thing, Usage};
+#[cfg(test)]
+pub(crate) use {
+    memory::{INSTANCES, MEMORIES, TABLE, TABLES},
+    random::DRAW,
+};
 
 use crate::{
     bindings::{huly::network, sync::huly::network as sync},

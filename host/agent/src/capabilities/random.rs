@@ -5,7 +5,7 @@
 use wasmtime_wasi::WasiCtxBuilder;
 
 /// Bytes that are drawn at a time. Asking for more ends the container.
-const DRAW: u64 = 1024 * 1024;
+pub(crate) const DRAW: u64 = 1024 * 1024;
 
 /// Gives a container its random numbers.
 pub(super) fn give(wasi: &mut WasiCtxBuilder) {

@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 /// Computing this long is always allowed.
-const GRACE: Duration = Duration::from_millis(250);
+pub(crate) const GRACE: Duration = Duration::from_millis(250);
 
 /// What an epoch means for a container that computes.
 #[derive(Debug, PartialEq, Eq)]

@@ -18,6 +18,8 @@ mod supervisor;
 mod turn;
 mod vitals;
 
+use std::time::Duration;
+
 pub(crate) use ending::Ending;
 pub(crate) use executor::{Executor, here};
 pub(crate) use exports::Linked;
@@ -31,4 +33,10 @@ pub(crate) use turn::Threads;
 pub(crate) use {
     executor::Letters,
     mailbox::{Inbox, Letter},
+    meter::GRACE,
+    runtime::HANDED_OVER,
 };
+
+/// How long a container that works on as many requests as it may is given to
+/// finish one of them after the last of those who waited has given up.
+pub(crate) const STUCK: Duration = Duration::from_secs(1);

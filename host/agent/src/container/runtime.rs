@@ -29,7 +29,7 @@ use crate::{capabilities::Context, world::World};
 
 /// Bytes that a container may hand to the host in one call: the largest is a
 /// commit to documents. What is more ends it.
-const HANDED_OVER: usize = 48 * 1024 * 1024;
+pub(crate) const HANDED_OVER: usize = 48 * 1024 * 1024;
 
 /// Runs a container from its start to its end.
 pub(super) async fn run(start: Start, shared: &Arc<Shared>, inbox: &mut Inbox) -> Ending {

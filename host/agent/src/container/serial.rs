@@ -20,7 +20,7 @@ use wasmtime::{
 };
 
 use super::{
-    Ending,
+    Ending, STUCK,
     call::{Connected, guest_trace, still_there, unwell, wanted, whole},
     exports,
     handle::{Incoming, Shared, Start},
@@ -35,10 +35,6 @@ use crate::{
     },
     capabilities::{Context, Serving, container_id, from_guest},
 };
-
-/// How long a call may go on after nobody waits for it any more: what the
-/// container waits for ends with the deadline, unless it sleeps.
-const STUCK: Duration = Duration::from_secs(1);
 
 type Exports = exports::Exports<guest_sync::Incoming, Vec<u8>, guest_sync::Connection>;
 
@@ -226,7 +222,8 @@ impl Work<'_> {
 }
 
 /// What a call answers, unless it goes on for [`STUCK`] after nobody waits for
-/// it any more. One that is done at once needs no timer.
+/// it any more: what the container waits for ends with the deadline, unless it
+/// sleeps. One that is done at once needs no timer.
 async fn in_time<T>(
     mut calling: Pin<&mut impl Future<Output = T>>,
     awaited: Option<Instant>,

@@ -41,7 +41,11 @@ const MAPS_DEFAULT: u32 = 65_530;
 const CONTAINERS_MIN: u32 = 16;
 /// A component made by `wit-bindgen` is three core instances and two tables.
 const CORE_INSTANCES: u32 = 4;
-const TABLES: u32 = 3;
+pub(crate) const POOLED_TABLES: u32 = 3;
+/// Elements of one table of the pool.
+pub(crate) const POOLED_TABLE: usize = 20_000;
+/// Bytes of the stack of a container's code.
+pub(crate) const STACK: usize = 128 * 1024;
 /// What 32 bits can name: a memory with as much needs no checks.
 const WHOLE_RESERVATION: u64 = 4 << 30;
 /// So many memories of the pool with as much, and half as many outside of it,
@@ -144,9 +148,10 @@ fn pooled(containers: u32) -> Config {
     pool.total_component_instances(containers)
         .total_core_instances(containers.saturating_mul(CORE_INSTANCES))
         .total_memories(containers)
-        .total_tables(containers.saturating_mul(TABLES))
+        .total_tables(containers.saturating_mul(POOLED_TABLES))
         .total_stacks(containers)
-        .max_tables_per_module(TABLES)
+        .max_tables_per_module(POOLED_TABLES)
+        .table_elements(POOLED_TABLE)
         .linear_memory_keep_resident(64 * 1024)
         // The page that the elements of a usual kind are in: to give it back and
         // take it again is a quarter of a start where a container was before.
@@ -184,7 +189,7 @@ fn settings(reservation: u64) -> Config {
         // Stacks count against every live container; Rust kinds keep their
         // own data on a second stack inside their memory.
         .async_stack_size(256 * 1024)
-        .max_wasm_stack(128 * 1024)
+        .max_wasm_stack(STACK)
         // What a kind's memory begins with is in memory once: about 30 KiB
         // less for each container, for two more memory maps.
         .memory_init_cow(true);

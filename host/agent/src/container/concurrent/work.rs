@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures::FutureExt;
@@ -22,16 +22,12 @@ use super::{
 use crate::{
     capabilities::Thing,
     container::{
-        Ending,
+        Ending, STUCK,
         handle::Shared,
         mailbox::{Inbox, Letter, Message},
         supervisor::Pulse,
     },
 };
-
-/// How long a container that is full of calls is given to finish one of them
-/// after the last of their callers has given up.
-const STUCK: Duration = Duration::from_secs(1);
 
 /// Called after the look at what there is to do, before anything enters the
 /// container: it has given control back, so its time begins anew. It is waited
