@@ -2,12 +2,17 @@
 //! it computes.
 
 use std::{
-    pin::pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::Instant,
 };
 
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::task::AtomicWaker;
 use hulynet_agent_kinds::ContainerLimits;
 use tokio::time::sleep_until;
 
@@ -43,13 +48,52 @@ pub(super) async fn supervised(
     pulse: &Pulse,
     serving: impl Future<Output = Ending>,
 ) -> Ending {
-    // In a list, which looks at it when something happened to it, and not
-    // whenever the container runs.
-    let mut supervising = FuturesUnordered::from_iter([supervise(shared, pulse)]);
-    tokio::select! {
-        biased;
-        Some(ending) = supervising.next() => ending,
-        ending = serving => ending,
+    let alarm = Arc::new(Alarm::new());
+    let (mut supervising, mut serving) = (pin!(supervise(shared, pulse)), pin!(serving));
+    poll_fn(|cx| match alarm.look(supervising.as_mut(), cx) {
+        Poll::Ready(ending) => Poll::Ready(ending),
+        Poll::Pending => serving.as_mut().poll(cx),
+    })
+    .await
+}
+
+/// Has something looked at when it is woken, and not whenever the container runs:
+/// what a container has not touched for a while is slow to read.
+struct Alarm {
+    rings: AtomicBool,
+    /// Who runs the container.
+    runner: AtomicWaker,
+}
+
+impl Alarm {
+    /// It rings: nobody has looked yet.
+    fn new() -> Self {
+        Self { rings: AtomicBool::new(true), runner: AtomicWaker::new() }
+    }
+
+    fn look<T>(
+        self: &Arc<Self>,
+        watched: Pin<&mut impl Future<Output = T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<T> {
+        // First, so that whoever rings after the look wakes the runner.
+        self.runner.register(cx.waker());
+        if !self.rings.load(Ordering::Relaxed) || !self.rings.swap(false, Ordering::AcqRel) {
+            return Poll::Pending;
+        }
+        let waker = Waker::from(self.clone());
+        watched.poll(&mut Context::from_waker(&waker))
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rings.store(true, Ordering::Release);
+        self.runner.wake();
     }
 }
 
@@ -70,5 +114,40 @@ async fn supervise(shared: &Shared, pulse: &Pulse) -> Ending {
             None => Ending::Forced,
         },
         ending = watching => ending,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Runner(AtomicUsize);
+
+    impl Wake for Runner {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn what_is_watched_is_looked_at_once_and_then_when_it_is_woken() {
+        let alarm = Arc::new(Alarm::new());
+        let (mut looks, mut waker) = (0, None);
+        let runner = Arc::new(Runner::default());
+        let runs = Waker::from(runner.clone());
+        let mut watched = pin!(poll_fn(|cx| {
+            looks += 1;
+            let again = waker.replace(cx.waker().clone());
+            if again.is_some() { Poll::Ready(looks) } else { Poll::Pending }
+        }));
+        let mut look = || alarm.look(watched.as_mut(), &mut Context::from_waker(&runs));
+        assert_eq!((look(), look(), look()), (Poll::Pending, Poll::Pending, Poll::Pending));
+        assert_eq!(runner.0.load(Ordering::SeqCst), 0);
+        Waker::from(alarm.clone()).wake();
+        assert_eq!(runner.0.load(Ordering::SeqCst), 1);
+        assert_eq!(look(), Poll::Ready(2));
     }
 }
