@@ -47,7 +47,7 @@ impl World {
     fn parameters(self) -> [&'static str; 2] {
         match self {
             Self::Container => {
-                ["(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)", "(param i32 i32 i32)"]
+                ["(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i64)", "(param i32 i32 i32)"]
             }
             Self::ContainerSync => {
                 ["(param i32)", "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)"]

@@ -59,7 +59,7 @@ async fn variables_and_secrets_are_those_that_were_asked_for_and_granted() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("token");
     fs::write(&token, "sesame\n").unwrap();
-    let asks = "containers = [\"*\"]\nenvironment = [\"REGION\"]\nsecrets = [\"TOKEN\"]\n";
+    let asks = "documents = true\ncontainers = [\"*\"]\nenvironment = [\"REGION\"]\nsecrets = [\"TOKEN\"]\n";
     let grants = format!(
         "environment = [\"*\"]\n[kind.hostile]\nsecrets = [\"*\"]\n\
          [environment]\nREGION = \"europe\"\nZONE = \"1\"\n\

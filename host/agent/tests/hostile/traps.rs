@@ -234,7 +234,8 @@ async fn one_that_waits_for_ever_when_it_is_to_terminate_is_gone_in_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_whose_kind_says_that_it_keeps_nothing_is_ended_without_being_asked() {
     let mut stage = Stage::new(|config| {
-        let manifest = "termination = \"at-once\"\n[asks]\ncontainers = [\"*\"]\n";
+        let manifest =
+            "termination = \"at-once\"\n[asks]\ndocuments = true\ncontainers = [\"*\"]\n";
         fs::write(config.plugins.join("hostile.toml"), manifest).unwrap();
         // Whoever asked it would wait for longer than this test.
         config.limits.terminate = 10 * PATIENCE;
