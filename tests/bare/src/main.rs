@@ -1,6 +1,6 @@
 //! What wasmtime alone takes for the kinds of the benchmarks: containers that
-//! nobody manages, started and asked in a loop. `cargo xtask bench agent` prints it
-//! beside what an agent takes for them. Each request enters the store anew, in
+//! nobody manages, started and asked in a loop. `cargo xtask bench requests` prints
+//! it beside what an agent takes for them. Each request enters the store anew, in
 //! which a container of an agent stays.
 //!
 //! It prints what a start takes, and then for each line that it reads, which names

@@ -1,11 +1,7 @@
 //! What was measured, for people and for programs.
 
-use std::{fmt::Display, time::Duration};
+use std::fmt::Display;
 
-use nix::{
-    time::{clock_getcpuclockid, clock_gettime},
-    unistd::Pid,
-};
 use serde_json::{Value, json};
 
 /// One measured number.
@@ -135,9 +131,18 @@ pub(crate) fn charged(process: u32) -> Option<f64> {
 }
 
 /// Seconds that a process computed so far, in all of its threads.
+#[cfg(target_os = "linux")]
 pub(crate) fn computed(process: u32) -> anyhow::Result<f64> {
-    let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(process)?))?;
-    Ok(Duration::from(clock_gettime(clock)?).as_secs_f64())
+    use nix::{time, unistd::Pid};
+
+    let clock = time::clock_getcpuclockid(Pid::from_raw(i32::try_from(process)?))?;
+    Ok(std::time::Duration::from(time::clock_gettime(clock)?).as_secs_f64())
+}
+
+/// Seconds that a process computed so far, which only Linux tells of others.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn computed(_process: u32) -> anyhow::Result<f64> {
+    anyhow::bail!("this system does not tell what a process computed")
 }
 
 /// Three significant digits are what a run can repeat.
