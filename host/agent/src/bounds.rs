@@ -3,7 +3,7 @@
 use crate::{
     capabilities::{DRAW, INSTANCES, MEMORIES, TABLE, TABLES},
     container::{GRACE, HANDED_OVER, STUCK},
-    engine::{POOLED_TABLE, POOLED_TABLES, STACK},
+    engine::{POOLED_MEMORIES, POOLED_TABLE, POOLED_TABLES, STACK},
 };
 
 /// As the README writes it: `20,000`.
@@ -23,7 +23,8 @@ fn the_readme_names_every_bound_that_is_no_setting() {
         format!("{} KiB | the stack of its code", STACK >> 10),
         format!(
             "{MEMORIES} memories, {TABLES} tables, {INSTANCES} core instances | with more it does \
-             not start; in the world `container` a module has one memory and {POOLED_TABLES} tables"
+             not start; in the world `container` a module has {POOLED_MEMORIES} memory and \
+             {POOLED_TABLES} tables"
         ),
         format!(
             "{pooled} elements | one table in the world `container`, {on_demand} in `container-sync`"

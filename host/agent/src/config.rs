@@ -63,8 +63,8 @@ pub struct AgentConfig {
     /// memory.
     pub memory: Option<usize>,
     /// Tells how many bytes the process holds itself; `None` bounds nothing. It
-    /// is asked every 10 ms at most. Default what Linux says is resident and not
-    /// shared, and nothing elsewhere.
+    /// is asked every 10 ms at most. Default what Linux says is resident and no
+    /// file's, and nothing elsewhere; whoever knows better can say otherwise.
     pub resident: fn() -> Option<usize>,
     /// What kinds and tenants are granted. Default nothing.
     pub grants: Arc<Grants>,

@@ -61,6 +61,8 @@ fn explain_tells_where_why_since_when_and_who_holds_it() {
         "reply-bytes",
         "event-bytes",
         "events",
+        "gets",
+        "calls",
         "log-lines",
         "log-bytes",
         "streams",
@@ -71,6 +73,8 @@ fn explain_tells_where_why_since_when_and_who_holds_it() {
         "terminate",
         "depth",
         "agent-memory",
+        #[cfg(target_os = "linux")]
+        "agent-resident",
     ] {
         assert!(told["limits"][limit]["allowed"].as_u64() > Some(0), "{limit} in {told}");
     }

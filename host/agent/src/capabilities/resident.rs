@@ -16,9 +16,6 @@ use hulynet_settings::units::show_bytes;
 /// worth to ask the system.
 const HOLDS_GOOD: Duration = Duration::from_millis(10);
 
-/// Bytes of a page, where the system tells how many a process has.
-const PAGE: usize = 4096;
-
 /// What the process holds, and may hold.
 #[derive(Debug)]
 pub(crate) struct Resident {
@@ -75,7 +72,11 @@ impl Resident {
             let mine =
                 self.looked.compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed);
             if mine.is_ok() {
-                self.bytes.store((self.look)().unwrap_or_default(), Ordering::Relaxed);
+                // A busy process may be out of files: then what it held is still
+                // the best that is known.
+                if let Some(bytes) = (self.look)() {
+                    self.bytes.store(bytes, Ordering::Relaxed);
+                }
             }
         }
         self.bytes.load(Ordering::Relaxed)
@@ -84,14 +85,13 @@ impl Resident {
 
 /// Bytes that this process holds itself; `None` where the system does not tell.
 pub(crate) fn of_process() -> Option<usize> {
-    own(&fs::read_to_string("/proc/self/statm").ok()?)
+    own(&fs::read_to_string("/proc/self/status").ok()?)
 }
 
-/// What is resident and not shared.
-fn own(statm: &str) -> Option<usize> {
-    let mut pages = statm.split_whitespace().skip(1).map(|pages| pages.parse::<usize>().ok());
-    let (resident, shared) = (pages.next()??, pages.next()??);
-    resident.saturating_sub(shared).checked_mul(PAGE)
+/// What is resident and neither a file's nor shared.
+fn own(status: &str) -> Option<usize> {
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
 }
 
 #[cfg(test)]
@@ -99,11 +99,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_process_holds_is_resident_and_not_shared() {
-        assert_eq!(own("9000 300 100 50 0 700 0\n"), Some(200 * 4096));
-        for text in ["", "9000 300", "9000 many 100"] {
+    fn what_a_process_holds_is_what_is_resident_of_its_own() {
+        let status = "VmRSS:\t  900 kB\nRssAnon:\t     200 kB\nRssFile:\t     700 kB\n";
+        assert_eq!(own(status), Some(200 * 1024));
+        for text in ["", "VmRSS:\t 900 kB\n", "RssAnon:\t many kB\n", "RssAnon:\t 200\n"] {
             assert_eq!(own(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_it_held_counts_while_the_system_does_not_tell() {
+        static TELLS: AtomicUsize = AtomicUsize::new(101);
+        let begun = Instant::now();
+        let tells = || Some(TELLS.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0);
+        let resident = Resident::new(100, tells, begun);
+        TELLS.store(0, Ordering::Relaxed);
+        resident.check(begun + HOLDS_GOOD).unwrap_err();
+        TELLS.store(100, Ordering::Relaxed);
+        resident.check(begun + HOLDS_GOOD * 2).unwrap();
     }
 
     #[test]

@@ -88,7 +88,9 @@ pub(crate) fn read_chunks(
     let store = store.as_context_mut();
     let context = store.data();
     let limit = context.limits().reply_bytes;
-    let open = match context.usage.open(Thing::Stream) {
+    let usage = &context.usage;
+    let opened = usage.open(Thing::Stream).and_then(|open| Ok([open, usage.open(Thing::Answer)?]));
+    let open = match opened {
         Ok(open) => open,
         Err(error) => {
             reader.close(store)?;
@@ -100,7 +102,7 @@ pub(crate) fn read_chunks(
     let consumer = Consumer {
         sender,
         limit,
-        usage: context.usage.clone(),
+        usage: usage.clone(),
         ended,
         complete: complete.clone(),
         _open: open,
@@ -126,7 +128,7 @@ struct Consumer {
     usage: Arc<Usage>,
     ended: Arc<AtomicBool>,
     complete: Arc<AtomicBool>,
-    _open: Open,
+    _open: [Open; 2],
 }
 
 impl StreamConsumer<Context> for Consumer {

@@ -19,6 +19,8 @@ use super::rate::Rate;
 pub(crate) enum Thing {
     /// A stream, from it or to it.
     Stream,
+    /// A stream from it that answers a request.
+    Answer,
     /// A timer that it waits for.
     Timer,
     /// A container that it holds.
@@ -44,6 +46,7 @@ pub(crate) struct Usage {
     container: ContainerId,
     memory: AtomicUsize,
     streams: Count,
+    answers: Count,
     timers: Count,
     references: Count,
     requests: Count,
@@ -78,6 +81,8 @@ impl Usage {
             container,
             memory: AtomicUsize::new(0),
             streams: count(limits.streams),
+            // Each of them is one of the streams, too.
+            answers: count(limits.streams),
             timers: count(limits.timers),
             references: count(limits.references),
             requests: count(limits.outgoing),
@@ -194,6 +199,7 @@ impl Usage {
     fn count(&self, thing: Thing) -> &Count {
         match thing {
             Thing::Stream => &self.streams,
+            Thing::Answer => &self.answers,
             Thing::Timer => &self.timers,
             Thing::Reference => &self.references,
             Thing::Request => &self.requests,
@@ -206,6 +212,7 @@ impl Usage {
         let limit = self.count(thing).limit;
         let has = match thing {
             Thing::Stream => format!("has {limit} streams open"),
+            Thing::Answer => format!("answers {limit} requests with streams"),
             Thing::Timer => format!("waits for {limit} timers"),
             Thing::Reference => format!("holds {limit} containers"),
             Thing::Request => format!("waits for {limit} answers of others"),

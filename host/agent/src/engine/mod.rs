@@ -42,6 +42,8 @@ const CONTAINERS_MIN: u32 = 16;
 /// A component made by `wit-bindgen` is three core instances and two tables.
 const CORE_INSTANCES: u32 = 4;
 pub(crate) const POOLED_TABLES: u32 = 3;
+/// Memories of one module of the pool: it has one for each container.
+pub(crate) const POOLED_MEMORIES: u32 = 1;
 /// Elements of one table of the pool.
 pub(crate) const POOLED_TABLE: usize = 20_000;
 /// Bytes of the stack of a container's code.
@@ -150,6 +152,7 @@ fn pooled(containers: u32) -> Config {
         .total_memories(containers)
         .total_tables(containers.saturating_mul(POOLED_TABLES))
         .total_stacks(containers)
+        .max_memories_per_module(POOLED_MEMORIES)
         .max_tables_per_module(POOLED_TABLES)
         .table_elements(POOLED_TABLE)
         .linear_memory_keep_resident(64 * 1024)

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     AgentConfig,
-    capabilities::{Connections, Exit, Services},
+    capabilities::{Connections, Exit, Services, Whose},
     container::{Container, Ending, Executor, Start},
     plugins::{Code, Kinds},
 };
@@ -352,6 +352,9 @@ impl Core {
 fn end(ending: &Ending, lowered: bool) -> End {
     match ending {
         Ending::Terminated | Ending::Forced | Ending::NoRoom(_) => End::Orderly,
+        // It usually fails for want of what the agent has not, which is no fault of
+        // its kind.
+        Ending::Trapped { refused: Some(Whose::Agent), .. } => End::Orderly,
         Ending::StartFailed(_) if lowered => End::Orderly,
         Ending::StartFailed(error) => match error.kind {
             // The container refused what it was asked for, or the agent had no
@@ -363,5 +366,24 @@ fn end(ending: &Ending, lowered: bool) -> End {
             _ => End::StartFailed(error.message.clone()),
         },
         Ending::Trapped { .. } | Ending::Unhealthy(_) => End::Crashed(ending.cause()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trapped(refused: Option<Whose>) -> Ending {
+        Ending::Trapped { cause: "a trap".to_owned(), details: String::new(), refused }
+    }
+
+    #[test]
+    fn what_fails_for_want_of_the_agents_memory_is_no_crash_of_its_kind() {
+        for (refused, is_crash) in
+            [(None, true), (Some(Whose::Container), true), (Some(Whose::Agent), false)]
+        {
+            let counts = matches!(end(&trapped(refused), false), End::Crashed(_));
+            assert_eq!(counts, is_crash, "{refused:?}");
+        }
     }
 }

@@ -78,7 +78,10 @@ impl Agent {
         };
         let (server, incoming) = bus.bind_with(&config.listen, server_config, door).await?;
         let address = config.advertise.clone().unwrap_or_else(|| server.local_addr().to_string());
-        let memory = config.memory.unwrap_or_else(most_memory);
+        let memory = Pools::new(config.memory.unwrap_or_else(most_memory), config.resident);
+        if let Err(full) = memory.share(None) {
+            tracing::warn!("no container can be started as it is: {full}");
+        }
         let services = Services {
             agent: config.id.clone(),
             network,
@@ -86,7 +89,7 @@ impl Agent {
             limits: config.limits.clone(),
             threads: Threads::of_runtime(),
             clock: engines.clock,
-            memory: Arc::new(Pools::new(memory, config.resident)),
+            memory: Arc::new(memory),
             places: engines.places,
             terms: Terms::default(),
             grants: config.grants.clone(),

@@ -71,7 +71,8 @@ async fn an_agent_whose_process_holds_too_much_starts_none_and_lets_none_grow_un
     stage.start("memory").await.unwrap();
     holds(9 * MIB).await;
     let attack = async || number(&stage.ask("memory", "memory", "attack", "").await.unwrap());
-    assert_eq!(stage.beside(attack()).await, 1, "the page that it begins with");
+    // Without others beside it, who would fail if they had to grow, too.
+    assert_eq!(attack().await, 1, "the page that it begins with");
     let error = stage.start_with("memory", "another", "").await.unwrap_err();
     assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
     assert!(
@@ -83,6 +84,7 @@ async fn an_agent_whose_process_holds_too_much_starts_none_and_lets_none_grow_un
     assert!(stage.beside(attack()).await * 65_536 > 8 * MIB);
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_looks_at_what_its_own_process_holds() {
     let world = World::with(|config| config.memory = Some(4096)).await;

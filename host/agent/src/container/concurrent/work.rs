@@ -31,13 +31,13 @@ use crate::{
 
 /// Called after the look at what there is to do, before anything enters the
 /// container: it has given control back, so its time begins anew. It is waited
-/// for until `awaited`, but while it has a stream open somebody may read that,
+/// for until `awaited`, but while it answers with a stream somebody may read that,
 /// who named no end.
 pub(super) fn enter(access: &Access, awaited: Option<Instant>) {
     access.with(|mut access| {
         let context = access.get();
-        let has_streams = context.usage.used(Thing::Stream) > 0;
-        context.meter.pause(awaited.filter(|_| !has_streams));
+        let streams = context.usage.used(Thing::Answer) > 0;
+        context.meter.pause(awaited.filter(|_| !streams));
         access.as_context_mut().set_epoch_deadline(1);
     });
 }
