@@ -9,8 +9,8 @@
 //! They come after all others, so that no index changes. Instructions on tables
 //! stay as they are: a container's tables are small.
 //!
-//! Only what must be understood for that is read: other sections are copied as
-//! they are, and the compiler judges the result.
+//! Only what must be understood for that is read, and what is cut is valid before:
+//! other sections are copied as they are, and the compiler judges the result.
 
 mod module;
 mod step;
@@ -18,7 +18,7 @@ mod step;
 use std::borrow::Cow;
 
 use wasm_encoder::Encode;
-use wasmparser::BinaryReaderError;
+use wasmparser::{BinaryReaderError, Validator, WasmFeatures};
 
 use self::module::Module;
 use super::sections::{COMPONENT, HEADER, MAGIC, MODULE, Sections, Truncated};
@@ -65,14 +65,20 @@ pub(super) enum Uncut {
 /// it does already.
 ///
 /// # Errors
-/// [`Uncut`] when what must be understood for it is not valid, or too much. What is
-/// not valid elsewhere stays so.
+/// [`Uncut`] when it is not valid, or too much. What needs no cut may be not valid,
+/// and stays so.
 pub(super) fn cut(file: &[u8]) -> Result<Cow<'_, [u8]>, Uncut> {
     if file.len() > LARGEST {
         return Err(Uncut::TooLarge);
     }
     let mut room = MOST_ADDED;
-    cut_nested(file, 0, &mut room)
+    let cut = cut_nested(file, 0, &mut room)?;
+    if let Cow::Owned(_) = cut {
+        // A number that means nothing in the file may be that of what was added.
+        // Which features there are is for the compiler to say.
+        Validator::new_with_features(WasmFeatures::all()).validate_all(file)?;
+    }
+    Ok(cut)
 }
 
 /// The same for what is so deep inside of a file, to which so many functions may

@@ -231,6 +231,20 @@ fn modules_are_found_as_deep_as_they_may_be_nested() {
     assert!(matches!(cut(&nested(DEEPEST + 1)), Err(Uncut::TooDeep)));
 }
 
+#[test]
+fn what_a_file_names_and_has_not_is_not_what_was_added_to_it() {
+    let filling = |rest: &str| {
+        binary(&format!(
+            "(module (memory 1) (func (param i32)
+                (memory.fill (local.get 0) (local.get 0) (local.get 0))) {rest})"
+        ))
+    };
+    assert!(cut(&filling("(export \"own\" (func 0))")).is_ok());
+    for rest in ["(export \"added\" (func 1))", "(func (type 1))", "(func (call 2))"] {
+        assert!(matches!(cut(&filling(rest)), Err(Uncut::Malformed(_))), "{rest}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_cut_or_refused(
