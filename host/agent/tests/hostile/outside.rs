@@ -216,6 +216,27 @@ async fn requests_outside_count_among_those_that_are_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_outside_count_among_the_calls_of_others() {
+    listen();
+    let host = Host::start().await;
+    let name = host.name();
+    let grants = granted(&format!("[{name:?}]"), true);
+    let stage = Stage::new(|config| {
+        grants(config);
+        config.limits.calls = 1;
+    })
+    .await;
+    stage.start("fetch").await.unwrap();
+    let hoard = format!("[{name:?}]");
+    let answer = stage.beside(stage.ask("fetch", "fetch", "hoard", &hoard)).await.unwrap();
+    let (held, refusal): (usize, String) = serde_json::from_slice(&answer).unwrap();
+    // The burst, and one for each second that it took.
+    assert!((10..20).contains(&held), "{held}");
+    assert!(refusal.contains("ConnectionLimitReached"), "{refusal}");
+    logged("fetch/fetch calls others more often than it may").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_does_not_prove_who_it_is_gets_no_request() {
     let host = Host::start().await;
     let name = host.name();

@@ -198,6 +198,22 @@ async fn whoever_gives_up_ends_no_stream_that_somebody_else_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_reads_a_stream_is_stopped_after_the_deadline_like_others() {
+    let mut stage = Stage::new(|config| config.limits.compute = 2 * PATIENCE).await;
+    for uuid in ["hostile", "streams"] {
+        stage.start_with("hostile", uuid, "").await.unwrap();
+    }
+    stage.ask("hostile", "hostile", "keep", r#"["streams"]"#).await.unwrap();
+    let longer = format!("[{MIB}, {}]", 2 * PATIENCE.as_millis());
+    let deadline = Duration::from_millis(100);
+    let asked = stage.ask_within(deadline, "hostile", "hostile", "overwrite", &longer);
+    asked.await.unwrap_err();
+    let told = stage.told().await;
+    let ended = matches!(&told, Told::Ended(ended, _) if *ended == id("hostile", "hostile"));
+    assert!(ended, "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_sets_timers_without_end_gets_as_many_as_it_may_wait_for() {
     let stage = Stage::new(|config| config.limits.timers = 10).await;
     stage.start("hostile").await.unwrap();

@@ -186,6 +186,17 @@ impl Hostile {
         std::future::pending().await
     }
 
+    /// The same, but answers, and holds the stream for ever.
+    async fn keep(&self, uuid: String) -> Result<()> {
+        let reference = containers::get("hostile", GetOptions::uuid(uuid)).await?;
+        let unread = reference.request("endless", Vec::new()).await?;
+        spawn(async move {
+            let _unread = unread;
+            std::future::pending().await
+        });
+        Ok(())
+    }
+
     /// Asks each of these containers for an endless stream, and holds it.
     /// Answers how many it got, and the refusal.
     async fn gather(&self, uuids: Vec<String>) -> Result<(usize, String)> {
