@@ -340,10 +340,14 @@ async fn what_another_container_broadcasts_is_passed_on() {
 async fn calls_whose_callers_gave_up_make_room_for_others_and_end_with_the_deadline() {
     let world = World::with(|config| config.limits.concurrent = 2).await;
     world.start("a").await;
-    let within = Duration::from_millis(50);
-    let mut given_up = [(); 2].map(|()| Box::pin(world.request_within(within, "a", "wait", "")));
+    let within = Duration::from_secs(1);
+    let mut given_up = [(); 2].map(|()| Box::pin(world.request_within(within, "a", "wait", "[]")));
     for request in &mut given_up {
         assert!(futures::poll!(request).is_pending());
+    }
+    // Both are worked on, and then neither: nobody can wake one of them.
+    for bytes in [4, 0] {
+        world.until_it_uses(id("a"), "mailbox-bytes", bytes).await;
     }
     // Needs the places of both.
     let waking = async {
