@@ -20,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use common::{LONG, call, client, echo, join, joined, payload, serve_with, soon};
-use hulynet_bus::{Bus, DoorConfig, Peer, Server};
+use hulynet_bus::{Bus, DoorConfig, Incoming, Peer, Server};
 use hulynet_protocol::{
     ConnectionId, Epoch, ErrorKind, Event, Frame, Hello, Role,
     frame::{VERSION, feature},
@@ -29,6 +29,7 @@ use hulynet_protocol::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::{mpsc, oneshot},
 };
 use tracing::{Level, Metadata, span};
 
@@ -376,7 +377,22 @@ async fn a_quiet_peer_is_served_beside_a_flooder() {
 
 #[tokio::test]
 async fn a_peer_that_takes_nothing_gets_busy_then_is_disconnected_while_others_work() {
-    let (_bus, server, peer) = house(impatient()).await;
+    let bus = Bus::start("test").unwrap();
+    let (server, mut incoming) = serve_with(&bus, "127.0.0.1:0", impatient()).await;
+    let (hears, heard) = mpsc::channel(64);
+    tokio::spawn(echo(heard));
+    let (left, gone) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut left = Some(left);
+        while let Some(incoming) = incoming.recv().await {
+            if matches!(&incoming, Incoming::Left { peer, .. } if *peer == client("slow")) {
+                left.take().unwrap().send(()).unwrap();
+            }
+            hears.send(incoming).await.unwrap();
+        }
+    });
+    let (peer, mut events) = join(&bus, &server, "ann").await;
+    joined(&mut events).await;
     let _slow = guest(&server, "slow").await;
 
     let slow_client = client("slow");
@@ -393,12 +409,7 @@ async fn a_peer_that_takes_nothing_gets_busy_then_is_disconnected_while_others_w
     };
     assert_eq!(error.kind, ErrorKind::Busy);
     works(&peer).await;
-    let gone = async {
-        while send().is_ok_and(|()| true) || send().is_err_and(|e| e.kind == ErrorKind::Busy) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    soon(gone).await;
+    soon(gone).await.unwrap();
     assert_eq!(send().unwrap_err().kind, ErrorKind::Unavailable);
     works(&peer).await;
 }
