@@ -4,13 +4,13 @@
 use std::{
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures::{FutureExt, StreamExt, channel::oneshot, stream::FuturesUnordered};
 use hulynet_sdk::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -23,6 +23,14 @@ struct Hostile {
     waiting: AtomicU64,
     /// Sends to itself that were refused.
     refused: AtomicU64,
+    /// Who came first to meet somebody.
+    meeting: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Hostile {
+    fn meeting(&self) -> MutexGuard<'_, Option<oneshot::Sender<()>>> {
+        self.meeting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[kind]
@@ -38,6 +46,7 @@ impl Hostile {
             streamed: Arc::default(),
             waiting: AtomicU64::default(),
             refused: AtomicU64::default(),
+            meeting: Mutex::default(),
         }
     }
 
@@ -269,10 +278,24 @@ impl Hostile {
     }
 
     /// Asks another container for what that does alone, as this does alone, when
-    /// that had time to begin the same for somebody else.
-    async fn cross(&mut self, other: String) -> Result<String> {
-        hulynet_sdk::time::sleep(Duration::from_millis(300)).await?;
+    /// that does the same for somebody else: before, both meet in a third one.
+    async fn cross(&mut self, other: String, meeting: String) -> Result<String> {
+        let meeting = containers::get("hostile", GetOptions::uuid(&meeting)).await?;
+        ask::<()>(&meeting, "meet", &()).await?;
         pass("nobody", vec![other], "around_alone").await
+    }
+
+    /// Returns when two have come.
+    async fn meet(&self) {
+        let first = self.meeting().take();
+        if let Some(first) = first {
+            // Who gave up meanwhile meets nobody.
+            let _ = first.send(());
+            return;
+        }
+        let (sender, second) = oneshot::channel();
+        *self.meeting() = Some(sender);
+        let _ = second.await;
     }
 
     /// Tries what no container may do, and answers what it got.
