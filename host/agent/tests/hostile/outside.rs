@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use hulynet_agent::{AgentConfig, Grants};
+use hulynet_agent::{AgentConfig, ContainerLimits, Grants};
 use hulynet_protocol::{ErrorKind, KindState, NetworkError};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -193,46 +193,41 @@ async fn bodies_end_at_their_limit_and_answers_in_time() {
     assert_eq!(post(&stage, false, &name, "/", 0).await.unwrap(), format!("[200,{name:?}]"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_outside_count_among_those_that_are_waited_for() {
+/// A container with these limits that asks a host until it is refused, and reads
+/// no answer; tells how often it asked.
+async fn hoarding(limit: impl FnOnce(&mut ContainerLimits)) -> (Stage, Host, usize) {
     listen();
     let host = Host::start().await;
     let name = host.name();
     let grants = granted(&format!("[{name:?}]"), true);
     let stage = Stage::new(|config| {
         grants(config);
-        config.limits.outgoing = 3;
+        limit(&mut config.limits);
     })
     .await;
     stage.start("fetch").await.unwrap();
     let hoard = format!("[{name:?}]");
     let answer = stage.beside(stage.ask("fetch", "fetch", "hoard", &hoard)).await.unwrap();
     let (held, refusal): (usize, String) = serde_json::from_slice(&answer).unwrap();
-    assert_eq!(held, 3);
     assert!(refusal.contains("ConnectionLimitReached"), "{refusal}");
+    (stage, host, held)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_outside_count_among_those_that_are_waited_for() {
+    let (stage, host, held) = hoarding(|limits| limits.outgoing = 3).await;
+    assert_eq!(held, 3);
     logged("fetch/fetch waits for 3 answers of others").await;
     // What was dropped is free again.
+    let name = host.name();
     assert_eq!(post(&stage, false, &name, "/", 0).await.unwrap(), format!("[200,{name:?}]"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_outside_count_among_the_calls_of_others() {
-    listen();
-    let host = Host::start().await;
-    let name = host.name();
-    let grants = granted(&format!("[{name:?}]"), true);
-    let stage = Stage::new(|config| {
-        grants(config);
-        config.limits.calls = 1;
-    })
-    .await;
-    stage.start("fetch").await.unwrap();
-    let hoard = format!("[{name:?}]");
-    let answer = stage.beside(stage.ask("fetch", "fetch", "hoard", &hoard)).await.unwrap();
-    let (held, refusal): (usize, String) = serde_json::from_slice(&answer).unwrap();
+    let (_stage, _host, held) = hoarding(|limits| limits.calls = 1).await;
     // The burst, and one for each second that it took.
     assert!((10..20).contains(&held), "{held}");
-    assert!(refusal.contains("ConnectionLimitReached"), "{refusal}");
     logged("fetch/fetch calls others more often than it may").await;
 }
 
