@@ -24,7 +24,7 @@ use wasmtime::{
 
 use super::{
     Context, from_guest,
-    usage::{Open, Thing, Usage},
+    usage::{Open, Reading, Thing, Usage},
 };
 use crate::{bindings::huly::network::common::Error, network::Chunks};
 
@@ -89,14 +89,14 @@ pub(crate) fn read_chunks(
     let context = store.data();
     let limit = context.limits().reply_bytes;
     let usage = &context.usage;
-    let opened = usage.open(Thing::Stream).and_then(|open| Ok([open, usage.open(Thing::Answer)?]));
-    let open = match opened {
+    let open = match usage.open(Thing::Stream) {
         Ok(open) => open,
         Err(error) => {
             reader.close(store)?;
             return Ok(Err(NetworkError { retry: Retry::MaybeProcessed, ..error }));
         }
     };
+    let [written, read] = usage.reading();
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let complete = Arc::new(AtomicBool::new(false));
     let consumer = Consumer {
@@ -106,9 +106,14 @@ pub(crate) fn read_chunks(
         ended,
         complete: complete.clone(),
         _open: open,
+        _written: written,
     };
     reader.pipe(store, consumer)?;
-    let receiver = receiver.map(|Unread { chunk, .. }| chunk);
+    let receiver = receiver.map(move |Unread { chunk, .. }| {
+        // Also when nothing comes for long: until the reader is gone.
+        let _read = &read;
+        chunk
+    });
     let end = stream::once(async move {
         let complete = complete.load(Ordering::Acquire);
         if complete { None } else { Some(Err(broke_off.await)) }
@@ -128,7 +133,8 @@ struct Consumer {
     usage: Arc<Usage>,
     ended: Arc<AtomicBool>,
     complete: Arc<AtomicBool>,
-    _open: [Open; 2],
+    _open: Open,
+    _written: Reading,
 }
 
 impl StreamConsumer<Context> for Consumer {

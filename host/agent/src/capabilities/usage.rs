@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Poll, Waker},
     time::Instant,
@@ -19,8 +19,6 @@ use super::rate::Rate;
 pub(crate) enum Thing {
     /// A stream, from it or to it.
     Stream,
-    /// A stream from it that answers a request.
-    Answer,
     /// A timer that it waits for.
     Timer,
     /// A container that it holds.
@@ -46,7 +44,8 @@ pub(crate) struct Usage {
     container: ContainerId,
     memory: AtomicUsize,
     streams: Count,
-    answers: Count,
+    /// Streams of its answers that it writes still and somebody reads.
+    read: AtomicUsize,
     timers: Count,
     references: Count,
     requests: Count,
@@ -72,6 +71,14 @@ pub(crate) struct Open {
     many: usize,
 }
 
+/// One end of a stream of its answers. The stream is read until either end is
+/// dropped: when all was written, or nobody reads any more.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    usage: Arc<Usage>,
+    is_read: Arc<AtomicBool>,
+}
+
 impl Usage {
     /// Nothing is open.
     pub(crate) fn new(container: ContainerId, limits: &ContainerLimits) -> Self {
@@ -81,8 +88,7 @@ impl Usage {
             container,
             memory: AtomicUsize::new(0),
             streams: count(limits.streams),
-            // Each of them is one of the streams, too.
-            answers: count(limits.streams),
+            read: AtomicUsize::new(0),
             timers: count(limits.timers),
             references: count(limits.references),
             requests: count(limits.outgoing),
@@ -123,6 +129,18 @@ impl Usage {
     pub(crate) fn open_anyway(self: &Arc<Self>, thing: Thing, many: usize) -> Open {
         self.count(thing).used.fetch_add(many, Ordering::Relaxed);
         Open { usage: self.clone(), thing, many }
+    }
+
+    /// Both ends of a stream of its answers that somebody reads.
+    pub(crate) fn reading(self: &Arc<Self>) -> [Reading; 2] {
+        self.read.fetch_add(1, Ordering::Relaxed);
+        let is_read = Arc::new(AtomicBool::new(true));
+        [is_read.clone(), is_read].map(|is_read| Reading { usage: self.clone(), is_read })
+    }
+
+    /// Whether somebody reads a stream of its answers that it writes still.
+    pub(crate) fn is_read(&self) -> bool {
+        self.read.load(Ordering::Relaxed) > 0
     }
 
     /// It asks for a container.
@@ -199,7 +217,6 @@ impl Usage {
     fn count(&self, thing: Thing) -> &Count {
         match thing {
             Thing::Stream => &self.streams,
-            Thing::Answer => &self.answers,
             Thing::Timer => &self.timers,
             Thing::Reference => &self.references,
             Thing::Request => &self.requests,
@@ -212,7 +229,6 @@ impl Usage {
         let limit = self.count(thing).limit;
         let has = match thing {
             Thing::Stream => format!("has {limit} streams open"),
-            Thing::Answer => format!("answers {limit} requests with streams"),
             Thing::Timer => format!("waits for {limit} timers"),
             Thing::Reference => format!("holds {limit} containers"),
             Thing::Request => format!("waits for {limit} answers of others"),
@@ -227,6 +243,14 @@ impl Usage {
                 self.container
             ),
         )
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if self.is_read.swap(false, Ordering::Relaxed) {
+            self.usage.read.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -292,6 +316,21 @@ mod tests {
         assert_eq!((usage.used(Thing::Request), usage.used(Thing::RequestByte)), (0, 0));
         usage.get(now).unwrap();
         usage.call(now + Duration::from_secs(2), 1).unwrap();
+    }
+
+    #[test]
+    fn a_stream_is_read_until_either_end_is_gone() {
+        let usage = usage(&ContainerLimits::default());
+        assert!(!usage.is_read());
+        for gone in 0..2 {
+            let mut ends = Vec::from(usage.reading());
+            assert!(usage.is_read());
+            drop(ends.remove(gone));
+            assert!(!usage.is_read());
+            let _another = usage.reading();
+            drop(ends);
+            assert!(usage.is_read());
+        }
     }
 
     #[test]

@@ -162,23 +162,30 @@ async fn pass(core: &Core, send: Send, responder: OriginalResponder) {
         }
         Err(error) => return responder.refuse(&error.message),
     };
+    let deadline = Instant::now() + PATIENCE;
     let incoming = Incoming {
         operation,
         payload: data,
         caller: Caller::outside(None),
-        deadline: Instant::now() + PATIENCE,
+        deadline,
         idempotency: None,
         trace: 0,
     };
+    let answering = async {
+        match container.answer(incoming).await {
+            Ok(Answer::Payload(payload)) => json::payload(&payload).map_err(|why| why.0),
+            Ok(Answer::Chunks(chunks)) => collect(chunks).await,
+            Err(error) => Err(error.message),
+        }
+    };
     let answer = tokio::select! {
         biased;
-        answer = container.answer(incoming) => answer,
+        answer = answering => answer,
+        // A stream that is read for it is read no more.
         () = responder.cancelled() => return,
-    };
-    let answer = match answer {
-        Ok(Answer::Payload(payload)) => json::payload(&payload).map_err(|why| why.0),
-        Ok(Answer::Chunks(chunks)) => collect(chunks).await,
-        Err(error) => Err(error.message),
+        () = tokio::time::sleep_until(deadline.into()) => {
+            Err(format!("it was not answered within {PATIENCE:?}"))
+        }
     };
     // A process that was stopped for longer than its lease gives nothing out
     // when it goes on.

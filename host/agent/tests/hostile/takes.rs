@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::future::{join, join_all};
-use hulynet_agent::Grants;
+use hulynet_agent::{ContainerLimits, Grants};
 use hulynet_protocol::{Call, ErrorKind, Labels, Retry, Target};
 
 use crate::{
@@ -197,9 +197,14 @@ async fn whoever_gives_up_ends_no_stream_that_somebody_else_reads() {
     }
 }
 
+/// Nothing but a deadline ends who computes before anybody stops to wait for that.
+fn computes_for_long(limits: &mut ContainerLimits) {
+    (limits.compute, limits.silent) = (2 * PATIENCE, 2 * PATIENCE);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_reads_a_stream_is_stopped_after_the_deadline_like_others() {
-    let mut stage = Stage::new(|config| config.limits.compute = 2 * PATIENCE).await;
+    let mut stage = Stage::new(|config| computes_for_long(&mut config.limits)).await;
     for uuid in ["hostile", "streams"] {
         stage.start_with("hostile", uuid, "").await.unwrap();
     }
@@ -207,10 +212,29 @@ async fn whoever_reads_a_stream_is_stopped_after_the_deadline_like_others() {
     let longer = format!("[{MIB}, {}]", 2 * PATIENCE.as_millis());
     let deadline = Duration::from_millis(100);
     let asked = stage.ask_within(deadline, "hostile", "hostile", "overwrite", &longer);
-    asked.await.unwrap_err();
+    stage.beside(asked).await.unwrap_err();
     let told = stage.told().await;
     let ended = matches!(&told, Told::Ended(ended, _) if *ended == id("hostile", "hostile"));
     assert!(ended, "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_whose_reader_is_gone_is_no_reason_to_compute_on() {
+    let stage = Stage::new(|_| {}).await;
+    stage.start("hostile").await.unwrap();
+    let mut stream = stage.stream("open").await.unwrap();
+    stream.next().await.unwrap().unwrap();
+    drop(stream);
+    let (begun, deadline) = (Instant::now(), Duration::from_millis(100));
+    let longer = format!("[{MIB}, 1000]");
+    // What comes at once may come before the agent knows that nobody reads.
+    let asked = async || {
+        let asked = stage.ask_within(deadline, "hostile", "hostile", "overwrite", &longer);
+        stage.beside(asked).await.unwrap_err()
+    };
+    while asked().await.kind != ErrorKind::UnknownContainer {
+        assert!(begun.elapsed() < PATIENCE / 2, "it computes still");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -173,6 +173,14 @@ impl Hostile {
         })
     }
 
+    /// A stream of one item that does not end.
+    fn open(&self) -> Items<String> {
+        Items::produce(async move |sender| {
+            sender.send("x".to_owned()).await?;
+            std::future::pending().await
+        })
+    }
+
     /// Remembers how many containers wait for this.
     fn remember(&self, context: &Context) {
         self.waiting.store(context.caller.path().len() as u64, Ordering::Relaxed);

@@ -19,25 +19,22 @@ use super::{
     call::{self, Done},
     calls::{Call, Calls},
 };
-use crate::{
-    capabilities::Thing,
-    container::{
-        Ending, STUCK,
-        handle::Shared,
-        mailbox::{Inbox, Letter, Message},
-        supervisor::Pulse,
-    },
+use crate::container::{
+    Ending, STUCK,
+    handle::Shared,
+    mailbox::{Inbox, Letter, Message},
+    supervisor::Pulse,
 };
 
 /// Called after the look at what there is to do, before anything enters the
 /// container: it has given control back, so its time begins anew. It is waited
-/// for until `awaited`, but while it answers with a stream somebody may read that,
-/// who named no end.
+/// for until `awaited`; who reads a stream of its answers named no deadline, so while
+/// somebody does, none is known.
 pub(super) fn enter(access: &Access, awaited: Option<Instant>) {
     access.with(|mut access| {
         let context = access.get();
-        let streams = context.usage.used(Thing::Answer) > 0;
-        context.meter.pause(awaited.filter(|_| !streams));
+        let is_read = context.usage.is_read();
+        context.meter.pause(if is_read { None } else { awaited });
         access.as_context_mut().set_epoch_deadline(1);
     });
 }
