@@ -130,8 +130,8 @@ async fn an_answer_that_is_too_large_is_refused_with_what_helps_without_streams(
     let error = world.request("a", "echo", &"x".repeat(101)).await.unwrap_err();
     assert_eq!((error.kind, error.retry), (ErrorKind::TooLarge, Retry::MaybeProcessed));
     let told = "the answer has 101 bytes, and at most 100 are allowed; answer in parts that are asked \
-                for one by one, or raise the limit reply-bytes of its kind in the agent's grants and start the \
-                agent again";
+                for one by one, or raise the limit reply-bytes of its kind in the agent's grants, and in its \
+                manifest where that lowers it, and start the agent again";
     assert_eq!(error.message, told);
 }
 

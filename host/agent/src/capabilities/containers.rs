@@ -138,7 +138,7 @@ impl HostReferenceWithStore<Context> for HasSelf<Context> {
         let prepared = accessor.with(|mut access| {
             prepare(access.get(), &reference, operation, payload, caller, timeout)
         })?;
-        let (reference, outgoing, _asked) = match prepared {
+        let (reference, outgoing, _calling) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(to_guest(error))),
         };
@@ -163,7 +163,7 @@ impl HostReferenceWithStore<Context> for HasSelf<Context> {
         let prepared = accessor.with(|mut access| {
             prepare(access.get(), &reference, operation, payload, caller, None)
         })?;
-        let (reference, outgoing, _asked) = match prepared {
+        let (reference, outgoing, _calling) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Err(to_guest(error))),
         };
@@ -178,8 +178,8 @@ impl HostReferenceWithStore<Context> for HasSelf<Context> {
         let reference = accessor.with(|mut access| -> wasmtime::Result<_> {
             Ok(access.get().table.get(&reference)?.reference.clone())
         })?;
-        let _asked = match asked(accessor) {
-            Ok(asked) => asked,
+        let _calling = match calling(accessor) {
+            Ok(calling) => calling,
             Err(error) => return Ok(Err(to_guest(error))),
         };
         match reference.connect(caller).await {
@@ -190,7 +190,7 @@ impl HostReferenceWithStore<Context> for HasSelf<Context> {
 }
 
 /// One more answer is waited for.
-fn asked(accessor: &Access) -> Result<Calling, NetworkError> {
+fn calling(accessor: &Access) -> Result<Calling, NetworkError> {
     accessor.with(|mut access| access.get().usage.call(Instant::now(), 0))
 }
 

@@ -4,6 +4,14 @@ use hulynet_protocol::{ErrorKind, NetworkError, Retry};
 
 use crate::bindings::huly::network::common;
 
+/// What an operator does about a limit of the containers of a kind.
+pub(crate) fn raise(limit: &str) -> String {
+    format!(
+        "raise the limit {limit} of its kind in the agent's grants, and in its manifest where that \
+         lowers it, and start the agent again"
+    )
+}
+
 /// An error for a container.
 pub(crate) fn to_guest(error: NetworkError) -> common::Error {
     common::Error {

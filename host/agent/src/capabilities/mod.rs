@@ -40,7 +40,7 @@ pub use containers::ReferenceHandle;
 pub(crate) use context::{Context, Services};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use documents::WorkspaceHandle;
-pub(crate) use errors::{from_guest, to_guest};
+pub(crate) use errors::{from_guest, raise, to_guest};
 pub(crate) use pools::{Pools, Refusal, Share, Whose};
 pub(crate) use resident::of_process;
 pub(crate) use serving::Serving;

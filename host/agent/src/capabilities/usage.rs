@@ -12,7 +12,7 @@ use std::{
 use hulynet_agent_kinds::ContainerLimits;
 use hulynet_protocol::{ContainerId, ErrorKind, NetworkError};
 
-use super::rate::Rate;
+use super::{errors::raise, rate::Rate};
 
 /// Something that a container has open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub(crate) enum Thing {
     Timer,
     /// A container that it holds.
     Reference,
-    /// A request to another container, or to its documents, whose answer it
-    /// waits for.
+    /// A request to another container, to its documents or to a host, whose
+    /// answer it waits for.
     Request,
     /// A byte of such a request.
     RequestByte,
@@ -32,7 +32,8 @@ pub(crate) enum Thing {
     UnreadByte,
 }
 
-/// A call of others whose answer is waited for, until this is dropped.
+/// A call to another container, to documents or to a host, whose answer the
+/// container waits for until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Calling {
     _open: [Open; 2],
@@ -148,11 +149,11 @@ impl Usage {
     /// # Errors
     /// `Busy` when it does so too often.
     pub(crate) fn get(&self, now: Instant) -> Result<(), NetworkError> {
-        self.once(
+        self.within(
             &self.gets,
             now,
-            "asks for containers more often than it may; hold those that it needs again, or raise \
-             its limit of gets a second",
+            "asks for containers more often than it may; hold those that it needs again",
+            "gets",
         )
     }
 
@@ -166,19 +167,26 @@ impl Usage {
         bytes: usize,
     ) -> Result<Calling, NetworkError> {
         let open = [self.open(Thing::Request)?, self.open_many(Thing::RequestByte, bytes)?];
-        self.once(
+        self.within(
             &self.calls,
             now,
-            "calls others more often than it may; ask for more at a time, or raise its limit of \
-             calls a second",
+            "calls others more often than it may; ask for more at a time",
+            "calls",
         )?;
         Ok(Calling { _open: open })
     }
 
-    fn once(&self, rate: &Mutex<Rate>, now: Instant, too_often: &str) -> Result<(), NetworkError> {
+    /// It does something of which it may do so much a second.
+    fn within(
+        &self,
+        rate: &Mutex<Rate>,
+        now: Instant,
+        too_often: &str,
+        limit: &str,
+    ) -> Result<(), NetworkError> {
         let mut rate = rate.lock().unwrap_or_else(PoisonError::into_inner);
         if !rate.has(now, 1) {
-            let text = format!("the container {} {too_often}", self.container);
+            let text = format!("the container {} {too_often}, or {}", self.container, raise(limit));
             return Err(NetworkError::not_processed(ErrorKind::Busy, text));
         }
         rate.used(1);
@@ -226,21 +234,25 @@ impl Usage {
     }
 
     fn refusal(&self, thing: Thing) -> NetworkError {
-        let limit = self.count(thing).limit;
-        let has = match thing {
-            Thing::Stream => format!("has {limit} streams open"),
-            Thing::Timer => format!("waits for {limit} timers"),
-            Thing::Reference => format!("holds {limit} containers"),
-            Thing::Request => format!("waits for {limit} answers of others"),
-            Thing::RequestByte => format!("waits for answers to requests of up to {limit} bytes"),
-            Thing::UnreadByte => format!("has up to {limit} bytes that nobody has read yet"),
+        let most = self.count(thing).limit;
+        let (limit, has) = match thing {
+            Thing::Stream => ("streams", format!("has {most} streams open")),
+            Thing::Timer => ("timers", format!("waits for {most} timers")),
+            Thing::Reference => ("references", format!("holds {most} containers")),
+            Thing::Request => ("outgoing", format!("waits for {most} answers of others")),
+            Thing::RequestByte => {
+                ("outgoing-bytes", format!("waits for answers to requests of up to {most} bytes"))
+            }
+            Thing::UnreadByte => {
+                ("unread-bytes", format!("has up to {most} bytes that nobody has read yet"))
+            }
         };
         NetworkError::not_processed(
             ErrorKind::Busy,
             format!(
-                "the container {} {has}, as many as it may at a time; let some end first, or raise \
-                 the limit",
-                self.container
+                "the container {} {has}, as many as it may at a time; let some end first, or {}",
+                self.container,
+                raise(limit)
             ),
         )
     }
@@ -330,6 +342,21 @@ mod tests {
             let _another = usage.reading();
             drop(ends);
             assert!(usage.is_read());
+        }
+    }
+
+    #[test]
+    fn whoever_is_refused_is_told_where_the_limit_is_raised() {
+        let none = ContainerLimits { gets: 0, calls: 0, timers: 0, ..ContainerLimits::default() };
+        let (usage, now) = (usage(&none), Instant::now());
+        let refusals = [
+            ("gets", usage.get(now).unwrap_err()),
+            ("calls", usage.call(now, 0).unwrap_err()),
+            ("timers", usage.open(Thing::Timer).unwrap_err()),
+        ];
+        for (limit, error) in refusals {
+            let told = format!("or {}", raise(limit));
+            assert!(error.message.ends_with(&told) && told.contains(limit), "{error}");
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{handle::Incoming, reply::Reply};
 use crate::{
     bindings::huly::network::common::{Error, Trace},
-    capabilities::{Connections, from_guest},
+    capabilities::{Connections, from_guest, raise},
     network::Answer,
 };
 
@@ -38,8 +38,7 @@ pub(super) fn whole(payload: Vec<u8>, limit: usize, remedy: &str) -> Result<Answ
         format!("the answer has {bytes} bytes, and at most {limit} are allowed; {remedy}");
     // The network carries no more than that, whatever is allowed.
     if limit < PAYLOAD_BYTES {
-        text += ", or raise the limit reply-bytes of its kind in the agent's grants and start the \
-                 agent again";
+        text += &format!(", or {}", raise("reply-bytes"));
     }
     Err(NetworkError::maybe_processed(ErrorKind::TooLarge, text))
 }
@@ -95,8 +94,7 @@ mod tests {
             };
             error.message
         };
-        let raise = ", or raise the limit reply-bytes of its kind in the agent's grants and start \
-                     the agent again";
+        let raise = format!(", or {}", raise("reply-bytes"));
         let lowered = "the answer has 3 bytes, and at most 2 are allowed; stream it";
         assert_eq!(refused(3, 2), format!("{lowered}{raise}"));
         let largest = "the answer has 16777217 bytes, and at most 16777216 are allowed; stream it";

@@ -48,7 +48,7 @@ impl HostReference for Context {
         let caller = self.asking(on_behalf);
         let prepared = prepare(self, &reference, operation, payload, caller, timeout)?;
         let answered = async {
-            let (reference, outgoing, _asked): Prepared = prepared?;
+            let (reference, outgoing, _calling): Prepared = prepared?;
             whole(reference.request(outgoing).await?).await
         };
         Ok(within(self.deadline(), answered).await.map_err(to_guest))
@@ -64,7 +64,7 @@ impl HostReference for Context {
         let caller = self.asking(on_behalf);
         let prepared = prepare(self, &reference, operation, payload, caller, None)?;
         let sent = async {
-            let (reference, outgoing, _asked): Prepared = prepared?;
+            let (reference, outgoing, _calling): Prepared = prepared?;
             reference.send(outgoing).await
         };
         Ok(within(self.deadline(), sent).await.map_err(to_guest))
