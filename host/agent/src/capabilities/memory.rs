@@ -2,8 +2,8 @@
 //! counts against that of its tenant and of the agent.
 //!
 //! A growth that any of the three does not allow fails in the container, which
-//! then usually ends with a trap of its own. What was refused is remembered, so
-//! that whoever hears of the trap knows why.
+//! then usually ends with a trap of its own. What was refused is remembered until
+//! it got as much, so that whoever hears of the trap knows why.
 
 use std::sync::Arc;
 
@@ -32,7 +32,8 @@ pub(crate) struct MemoryLimit {
     limit: usize,
     share: Share,
     usage: Arc<Usage>,
-    refused: Option<Refusal>,
+    /// How much it would have had, and why not.
+    refused: Option<(usize, Refusal)>,
 }
 
 impl MemoryLimit {
@@ -41,9 +42,9 @@ impl MemoryLimit {
         Self { used: 0, limit, share, usage, refused: None }
     }
 
-    /// The growth that was refused last.
+    /// Why it has not got what it wanted last.
     pub(crate) fn refused(&self) -> Option<&Refusal> {
-        self.refused.as_ref()
+        self.refused.as_ref().map(|(_, why)| why)
     }
 
     fn take(&mut self, bytes: usize) -> bool {
@@ -62,11 +63,12 @@ impl MemoryLimit {
         match taken {
             Ok(()) => {
                 self.used = used;
+                self.refused.take_if(|(wanted, _)| *wanted <= used);
                 self.usage.has_memory(used);
                 true
             }
             Err(refused) => {
-                self.refused = Some(refused);
+                self.refused = Some((used, refused));
                 false
             }
         }
@@ -143,6 +145,20 @@ mod tests {
         let Refusal { whose, why: refused } = limit.refused().unwrap();
         assert_eq!(*whose, Whose::Container);
         assert!(refused.starts_with("a container of its kind may have 100B"), "{refused}");
+    }
+
+    #[test]
+    fn a_refusal_explains_a_trap_until_it_got_as_much() {
+        let pools = Pools::new(100, || None);
+        let mut other = limit(UNCOUNTED + 100, &pools);
+        assert!(other.memory_growing(0, UNCOUNTED + 60, None).unwrap());
+        let mut limit = limit(2 * UNCOUNTED, &pools);
+        assert!(!limit.memory_growing(0, UNCOUNTED + 50, None).unwrap());
+        assert!(limit.memory_growing(0, UNCOUNTED + 40, None).unwrap());
+        assert!(limit.refused().is_some(), "it may fail for want of the rest");
+        drop(other);
+        assert!(limit.memory_growing(UNCOUNTED + 40, UNCOUNTED + 50, None).unwrap());
+        assert!(limit.refused().is_none());
     }
 
     #[test]

@@ -353,7 +353,7 @@ fn end(ending: &Ending, lowered: bool) -> End {
     match ending {
         Ending::Terminated | Ending::Forced | Ending::NoRoom(_) => End::Orderly,
         // It usually fails for want of what the agent has not, which is no fault of
-        // its kind.
+        // its kind. What its tenant has not, nobody but the tenant took.
         Ending::Trapped { refused: Some(Whose::Agent), .. } => End::Orderly,
         Ending::StartFailed(_) if lowered => End::Orderly,
         Ending::StartFailed(error) => match error.kind {
@@ -379,9 +379,12 @@ mod tests {
 
     #[test]
     fn what_fails_for_want_of_the_agents_memory_is_no_crash_of_its_kind() {
-        for (refused, is_crash) in
-            [(None, true), (Some(Whose::Container), true), (Some(Whose::Agent), false)]
-        {
+        for (refused, is_crash) in [
+            (None, true),
+            (Some(Whose::Container), true),
+            (Some(Whose::Tenant), true),
+            (Some(Whose::Agent), false),
+        ] {
             let counts = matches!(end(&trapped(refused), false), End::Crashed(_));
             assert_eq!(counts, is_crash, "{refused:?}");
         }
