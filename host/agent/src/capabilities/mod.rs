@@ -42,7 +42,7 @@ pub(crate) use context::{Context, Services};
 pub use documents::WorkspaceHandle;
 pub(crate) use errors::{from_guest, raise, to_guest};
 pub(crate) use pools::{Pools, Refusal, Share, Whose};
-pub(crate) use resident::of_process;
+pub(crate) use resident::{of_machine, of_process};
 pub(crate) use serving::Serving;
 pub(crate) use stream::read_chunks;
 pub(crate) use usage::{Thing, Usage};

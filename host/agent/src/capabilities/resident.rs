@@ -88,9 +88,19 @@ pub(crate) fn of_process() -> Option<usize> {
     own(&fs::read_to_string("/proc/self/status").ok()?)
 }
 
+/// Bytes that the machine has; `None` where the system does not tell.
+pub(crate) fn of_machine() -> Option<usize> {
+    told(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")
+}
+
 /// What is resident and neither a file's nor shared.
 fn own(status: &str) -> Option<usize> {
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    told(status, "RssAnon:")
+}
+
+/// The bytes of a line of what the system tells.
+fn told(text: &str, name: &str) -> Option<usize> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
 }
 

@@ -30,7 +30,7 @@ use self::{
     link::Link,
 };
 use crate::{
-    capabilities::{Linkers, Pools, Services},
+    capabilities::{Linkers, Pools, Services, of_machine},
     config::AgentConfig,
     container::{Threads, here},
     engine,
@@ -183,10 +183,7 @@ impl Drop for Agent {
 
 /// Three quarters of the machine's memory; no limit where that is unknown.
 fn most_memory() -> usize {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = total.and_then(|total| total.trim().strip_suffix("kB")?.trim().parse().ok());
-    kib.map_or(usize::MAX, |kib: usize| kib.saturating_mul(1024) / 4 * 3)
+    of_machine().map_or(usize::MAX, |bytes| bytes / 4 * 3)
 }
 
 /// Requests that are handed over at a time: the first container waits for the

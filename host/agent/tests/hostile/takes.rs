@@ -68,11 +68,11 @@ async fn an_agent_whose_process_holds_too_much_starts_none_and_lets_none_grow_un
         HELD.store(bytes, Ordering::Relaxed);
         stage.world.until_it_uses(id("memory", "memory"), "agent-resident", bytes as u64).await;
     };
-    stage.start("memory").await.unwrap();
+    // Who is beside it has all that it needs then.
+    stage.beside(stage.start("memory")).await.unwrap();
     holds(9 * MIB).await;
     let attack = async || number(&stage.ask("memory", "memory", "attack", "").await.unwrap());
-    // Without others beside it, who would fail if they had to grow, too.
-    assert_eq!(attack().await, 1, "the page that it begins with");
+    assert_eq!(stage.beside(attack()).await, 1, "the page that it begins with");
     let error = stage.start_with("memory", "another", "").await.unwrap_err();
     assert_eq!((error.kind, error.retry), (ErrorKind::Busy, Retry::NotProcessed));
     assert!(
