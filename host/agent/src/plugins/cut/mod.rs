@@ -9,8 +9,9 @@
 //! They come after all others, so that no index changes. Instructions on tables
 //! stay as they are: a container's tables are small.
 //!
-//! Only what must be understood for that is read, and what is cut is valid before:
-//! other sections are copied as they are, and the compiler judges the result.
+//! Only what must be understood for that is read; other sections are copied as they
+//! are. A file that was cut is taken only if it was valid as it came, and the
+//! compiler judges the result.
 
 mod module;
 mod step;
@@ -23,8 +24,9 @@ use wasmparser::{BinaryReaderError, Validator, WasmFeatures};
 use self::module::Module;
 use super::sections::{COMPONENT, HEADER, MAGIC, MODULE, Sections, Truncated};
 
-/// Compiled code of a file depends on how it was cut: this changes with it.
-pub(super) const VERSION: u32 = 1;
+/// Compiled code depends on how its file was cut, and on which files are refused
+/// before: this changes with either.
+pub(super) const VERSION: u32 = 2;
 
 /// How deeply components may be nested: those that tools make are a few levels deep.
 const DEEPEST: usize = 32;
@@ -65,8 +67,8 @@ pub(super) enum Uncut {
 /// it does already.
 ///
 /// # Errors
-/// [`Uncut`] when it is not valid, or too much. What needs no cut may be not valid,
-/// and stays so.
+/// [`Uncut`] when it is not valid, or too much. A file that needs no cut is not
+/// validated here.
 pub(super) fn cut(file: &[u8]) -> Result<Cow<'_, [u8]>, Uncut> {
     if file.len() > LARGEST {
         return Err(Uncut::TooLarge);
@@ -74,8 +76,8 @@ pub(super) fn cut(file: &[u8]) -> Result<Cow<'_, [u8]>, Uncut> {
     let mut room = MOST_ADDED;
     let cut = cut_nested(file, 0, &mut room)?;
     if let Cow::Owned(_) = cut {
-        // A number that means nothing in the file may be that of what was added.
-        // Which features there are is for the compiler to say.
+        // An index past the file's own functions and types would name one that was
+        // added. Which features there are is for the compiler to say.
         Validator::new_with_features(WasmFeatures::all()).validate_all(file)?;
     }
     Ok(cut)
