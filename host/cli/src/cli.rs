@@ -314,8 +314,14 @@ pub(crate) struct Import {
 /// The whole command line: the commands, each with the flags of the settings
 /// that it takes.
 pub(crate) fn command() -> Clap {
-    const SERVING: &[Scope] =
-        &[Scope::Coordinator, Scope::Agent, Scope::Server, Scope::Kinds, Scope::Starts];
+    const SERVING: &[Scope] = &[
+        Scope::Coordinator,
+        Scope::Agent,
+        Scope::Server,
+        Scope::Kinds,
+        Scope::Files,
+        Scope::Starts,
+    ];
     let mut command = Cli::command();
     for setting in TABLE.iter().filter(|setting| setting.scope == Scope::Every) {
         command = command.arg(flag(setting).global(true));
@@ -323,8 +329,10 @@ pub(crate) fn command() -> Clap {
     for (name, scopes) in [
         ("up", SERVING),
         ("coordinator", &[Scope::Coordinator, Scope::Server, Scope::Starts]),
-        ("agent", &[Scope::Agent, Scope::Server, Scope::Kinds, Scope::Starts]),
-        ("inspect", &[Scope::Kinds, Scope::Starts]),
+        ("agent", &[Scope::Agent, Scope::Server, Scope::Kinds, Scope::Files, Scope::Starts]),
+        ("inspect", &[Scope::Kinds, Scope::Files, Scope::Starts]),
+        ("sign", &[Scope::Files]),
+        ("verify", &[Scope::Files]),
         ("config", SERVING),
     ] {
         command = command.mut_subcommand(name, |mut subcommand| {

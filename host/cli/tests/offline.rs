@@ -352,18 +352,18 @@ fn a_file_that_is_too_large_is_told_with_the_setting_that_allows_it() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("a.wasm"), [0; 1025]).unwrap();
     let run = |largest, arguments: &[&str]| {
-        run_in(directory.path(), &[("HULYNET_LARGEST_KIND", largest)], arguments)
+        let with = [arguments, &["--largest-kind", largest]].concat();
+        run_in(directory.path(), &[], &with)
     };
-    let key = run("1KiB", &["keygen", "release.key"]).out;
+    let key = run_in(directory.path(), &[], &["keygen", "release.key"]).out;
     let sign = ["sign", "a.wasm", "--key", "release.key"];
     let verify = ["verify", "a.wasm", "--key", key.trim()];
     for arguments in [&["inspect", "a.wasm"][..], &sign, &verify] {
         let refused = run("1KiB", arguments);
-        let told =
-            "a.wasm is larger than 1024 bytes; strip it, or raise the agent's setting largest-kind";
+        let told = "a.wasm is larger than 1024 bytes; strip it, or raise the setting largest-kind";
         assert!(refused.code == 2 && refused.err.contains(told), "{arguments:?}: {}", refused.err);
     }
-    let read = run_in(directory.path(), &[], &["inspect", "a.wasm", "--largest-kind", "2KiB"]);
+    let read = run("2KiB", &["inspect", "a.wasm"]);
     assert!(read.out.contains("is not a WebAssembly file"), "{} {}", read.out, read.err);
     assert_eq!((run("2KiB", &sign).code, run("2KiB", &verify).code), (0, 0));
 }

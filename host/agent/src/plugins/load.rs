@@ -246,7 +246,7 @@ impl Loader {
 impl Files {
     /// Reads them; the code has at most so many bytes.
     pub(super) fn read(path: &Path, file_bytes: usize) -> Result<Self, Refusal> {
-        let remedy = "strip it, or raise the agent's setting largest-kind";
+        let remedy = "strip it, or raise the setting largest-kind";
         let code = read(path, file_bytes, remedy)?;
         let beside = |extension, limit| -> Result<Option<String>, Refusal> {
             let path = path.with_extension(extension);

@@ -48,7 +48,7 @@ Example:
     },
     /// Check that a kind and its manifest are signed by a key.
     #[command(after_help = "\
-Exit code 1 if they are not.
+Exit code 1 if they are not; 2 if a file cannot be read or is too large.
 --json: {\"verified\": true}
 
 Example:

@@ -24,6 +24,8 @@ pub(crate) enum Scope {
     Server,
     /// Those that run an agent or look at kinds.
     Kinds,
+    /// Those that run an agent, look at kinds, or sign and verify their files.
+    Files,
     /// Those that run a coordinator or an agent, or look at kinds.
     Starts,
 }
@@ -160,8 +162,8 @@ settings! {
         "The directory of compiled kinds; trusted, so only the agent's user may write to it";
     "data" data: PathBuf = "DIR/data", Agent,
         "The directory of the workspaces' documents; agents on one machine may share it";
-    "largest-kind" largest_kind: ByteSize = "64MiB", Kinds,
-        "The largest .wasm file that is served; to compile one takes about 200 times as much memory at worst";
+    "largest-kind" largest_kind: ByteSize = "64MiB", Files,
+        "The largest .wasm file that is served or signed; to compile one takes about 200 times as much memory at worst";
     "container-memory" container_memory: ByteSize = "256MiB", Kinds,
         "The most memory that one container may use, where the grants say nothing about its kind";
     "agent-memory" agent_memory: Option<ByteSize> = "", Agent,
