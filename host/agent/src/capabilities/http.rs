@@ -25,6 +25,8 @@ use wasmtime_wasi_http::{
 };
 
 use self::exchange::{Bounds, Lookups, exchange};
+#[cfg(test)]
+pub(crate) use self::exchange::{HEAD, OWN_LOOKUPS};
 use super::{Context, Services, log::Gate, usage::Usage};
 use crate::bindings::huly::network::log::Level;
 

@@ -48,6 +48,7 @@ pub(crate) use stream::read_chunks;
 pub(crate) use usage::{Thing, Usage};
 #[cfg(test)]
 pub(crate) use {
+    http::{HEAD, OWN_LOOKUPS},
     memory::{INSTANCES, MEMORIES, TABLE, TABLES},
     random::DRAW,
 };

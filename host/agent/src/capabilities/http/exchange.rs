@@ -32,7 +32,7 @@ use super::{
 use crate::capabilities::usage::Calling;
 
 /// Bytes of an answer's head.
-const HEAD: usize = 64 * 1024;
+pub(crate) const HEAD: usize = 64 * 1024;
 
 /// Names of all containers that are resolved at a time: each occupies a thread,
 /// which nothing can call back.
@@ -40,7 +40,7 @@ static LOOKUPS: Semaphore = Semaphore::const_new(64);
 
 /// Names of one container that are resolved at a time, so that one whose names
 /// take long leaves room for others.
-const OWN_LOOKUPS: usize = 4;
+pub(crate) const OWN_LOOKUPS: usize = 4;
 
 /// The lookups of one container.
 #[derive(Clone, Debug)]
