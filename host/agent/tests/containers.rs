@@ -321,6 +321,9 @@ async fn a_kind_that_is_granted_other_tenants_reaches_their_containers() {
     let eves = r#"["other", {"one_of": {"account": ["eve"]}}]"#;
     let found = world.request("a", "find", eves).await.unwrap();
     assert!(found.contains("with account=eve"), "{found}");
+    // What it names nobody for is still its own tenant's.
+    let found = world.request("a", "find", r#"["other", {}]"#).await.unwrap();
+    assert!(found.starts_with(&format!(r#"{{"tenant": "account={ACCOUNT}"}} with"#)), "{found}");
 }
 
 #[tokio::test]

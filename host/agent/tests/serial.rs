@@ -105,11 +105,27 @@ async fn it_commits_documents_and_finds_them_for_an_account() {
 }
 
 #[tokio::test]
+async fn who_calls_others_again_and_again_is_refused_for_a_while() {
+    let world = serial(|config| config.limits.calls = 1).await;
+    for (operation, argument) in [("pester", "query"), ("reread", "w")] {
+        world.start(operation).await;
+        let answer = world.request(operation, operation, argument).await.unwrap();
+        let (served, refusal) = answer.split_once(' ').unwrap();
+        // The burst, of which two may be to open the workspace, and one for each second
+        // that it took.
+        assert!((8..20).contains(&served.parse::<u32>().unwrap()), "{operation}: {served}");
+        let told = format!("the container echo/{operation} calls others more often than it may");
+        assert!(refusal.starts_with(&told), "{refusal}");
+    }
+}
+
+#[tokio::test]
 async fn its_clients_hear_what_it_broadcasts_and_it_hears_of_them() {
     let mut world = serial(|_| {}).await;
     let error = world.connect("a", "unwanted").await.unwrap_err();
     assert_eq!(error.message, "nobody wants it");
     world.connect("a", "wanted").await.unwrap();
+    world.until_it_uses(id("a"), "connections", 1).await;
     world.request("a", "broadcast", "news").await.unwrap();
     assert_eq!(world.event().await, "news");
     let connection = ConnectionId::new("wanted").unwrap();

@@ -115,6 +115,8 @@ fn answer(request: &Incoming, text: &str) -> Result<String, Error> {
         "ask-for-stream" => ask(text, "stream", true),
         "ask-for-ever" => ask(text, "never", true),
         "around" => around(text),
+        "pester" => pester(text),
+        "reread" => reread(text),
         "commit" => commit(text),
         other => Err(Error {
             kind: ErrorKind::UnknownOperation,
@@ -161,6 +163,30 @@ fn around(way: &str) -> Result<String, Error> {
     let next = containers_sync::get(&own.kind, &wanted(next))?;
     let answer = next.request("around", rest.as_bytes(), true, None)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Sends to another container again and again.
+fn pester(kind: &str) -> Result<String, Error> {
+    let other = containers_sync::get(kind, &wanted("other"))?;
+    Ok(until_refused(|| other.send("note", b"", false)))
+}
+
+/// Looks at a workspace again and again.
+fn reread(workspace: &str) -> Result<String, Error> {
+    documents_sync::create_workspace(workspace, true)?;
+    let documents = documents_sync::open(workspace, true)?;
+    Ok(until_refused(|| documents.head()))
+}
+
+/// How often it was served, and the refusal.
+fn until_refused<T>(call: impl Fn() -> Result<T, Error>) -> String {
+    let mut served = 0;
+    loop {
+        match call() {
+            Ok(_) => served += 1,
+            Err(error) => return format!("{served} {}", error.message),
+        }
+    }
 }
 
 /// Commits a document to a workspace and finds it again.

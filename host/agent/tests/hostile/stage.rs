@@ -12,8 +12,8 @@ use futures::stream;
 use hulynet_agent::{AgentConfig, Answer, Events, Network, Outgoing, Reference};
 use hulynet_bus::{Body, ChunkReceiver, Peer};
 use hulynet_protocol::{
-    Call, Caller, ContainerCall, ContainerId, ErrorKind, GetOptions, Kind, KindReport, Labels,
-    LimitRecord, NetworkError, Reply, StartContainer, Target, Uuid,
+    Call, Caller, ContainerCall, ContainerId, GetOptions, Kind, KindReport, Labels, LimitRecord,
+    NetworkError, Reply, StartContainer, Target, Uuid,
 };
 
 use crate::{
@@ -225,6 +225,6 @@ impl Reference for Held {
     }
 
     async fn connect(&self, _: Caller) -> Result<Events, NetworkError> {
-        Err(NetworkError::refused(ErrorKind::Unavailable, "not on this stage"))
+        Ok(Box::pin(stream::empty()))
     }
 }

@@ -157,9 +157,22 @@ impl Hostile {
         Ok(until_refused(async || reference.send("remember", &()).await).await)
     }
 
+    /// Connects to it again and again. The same.
+    async fn join(&self, uuid: String) -> Result<(u32, String)> {
+        let reference = containers::get("hostile", GetOptions::uuid(uuid)).await?;
+        Ok(until_refused(async || reference.connect().await).await)
+    }
+
     /// The same with its documents.
     async fn rummage(&self, context: &Context) -> (u32, String) {
         until_refused(async || documents::workspaces(Some(&context.caller)).await).await
+    }
+
+    /// The same with the documents of one workspace.
+    async fn reread(&self, context: &Context) -> Result<(u32, String)> {
+        documents::create_workspace("own", Some(&context.caller)).await?;
+        let workspace = documents::open("own", Some(&context.caller)).await?;
+        Ok(until_refused(async || workspace.head().await).await)
     }
 
     /// Streams without end.
