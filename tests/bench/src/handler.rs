@@ -20,7 +20,7 @@ use hulynet_protocol::{
 };
 
 use crate::{
-    bare::{Bare, Order},
+    bare::{Bare, Costs, Order},
     bus::{member, registered},
     floor::{Floor, FloorServer, check},
     load::{Client, Settings, keep_asking, pump},
@@ -28,19 +28,48 @@ use crate::{
     network,
 };
 
-/// The name of this benchmark, which is also part of that of an agent.
+/// The name of this benchmark; `agent` runs it, too.
 pub(crate) const NAME: &str = "requests";
 
-/// How kinds export what they do, with an operation that answers what it is
-/// sent, and the most microseconds that it may cost above a native handler.
-const KINDS: [(&str, &str, &str, f64); 2] =
-    [("synchronous", "serial", "repeat", 3.0), ("asynchronous", "echo", "echo", 5.0)];
+/// A kind that is asked.
+struct Tested {
+    /// How it exports what it does.
+    world: &'static str,
+    name: &'static str,
+    /// Answers what it is sent.
+    operation: &'static str,
+    /// The most microseconds that it may cost above a native handler.
+    aim: f64,
+    /// What wasmtime alone takes for it.
+    alone: fn(&Costs) -> f64,
+}
 
-/// Containers that wasmtime alone starts at least.
+const KINDS: [Tested; 2] = [
+    Tested {
+        world: "synchronous",
+        name: "serial",
+        operation: "repeat",
+        aim: 3.0,
+        alone: |costs| costs.serial,
+    },
+    Tested {
+        world: "asynchronous",
+        name: "echo",
+        operation: "echo",
+        aim: 5.0,
+        alone: |costs| costs.concurrent,
+    },
+];
+
+/// Containers that wasmtime alone starts at least: as many as it asks in turn, of
+/// which fewer would stay in the processor's cache.
 const ALONE: usize = 256;
 
 /// How long one of those that are compared is asked in a round.
 const TURN: Duration = Duration::from_millis(250);
+
+/// Turns of a round, each of which gets as long as any throughput measure.
+const TURNS: u32 = 4;
 
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -87,17 +116,17 @@ async fn under(
     registered(&network.coordinator).await?;
     let client = member(&Bus::current(), &network.coordinator, true).await?;
     let (mut kinds, mut referred) = (Vec::new(), Vec::new());
-    for (_, kind, operation, _) in KINDS {
-        let idle = idle(&client, kind, containers).await?;
+    for kind in &KINDS {
+        let idle = idle(&client, kind.name, containers).await?;
         let first = idle.first().context("there is one")?;
         let address = first.record()?.endpoint.address.context("the agent has an address")?;
         let ids = idle.iter().map(|container| container.id().clone()).collect();
-        kinds.push(Asked::new(settings, &address, network.agent()?, ids, operation).await?);
+        kinds.push(Asked::new(settings, &address, network.agent()?, ids, kind.operation).await?);
         // Containers live as long as somebody refers to them.
         referred.push(idle);
     }
     let mut rounds = [const { Vec::new() }; KINDS.len()];
-    let until = Instant::now() + Duration::from_secs(settings.seconds) * 4;
+    let until = Instant::now() + Duration::from_secs(settings.seconds) * TURNS;
     while Instant::now() < until {
         let native = native.cost(settings).await?;
         let mut costs = Vec::new();
@@ -105,22 +134,20 @@ async fn under(
             costs.push(kind.cost(settings).await?);
         }
         let alone = bare.costs(order)?;
-        // In the order of the kinds.
-        let alone = [alone.serial, alone.concurrent];
-        for ((rounds, kind), alone) in rounds.iter_mut().zip(costs).zip(alone) {
-            rounds.push(Round { native, kind, alone });
+        for ((rounds, tested), kind) in rounds.iter_mut().zip(&KINDS).zip(costs) {
+            rounds.push(Round { native, kind, alone: (tested.alone)(&alone) });
         }
     }
     let name = |handler: &str| format!("computed by a request to {which}, {handler}");
     let native = median(rounds.first().context("there are kinds")?, |round| round.native);
     let mut measures = vec![Measure::new(NAME, name("native handler"), native, "µs")];
-    for ((world, _, _, aim), mut rounds) in KINDS.into_iter().zip(rounds) {
+    for (Tested { world, aim, .. }, mut rounds) in KINDS.iter().zip(rounds) {
         let measure = |handler: &str, rounds: &[Round]| {
             let above = median(rounds, |round| round.kind - round.native);
             let name = name(&format!("{world} above native{handler}"));
             Measure::new(NAME, name, above, "µs").above(median(rounds, |round| round.alone))
         };
-        measures.push(measure("", &rounds).at_most(aim));
+        measures.push(measure("", &rounds).at_most(*aim));
         rounds.sort_by(|one, other| one.alone.total_cmp(&other.alone));
         rounds.truncate(rounds.len().div_ceil(4));
         measures.push(measure(", quiet machine", &rounds));
