@@ -4,7 +4,7 @@
 
 use std::{fs, io, path::Path, sync::Arc};
 
-use hulynet_agent::{ContainerLimits, Grants, KindPolicy, PublicKey};
+use hulynet_agent::{ContainerLimits, Grants, KeyError, KindPolicy, PublicKey};
 use hulynet_bus::{Admission, Secret};
 use hulynet_coordinator::registry::Placement;
 use hulynet_protocol::ContainerId;
@@ -89,7 +89,13 @@ impl Typed for TrustedKeys {
     fn read(text: &str) -> Result<Self, Unreadable> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let keys = parts.map(str::parse).collect::<Result<_, _>>();
-        keys.map(Self).map_err(|cause: hulynet_agent::KeyError| Unreadable(Some(cause.to_string())))
+        keys.map(Self).map_err(|cause: KeyError| Unreadable(Some(cause.to_string())))
+    }
+
+    /// Without what nobody else may see: errors end up in logs.
+    fn repeat(text: String) -> String {
+        let is_private = |part: &str| part.parse::<PublicKey>() == Err(KeyError::Private);
+        if text.split(',').any(is_private) { "a private key".to_owned() } else { text }
     }
 
     fn show(&self) -> String {
@@ -192,6 +198,14 @@ mod tests {
         let (start, memory) = (Duration::from_secs(5), 1 << 20);
         let limits = ContainerLimits { start, memory, ..ContainerLimits::default() };
         assert_eq!(policy(&flags), (2 << 20, limits));
+    }
+
+    #[test]
+    fn a_private_key_among_the_trusted_ones_is_not_repeated() {
+        let private = format!("ed25519:{}, ed25519-private:{}", "1".repeat(64), "2".repeat(64));
+        assert!(TrustedKeys::read(&private).is_err());
+        assert_eq!(TrustedKeys::repeat(private), "a private key");
+        assert_eq!(TrustedKeys::repeat("no key".to_owned()), "no key");
     }
 
     #[test]

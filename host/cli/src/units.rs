@@ -21,6 +21,11 @@ pub(crate) trait Typed: Sized {
 
     /// Shows the value as it could be written.
     fn show(&self) -> String;
+
+    /// A text that cannot be read, as an error repeats it.
+    fn repeat(text: String) -> String {
+        text
+    }
 }
 
 /// A text is not what a setting takes; the cause, when there is more to say

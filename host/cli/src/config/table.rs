@@ -185,7 +185,7 @@ fn take<T: Typed>(
     let value = T::read(&text).map_err(|Unreadable(cause)| ConfigError::Value {
         key: setting.key,
         origin: origin.clone(),
-        text,
+        text: T::repeat(text),
         takes: setting.takes,
         cause,
     })?;
