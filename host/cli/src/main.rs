@@ -23,7 +23,11 @@ mod shutdown;
 mod target;
 mod units;
 
-use std::{env, io, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use cli::{Command, CommandLine, Files};
 use config::{Layers, Settings};
@@ -55,8 +59,9 @@ fn command_line() -> Result<CommandLine, clap::Error> {
 fn run(line: CommandLine) -> Result<(), (Failure, bool)> {
     let command = line.cli.command;
     if let Command::Completion { shell } = command {
-        clap_complete::generate(shell, &mut cli::command(), "hulynet", &mut io::stdout());
-        return Ok(());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut cli::command(), "hulynet", &mut script);
+        return io::stdout().write_all(&script).map_err(|error| (error.into(), false));
     }
     // Before the settings are known, only the flag can tell.
     let json = line.flags.get("json").is_some_and(|json| json == "true");
