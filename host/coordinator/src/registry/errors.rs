@@ -32,7 +32,10 @@ pub(crate) fn unknown_kind<'a>(
     let served = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     NetworkError::not_processed(
         ErrorKind::UnknownKind,
-        format!("no agent serves the kind \"{kind}\"; kinds served now: {served}"),
+        format!(
+            "no agent serves the kind \"{kind}\"; kinds served now: {served}; why one is not, \
+             `hulynet kinds --verbose` tells"
+        ),
     )
 }
 
@@ -44,8 +47,9 @@ pub(crate) fn no_room(kind: &Kind, serving: usize) -> NetworkError {
     NetworkError::not_processed(
         ErrorKind::Busy,
         format!(
-            "the kind \"{kind}\" is served by {agents} draining or full; start another agent, or \
-             wait until a container ends or an agent is taken back"
+            "the kind \"{kind}\" is served by {agents} draining or full, of containers or of memory, \
+             which its log tells; start another agent, or wait until a container ends or an agent is \
+             taken back"
         ),
     )
 }

@@ -96,7 +96,8 @@ fn an_unknown_kind_is_refused_and_the_served_ones_are_named() {
         assert_eq!((error.kind, error.retry), (ErrorKind::UnknownKind, Retry::NotProcessed));
         assert_eq!(
             error.message,
-            "no agent serves the kind \"echo\"; kinds served now: query, session"
+            "no agent serves the kind \"echo\"; kinds served now: query, session; why one is not, \
+             `hulynet kinds --verbose` tells"
         );
     }
     assert!(!network.exists("x"));
