@@ -303,7 +303,7 @@ fn an_agent_with_trusted_keys_serves_only_what_they_signed() {
         offline(&plugins, &["sign", "echo.wasm", "--key", &key]).text().to_owned()
     };
     assert!(sign("other.key").contains("echo.sig"));
-    reason("which this agent does not trust");
+    reason("which is not trusted");
     sign("release.key");
     assert_eq!(told(&network, "echo", "serving")["signer"], json!(public));
     offline(&plugins, &["verify", "echo.wasm", "--key", &public]).text();

@@ -57,7 +57,7 @@ pub enum KeyError {
 pub enum Distrust {
     /// There is no signature.
     #[error(
-        "is not signed, and this agent serves only kinds that a trusted key signed; sign it with: hulynet sign {0}.wasm --key KEY"
+        "is not signed, and only what a trusted key signed is served; sign it with: hulynet sign {0}.wasm --key KEY"
     )]
     Unsigned(Kind),
     /// A line of the signatures is none.
@@ -66,7 +66,7 @@ pub enum Distrust {
     )]
     Malformed(Kind, usize),
     /// No signature is of a trusted key.
-    #[error("is signed by {}, which this agent does not trust; have it signed by a trusted key, or add the key to the agent's trusted-keys", keys(.0))]
+    #[error("is signed by {}, which is not trusted; have it signed by a trusted key, or add the key to trusted-keys", keys(.0))]
     Unknown(Vec<PublicKey>),
     /// A signature of a trusted key is of something else.
     #[error(

@@ -118,6 +118,7 @@ fn unserved(why: Unserved) -> NetworkError {
 fn report(kind: Kind, status: Status<Arc<Code>>) -> KindReport {
     let code = status.serving.map(|version| version.code);
     let served = code.as_ref().map(|code| code.found.clone());
+    let goes_on = if served.is_some() { "; the version before goes on serving" } else { "" };
     let (state, reason, refused) = match status.state {
         State::Loading => (KindState::Loading, None, None),
         State::Serving => (KindState::Serving, None, None),
@@ -127,9 +128,9 @@ fn report(kind: Kind, status: Status<Arc<Code>>) -> KindReport {
             // The report has room for one version, and that is the one that
             // serves.
             let beside = if served.is_some() { beside(&found) } else { String::new() };
-            (KindState::Refused, Some(reason + &beside), Some(found))
+            (KindState::Refused, Some(reason + goes_on + &beside), Some(found))
         }
-        State::RolledBack(reason) => (KindState::RolledBack, Some(reason), None),
+        State::RolledBack(reason) => (KindState::RolledBack, Some(reason + goes_on), None),
         State::Quarantined(reason) => (KindState::Quarantined, Some(reason), None),
     };
     let Found { hash, manifest, signer, asked, granted } = served.or(refused).unwrap_or_default();

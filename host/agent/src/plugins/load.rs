@@ -53,8 +53,8 @@ pub(crate) enum Refusal {
     #[error("{cause}")]
     Manifest { cause: Mistake },
     #[error(
-        "{} was rolled back, because its containers did not start: {reason}; replace it, or remove {} \
-         to try it again",
+        "{} was rolled back, because its containers did not start: {reason}; it is tried again when \
+         it or its manifest is another, or when {} is removed and the agent started again",
         path.display(),
         record.display()
     )]

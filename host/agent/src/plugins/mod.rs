@@ -105,8 +105,7 @@ impl Plugins {
         };
         if listing.is_empty() {
             tracing::warn!(
-                "the plugin directory {} has no .wasm file: no kind is served; build the kinds with \
-                 `cargo xtask kinds` or drop a .wasm file into it",
+                "the plugin directory {} has no .wasm file: no kind is served; drop one into it",
                 directory.display()
             );
         }

@@ -127,7 +127,7 @@ async fn only_what_a_trusted_key_signed_is_served() {
     let reason = |text: &'static str| {
         move |report: &KindReport| report.reason.as_ref().is_some_and(|why| why.contains(text))
     };
-    report(&world, "echo", reason("which this agent does not trust")).await;
+    report(&world, "echo", reason("which is not trusted")).await;
     sign(&world.plugins.join("echo.wasm"), usize::MAX, &key).unwrap();
     let served = report(&world, "echo", |report| report.state == KindState::Serving).await;
     assert_eq!(served.signer, Some(key.public().to_string()));
