@@ -410,7 +410,10 @@ mod tests {
         let key = PrivateKey::from_random([1; 32]);
         let policy = KindPolicy { trusted: vec![key.public()], ..KindPolicy::default() };
         let unsigned = refusal_of(&[("a.wasm", b"text")], policy.clone());
-        assert!(unsigned.starts_with("DIR/a.wasm is not signed, and this agent"), "{unsigned}");
+        assert!(
+            unsigned.starts_with("DIR/a.wasm is not signed, and only what a trusted key"),
+            "{unsigned}"
+        );
         let kind = Kind::new("a").unwrap();
         let subject = Subject { kind: &kind, code: b"other", manifest: None };
         let signature = key.sign(&subject);

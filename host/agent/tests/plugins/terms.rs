@@ -50,7 +50,7 @@ async fn what_a_refused_replacement_asks_for_is_told_beside_what_serves() {
     let refused = report(&world, "echo", |report| report.state == KindState::Refused).await;
     let hash = serving.hash.clone().unwrap();
     let told = format!(
-        "; the refused file: the hash {hash}, the version \"2\", asks for containers = [\"*\"], secrets = \
+        "; the version before goes on serving; the refused file: the hash {hash}, the version \"2\", asks for containers = [\"*\"], secrets = \
          [\"TOKEN\"]"
     );
     let reason = refused.reason.clone().unwrap();

@@ -81,6 +81,7 @@ async fn a_new_version_that_does_not_start_is_rolled_back_and_not_tried_again() 
     assert_eq!(back.version, None);
     let reason = back.reason.unwrap();
     assert!(reason.contains("memory"), "{reason}");
+    assert!(reason.ends_with("; the version before goes on serving"), "{reason}");
     world.start_as("a", 4, Labels::new()).await.unwrap();
     assert_eq!(world.request("a", "echo", "on").await.unwrap(), "on");
     drop(world);
