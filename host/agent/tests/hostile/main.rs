@@ -15,10 +15,12 @@ mod support;
 
 mod asks;
 mod circles;
+mod computing;
 mod events;
 mod healthy;
 mod lies;
 mod logs;
+mod memory;
 mod outside;
 mod stage;
 mod takes;

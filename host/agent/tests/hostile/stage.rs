@@ -228,3 +228,10 @@ impl Reference for Held {
         Ok(Box::pin(stream::empty()))
     }
 }
+
+pub const MIB: usize = 1024 * 1024;
+
+/// A number that an attack answers with.
+pub fn number(bytes: &[u8]) -> usize {
+    u32::from_le_bytes(bytes.try_into().unwrap()).try_into().unwrap()
+}
