@@ -22,6 +22,7 @@ use hulynet_protocol::{
     Caller, ClientId, ConnectionId, ContainerId, ErrorKind, Flow, NetworkError, Policy, Target,
     Uuid, limits,
 };
+use tokio::time::timeout_at;
 
 use super::{
     core::Core,
@@ -133,18 +134,30 @@ async fn listen(
     // There is no credit in this language.
     let flow = Flow::endless(Policy::Disconnect);
     let (deadline, caller) = (container.unattended(), Caller::outside(None));
-    match container.connect(connection.clone(), caller, deadline, flow, outlet).await {
-        Ok(()) if core.table().is_attached(connection, peer) => Some(container),
-        Ok(()) => {
+    let connecting = container.connect(connection.clone(), caller, deadline, flow, outlet);
+    match timeout_at(deadline.into(), connecting).await {
+        Ok(Ok(())) if core.table().is_attached(connection, peer) => Some(container),
+        Ok(Ok(())) => {
             // It left meanwhile, and this connection was looked for in vain.
             container.connections().remove(connection);
             None
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             if core.table().attach_failed(connection, attempt) {
                 container.connections().forget(connection);
             }
             refused(error);
+            None
+        }
+        Err(_late) => {
+            // The container may have accepted it, and is told of its end.
+            if core.table().attach_failed(connection, attempt) {
+                container.connections().remove(connection);
+            }
+            refused(NetworkError::maybe_processed(
+                ErrorKind::DeadlineExceeded,
+                "the container did not accept the connection in time",
+            ));
             None
         }
     }

@@ -21,6 +21,7 @@ mod healthy;
 mod lies;
 mod logs;
 mod memory;
+mod original;
 mod outside;
 mod stage;
 mod takes;

@@ -17,6 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// What it was told at its start to do later.
 struct Hostile {
     refuses_to_end: bool,
+    accepts_nobody: bool,
     /// Items of endless streams.
     streamed: Arc<AtomicU64>,
     /// Containers that waited for a request.
@@ -35,7 +36,7 @@ impl Hostile {
 
 #[kind]
 impl Hostile {
-    /// `wait` never starts; `stay` never ends.
+    /// `wait` never starts; `stay` never ends; `alone` accepts nobody.
     #[start]
     async fn start(extra: Raw) -> Self {
         if extra.0 == b"wait" {
@@ -43,11 +44,20 @@ impl Hostile {
         }
         Self {
             refuses_to_end: extra.0 == b"stay",
+            accepts_nobody: extra.0 == b"alone",
             streamed: Arc::default(),
             waiting: AtomicU64::default(),
             refused: AtomicU64::default(),
             meeting: Mutex::default(),
         }
+    }
+
+    #[connect]
+    async fn connect(&self, _connection: &Connection) -> Result<()> {
+        if self.accepts_nobody {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
     }
 
     #[terminate]
