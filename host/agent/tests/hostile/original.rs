@@ -29,6 +29,13 @@ impl Original {
         self.send(["1", name, request, ""]).await;
     }
 
+    /// Says goodbye, and closes when that was heard.
+    async fn leave(mut self) {
+        self.send(["8", "", "", ""]).await;
+        self.send(["5", "", "", ""]).await;
+        assert_eq!(self.hear().await[0], "6");
+    }
+
     async fn send(&mut self, frames: [&str; 4]) {
         let frames = frames.map(|frame| Bytes::copy_from_slice(frame.as_bytes())).to_vec();
         self.0.send(ZmqMessage::try_from(frames).unwrap()).await.unwrap();
@@ -49,4 +56,18 @@ async fn a_container_that_accepts_nobody_keeps_no_client_of_the_original_waiting
     client.ask("a", r#"["cc",{"uuid":"hostile"}]"#).await;
     assert_eq!(stage.beside(client.hear()).await[..2], ["2", "a"]);
     stage.world.until_it_uses(id("hostile", "hostile"), "connections", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_streamed_for_a_client_of_the_original_that_leaves_is_streamed_no_more() {
+    let stage = Stage::new(|_| {}).await;
+    stage.start("hostile").await.unwrap();
+    let mut client = Original::join(&stage).await;
+    client.ask("a", r#"["cs",["hostile","trickle",null]]"#).await;
+    let streams = async |used| {
+        stage.world.until_it_uses(id("hostile", "hostile"), "streams", used).await;
+    };
+    stage.beside(streams(1)).await;
+    client.leave().await;
+    stage.beside(streams(0)).await;
 }

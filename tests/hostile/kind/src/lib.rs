@@ -196,6 +196,16 @@ impl Hostile {
         })
     }
 
+    /// A slow stream that does not end.
+    fn trickle(&self) -> Items<String> {
+        Items::produce(async |sender| {
+            loop {
+                sender.send("x".to_owned()).await?;
+                hulynet_sdk::time::sleep(Duration::from_millis(10)).await?;
+            }
+        })
+    }
+
     /// A stream of one item that does not end.
     fn open(&self) -> Items<String> {
         Items::produce(async move |sender| {
