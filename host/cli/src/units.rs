@@ -70,7 +70,11 @@ impl Typed for ByteSize {
     const TAKES: &'static str = units::BYTES;
 
     fn read(text: &str) -> Result<Self, Unreadable> {
-        units::bytes(text).map(Self).ok_or_else(Unreadable::default)
+        match units::bytes(text) {
+            Some(0) => Err(Unreadable(Some("it must be more than nothing".to_owned()))),
+            Some(bytes) => Ok(Self(bytes)),
+            None => Err(Unreadable::default()),
+        }
     }
 
     fn show(&self) -> String {
@@ -264,6 +268,12 @@ mod tests {
             assert_eq!(Duration::read(text), Err(Unreadable(None)), "{text}");
         }
         assert!(Duration::read("0s").unwrap_err().0.unwrap().contains("longer than nothing"));
+    }
+
+    #[test]
+    fn a_size_of_nothing_is_refused() {
+        assert!(ByteSize::read("0MiB").unwrap_err().0.unwrap().contains("more than nothing"));
+        assert_eq!(ByteSize::read("1B"), Ok(ByteSize(1)));
     }
 
     #[test]
