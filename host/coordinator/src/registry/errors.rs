@@ -95,7 +95,8 @@ pub(crate) fn not_live(uuid: &Uuid, failure: Option<StartFailure>) -> NetworkErr
     NetworkError::refused(
         ErrorKind::UnknownContainer,
         format!(
-            "no container with the uuid \"{uuid}\" is live or wanted; list those that are{failed}"
+            "no container with the uuid \"{uuid}\" is live or wanted; 'hulynet list' shows those \
+             that are{failed}"
         ),
     )
 }
@@ -121,11 +122,19 @@ pub(crate) fn other_tenant(id: &ContainerId, retry: Retry) -> NetworkError {
     )
 }
 
-pub(crate) fn unknown_container(id: &ContainerId, retry: Retry) -> NetworkError {
-    NetworkError::new(
+/// It is asked for something.
+pub(crate) fn unknown_container(id: &ContainerId) -> NetworkError {
+    NetworkError::not_processed(
         ErrorKind::UnknownContainer,
-        retry,
         format!("no container {id} is live; get it first"),
+    )
+}
+
+/// It is to be ended.
+pub(crate) fn nothing_to_end(id: &ContainerId) -> NetworkError {
+    NetworkError::refused(
+        ErrorKind::UnknownContainer,
+        format!("no container {id} is live; 'hulynet list' shows those that are"),
     )
 }
 

@@ -203,7 +203,7 @@ impl Registry {
     ) {
         let id = &target.id;
         let refusal = match self.containers.get(&id.uuid) {
-            None => Some(errors::unknown_container(id, Retry::Final)),
+            None => Some(errors::nothing_to_end(id)),
             Some(found) if found.id.kind != id.kind => Some(errors::other_kind(id, &found.id.kind)),
             Some(found) => target
                 .epoch

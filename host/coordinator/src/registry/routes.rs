@@ -1,6 +1,6 @@
 //! Where a request to a container goes.
 
-use hulynet_protocol::{AgentId, ClientId, Epoch, NetworkError, Retry, Target};
+use hulynet_protocol::{AgentId, ClientId, Epoch, NetworkError, Target};
 
 use super::{Registry, containers::State, errors};
 
@@ -26,7 +26,7 @@ impl Registry {
     pub fn route(&self, target: &Target) -> Result<Route, NetworkError> {
         let id = &target.id;
         let Some(container) = self.containers.get(&id.uuid) else {
-            return Err(errors::unknown_container(id, Retry::NotProcessed));
+            return Err(errors::unknown_container(id));
         };
         if container.id.kind != id.kind {
             return Err(errors::other_kind(id, &container.id.kind));

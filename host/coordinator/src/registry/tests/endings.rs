@@ -205,7 +205,9 @@ fn an_end_names_a_live_activation() {
     network.agent("a", &["echo"]);
     network.join("c");
     let token = network.terminate("c", "x", true);
-    assert_eq!(network.error(token).kind, ErrorKind::UnknownContainer);
+    let error = network.error(token);
+    assert_eq!((error.kind, error.retry), (ErrorKind::UnknownContainer, Retry::Final));
+    assert!(error.message.contains("'hulynet list' shows those that are"), "{error}");
     network.run("c", "x");
     let target = Target { id: echo("x"), epoch: Some(Epoch { term: 1, counter: 1 }) };
     let token = network.ask("c", Call::Terminate { target, force: true });
