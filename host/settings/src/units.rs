@@ -39,6 +39,19 @@ pub fn show_bytes(bytes: u64) -> String {
     show(bytes, BYTE_UNITS.into_iter().rev())
 }
 
+/// About how large it is, for people: in the largest unit of which it has one, to
+/// a tenth.
+#[must_use]
+pub fn about_bytes(bytes: u64) -> String {
+    let unit = BYTE_UNITS.into_iter().find(|(_, factor)| bytes >= *factor);
+    let (name, factor) = unit.unwrap_or(("B", 1));
+    let tenths = u128::from(bytes) * 10 / u128::from(factor);
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole}{name}"),
+        (whole, tenth) => format!("{whole}.{tenth}{name}"),
+    }
+}
+
 /// Splits `512MiB` into its number and unit and multiplies them.
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
@@ -74,6 +87,19 @@ mod tests {
             assert_eq!(bytes(wrong), None, "{wrong}");
         }
         assert_eq!(bytes("18446744073709551615KiB"), None);
+    }
+
+    #[test]
+    fn about_how_large_something_is_is_told_to_a_tenth() {
+        for (bytes, shown) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1 << 20, "1MiB"),
+            (1_200_000, "1.1MiB"),
+            (u64::MAX, "17179869183.9GiB"),
+        ] {
+            assert_eq!(about_bytes(bytes), shown);
+        }
     }
 
     #[test]

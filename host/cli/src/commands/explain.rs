@@ -3,16 +3,11 @@
 use std::time::Duration;
 
 use hulynet_protocol::{ClientId, Explanation, LimitRecord, LimitUnit, Phase};
+use hulynet_settings::units::about_bytes;
 use serde_json::{Value, json};
 
 use super::reach::with_client;
-use crate::{
-    config::Settings,
-    failure::Failure,
-    output,
-    target::Named,
-    units::{ByteSize, Typed},
-};
+use crate::{config::Settings, failure::Failure, output, target::Named, units::Typed};
 
 /// `hulynet explain`.
 pub(crate) async fn explain(settings: &Settings, named: &Named) -> Result<(), Failure> {
@@ -118,8 +113,8 @@ fn limit(limit: &LimitRecord) -> String {
     let show = |value: u64| match limit.unit {
         LimitUnit::Count => value.to_string(),
         LimitUnit::PerSecond => format!("{value} a second"),
-        LimitUnit::Bytes => ByteSize(value).show(),
-        LimitUnit::BytesPerSecond => format!("{} a second", ByteSize(value).show()),
+        LimitUnit::Bytes => about_bytes(value),
+        LimitUnit::BytesPerSecond => format!("{} a second", about_bytes(value)),
         LimitUnit::Milliseconds => Duration::from_millis(value).show(),
     };
     let allowed = show(limit.allowed);
