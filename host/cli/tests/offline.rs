@@ -339,6 +339,9 @@ fn what_a_key_signed_is_verified_and_what_changed_since_is_not() {
     assert!(made.out.starts_with("ed25519:"), "{} {}", made.out, made.err);
     assert_eq!(run(&["keygen", "release.key"]).code, 2, "it would be lost");
     assert_eq!(run(&["verify", "a.wasm", "--key", "release.key.pub"]).code, 1, "nobody signed it");
+    let unmade = run(&["sign", "a.wasm", "--key", "other.key"]);
+    assert_eq!(unmade.code, 2);
+    assert!(unmade.err.contains("name one that 'hulynet keygen' wrote"), "{}", unmade.err);
     let signed = run(&["sign", "a.wasm", "--key", "release.key"]);
     assert_eq!(signed.code, 0, "{}", signed.err);
     assert_eq!(run(&["verify", "a.wasm", "--key", made.out.trim()]).code, 0);

@@ -65,7 +65,12 @@ fn read<K: FromStr<Err: std::fmt::Display>>(path: &Path) -> Result<K, Failure> {
     let failed = |cause: &dyn std::fmt::Display| {
         Failure::usage(format!("the key in {} cannot be used: {cause}", path.display()))
     };
-    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            failed(&"there is no such file; name one that 'hulynet keygen' wrote")
+        }
+        _ => failed(&error),
+    })?;
     text.parse().map_err(|error| failed(&error))
 }
 
