@@ -13,7 +13,8 @@ use crate::{
 pub(crate) enum Ending {
     /// It was asked to, and agreed.
     Terminated,
-    /// It was ended because it was asked to with force and did not answer.
+    /// It was ended whether it agreed or not: with force, because its kind is not
+    /// asked, or because it lives elsewhere.
     Forced,
     /// It did not start.
     StartFailed(NetworkError),
@@ -85,7 +86,7 @@ impl Ending {
     pub(crate) fn cause(&self) -> String {
         match self {
             Self::Terminated => "it was terminated".to_owned(),
-            Self::Forced => "it was terminated with force".to_owned(),
+            Self::Forced => "it was terminated at once".to_owned(),
             Self::StartFailed(error) => format!("it could not start: {}", error.message),
             Self::Trapped { cause, .. } => format!("it failed: {cause}"),
             Self::Unhealthy(cause) => cause.clone(),
