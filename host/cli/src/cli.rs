@@ -137,11 +137,11 @@ Examples:
         #[arg(long, value_name = "CONDITIONS")]
         select: Option<LabelSelector>,
     },
-    /// Explain one container: where it runs and why there, who holds it, what it waits for, what failed last.
+    /// Explain one container: where it runs and why there, who holds it, what failed last, what it may use.
     #[command(after_help = "\
-Read straight from the coordinator's state.
+Read straight from the coordinator's state, and from its agent what it uses of its limits.
 --json: {\"kind\",\"uuid\",\"phase\",\"agent\",\"address\",\"reason\",\"epoch\",\"since_ms\",\"holders\",\"holder_count\",\"waiting\",
-         \"ending\",\"next_ms\",\"offered_by\",\"failures\",\"last_failure\",\"labels\"}
+         \"ending\",\"next_ms\",\"offered_by\",\"failures\",\"last_failure\",\"labels\",\"limits\"}
 
 Examples:
   hulynet explain counter/a
@@ -255,7 +255,7 @@ shows how many are left. It lasts until 'undrain' or the end of the agent's proc
 /// Which container.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// The kind, and which container of it; without a uuid or labels any shared one.
+    /// The kind, and which container of it; without a uuid or labels one that all share who name none.
     #[arg(value_name = "KIND[/UUID]")]
     pub(crate) selector: Selector,
     /// Which container, instead of KIND/UUID.
