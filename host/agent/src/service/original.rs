@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, future::join_all};
 use hulynet_agent_table::Located;
 use hulynet_backrpc::{
     calls::{NOT_FOUND, Send, ToAgent},
@@ -50,28 +50,27 @@ pub(super) async fn answer(core: Arc<Core>, request: OriginalRequest) {
 }
 
 /// The answer is the same whether the containers are here or not: those that
-/// are not are waited for.
+/// are not are waited for. One that is slow to accept holds no other up.
 async fn connect(
     core: &Arc<Core>,
     peer: &ClientId,
     containers: Vec<Uuid>,
     responder: OriginalResponder,
 ) {
-    let mut made = Vec::new();
+    let mut here = Vec::new();
     for uuid in containers {
         let Some(connection) = core.listeners().add(peer, &uuid) else {
             return responder.refuse(&format!("a client may listen to {LISTENED} containers"));
         };
-        let here = core.table().identity(&uuid);
-        if let Some(id) = here
-            && let Some(container) = listen(core, peer, &id, &connection).await
-        {
-            made.push((container, connection));
-        }
+        here.extend(core.table().identity(&uuid).map(|id| (id, connection)));
     }
+    let listening = here.iter().map(async |(id, connection)| {
+        listen(core, peer, id, connection).await.map(|container| (container, connection))
+    });
+    let made = join_all(listening).await;
     responder.reply(Bytes::from_static(b"0"));
-    for (container, connection) in made {
-        container.connections().open(&connection);
+    for (container, connection) in made.into_iter().flatten() {
+        container.connections().open(connection);
     }
 }
 

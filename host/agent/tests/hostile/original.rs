@@ -59,6 +59,20 @@ async fn a_container_that_accepts_nobody_keeps_no_client_of_the_original_waiting
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_that_accepts_nobody_keeps_no_other_from_a_client_of_the_original() {
+    let stage = Stage::new(|config| config.limits.request = 10 * PATIENCE).await;
+    let containers = ["first", "second"];
+    for uuid in containers {
+        stage.start_with("hostile", uuid, "alone").await.unwrap();
+    }
+    let mut client = Original::join(&stage).await;
+    client.ask("a", r#"["cc",{"uuid":["first","second"]}]"#).await;
+    for uuid in containers {
+        stage.beside(stage.world.until_it_uses(id("hostile", uuid), "connections", 1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_streamed_for_a_client_of_the_original_that_leaves_is_streamed_no_more() {
     let stage = Stage::new(|_| {}).await;
     stage.start("hostile").await.unwrap();
