@@ -28,7 +28,7 @@ use super::{
 use crate::{
     AgentConfig,
     capabilities::{Connections, Exit, Services, Whose},
-    container::{Container, Ending, Executor, Start},
+    container::{Container, Ending, Executor, Killed, Start},
     plugins::{Code, Kinds},
 };
 
@@ -299,7 +299,8 @@ impl Core {
         for (id, epoch) in activations {
             tracing::warn!(container = %id, %epoch, "ending it: it lives elsewhere");
         }
-        retired.iter().for_each(|container| container.kill());
+        let elsewhere = || Killed::Forced("it lives on another agent");
+        retired.iter().for_each(|container| container.kill(elsewhere()));
     }
 
     /// A client is gone, and its connections with it.
@@ -351,7 +352,7 @@ impl Core {
 /// its kind may have says nothing when it does not start.
 fn end(ending: &Ending, lowered: bool) -> End {
     match ending {
-        Ending::Terminated | Ending::Forced | Ending::NoRoom(_) => End::Orderly,
+        Ending::Terminated | Ending::Forced(_) | Ending::NoRoom(_) => End::Orderly,
         // It usually fails for want of what the agent has not, which is no fault of
         // its kind. What its tenant has not, nobody but the tenant took.
         Ending::Trapped { refused: Some(Whose::Agent), .. } => End::Orderly,

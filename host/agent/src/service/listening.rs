@@ -125,6 +125,11 @@ impl Listeners {
         connection
     }
 
+    /// Whether the client listens to a container, by this connection.
+    pub(super) fn has(&self, peer: &ClientId, uuid: &Uuid, connection: &ConnectionId) -> bool {
+        self.by_container.get(uuid).and_then(|all| all.get(peer)) == Some(connection)
+    }
+
     /// A client is gone.
     pub(super) fn forget(&mut self, peer: &ClientId) {
         for uuid in self.by_peer.remove(peer).unwrap_or_default() {
@@ -172,13 +177,16 @@ mod tests {
         assert!(first.is_some() && listeners.add(&peer("a"), &uuid("c")) == first);
         let other = listeners.add(&peer("b"), &uuid("c")).unwrap();
         assert_ne!(first.as_ref(), Some(&other));
+        assert!(listeners.has(&peer("b"), &uuid("c"), &other));
+        assert!(!listeners.has(&peer("a"), &uuid("c"), &other));
         listeners.add(&peer("a"), &uuid("d")).unwrap();
         listeners.forget(&peer("a"));
         assert_eq!(listeners.of(&uuid("c")), BTreeMap::from([(peer("b"), other.clone())]));
         assert!(listeners.of(&uuid("d")).is_empty());
         let late = listeners.add(&peer("a"), &uuid("c"));
         assert_eq!(late, None, "what it asked came after its end");
-        assert_eq!(listeners.remove(&peer("b"), &uuid("c")), Some(other));
+        assert_eq!(listeners.remove(&peer("b"), &uuid("c")), Some(other.clone()));
+        assert!(!listeners.has(&peer("b"), &uuid("c"), &other));
         assert_eq!(listeners.remove(&peer("b"), &uuid("c")), None);
         assert!(listeners.by_container.is_empty());
     }

@@ -5,14 +5,13 @@
 //! here has them connected again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, future::join_all};
-use hulynet_agent_table::Located;
+use futures::{StreamExt, future::join_all, stream};
 use hulynet_backrpc::{
     calls::{NOT_FOUND, Send, ToAgent},
     json,
@@ -22,7 +21,7 @@ use hulynet_protocol::{
     Caller, ClientId, ConnectionId, ContainerId, ErrorKind, Flow, NetworkError, Policy, Target,
     Uuid, limits,
 };
-use tokio::time::timeout_at;
+use tokio::time::{error::Elapsed, timeout_at};
 
 use super::{
     core::Core,
@@ -30,6 +29,7 @@ use super::{
     sink::{Outlet, Route},
 };
 use crate::{
+    capabilities::raise,
     container::{Container, Incoming},
     network::{Answer, Chunks},
 };
@@ -37,6 +37,9 @@ use crate::{
 /// How long a request may take; its client sets no limit. Longer than anybody
 /// waits.
 const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Clients that a container that was started connects at a time.
+const AT_A_TIME: usize = 16;
 
 /// Answers a request.
 pub(super) async fn answer(core: Arc<Core>, request: OriginalRequest) {
@@ -50,7 +53,8 @@ pub(super) async fn answer(core: Arc<Core>, request: OriginalRequest) {
 }
 
 /// The answer is the same whether the containers are here or not: those that
-/// are not are waited for. One that is slow to accept holds no other up.
+/// are not are waited for. Each is heard as soon as it accepts, and the answer comes
+/// when all did or took too long.
 async fn connect(
     core: &Arc<Core>,
     peer: &ClientId,
@@ -58,20 +62,14 @@ async fn connect(
     responder: OriginalResponder,
 ) {
     let mut here = Vec::new();
-    for uuid in containers {
+    for uuid in BTreeSet::from_iter(containers) {
         let Some(connection) = core.listeners().add(peer, &uuid) else {
             return responder.refuse(&format!("a client may listen to {LISTENED} containers"));
         };
         here.extend(core.table().identity(&uuid).map(|id| (id, connection)));
     }
-    let listening = here.iter().map(async |(id, connection)| {
-        listen(core, peer, id, connection).await.map(|container| (container, connection))
-    });
-    let made = join_all(listening).await;
+    join_all(here.iter().map(|(id, connection)| listen(core, peer, id, connection))).await;
     responder.reply(Bytes::from_static(b"0"));
-    for (container, connection) in made.into_iter().flatten() {
-        container.connections().open(connection);
-    }
 }
 
 fn disconnect(core: &Core, peer: &ClientId, uuid: &Uuid, responder: OriginalResponder) {
@@ -87,44 +85,88 @@ fn disconnect(core: &Core, peer: &ClientId, uuid: &Uuid, responder: OriginalResp
     }
 }
 
-/// Connects everybody who listens to a container that was started.
+/// Connects everybody who listens to a container that was started: a few at a time,
+/// so that they leave room in its mailbox.
 pub(super) async fn listen_again(
     core: Arc<Core>,
     id: ContainerId,
     listeners: BTreeMap<ClientId, ConnectionId>,
 ) {
-    for (peer, connection) in listeners {
-        if let Some(container) = listen(&core, &peer, &id, &connection).await {
-            container.connections().open(&connection);
-        }
-    }
+    let listening = stream::iter(&listeners);
+    listening
+        .for_each_concurrent(AT_A_TIME, |(peer, connection)| listen(&core, peer, &id, connection))
+        .await;
 }
 
 /// Makes the connection of a client to a container, unless it is there or about
 /// to be.
-async fn listen(
-    core: &Arc<Core>,
-    peer: &ClientId,
-    id: &ContainerId,
-    connection: &ConnectionId,
-) -> Option<Container> {
+async fn listen(core: &Arc<Core>, peer: &ClientId, id: &ContainerId, connection: &ConnectionId) {
     let target = Target { id: id.clone(), epoch: None };
     let located = {
         let mut table = core.table();
         if table.is_attached(connection, peer) {
-            return None;
+            return;
         }
         table.locate(Instant::now(), &target).and_then(|located| {
             let begun = table.attach(connection.clone(), id.uuid.clone(), peer.clone())?;
-            Ok((located, begun.attempt))
+            Ok((located.container, begun.attempt))
         })
     };
-    let refused = |error: NetworkError| {
-        tracing::debug!(container = %id, %peer, %error, "a client is not connected");
+    let (container, attempt) = match located {
+        Ok(located) => located,
+        Err(error) => return refused(id, peer, &error),
     };
-    let (Located { container, .. }, attempt) = located.map_err(refused).ok()?;
+    // Whoever left before this was noted was looked for in vain.
+    if !core.listeners().has(peer, &id.uuid, connection) {
+        core.table().attach_failed(connection, attempt);
+        return;
+    }
+    match accepted(core, peer, &container, connection).await {
+        Ok(Ok(())) if core.table().is_attached(connection, peer) => {
+            container.connections().open(connection);
+        }
+        // It left meanwhile, and this connection was looked for in vain.
+        Ok(Ok(())) => drop(container.connections().remove(connection)),
+        Ok(Err(error)) => {
+            if core.table().attach_failed(connection, attempt) {
+                container.connections().forget(connection);
+            }
+            refused(id, peer, &error);
+        }
+        Err(_late) => {
+            // The container may have accepted it, and is told of its end.
+            if core.table().attach_failed(connection, attempt) {
+                container.connections().remove(connection);
+            }
+            tracing::warn!(
+                container = %id,
+                %peer,
+                "the container did not accept a client in time, which hears nothing of it; {}",
+                raise("request")
+            );
+        }
+    }
+}
+
+fn refused(id: &ContainerId, peer: &ClientId, error: &NetworkError) {
+    tracing::debug!(container = %id, %peer, %error, "a client is not connected");
+}
+
+/// What a container answers to a client, once it has started.
+///
+/// # Errors
+/// It takes longer than it may for a request.
+async fn accepted(
+    core: &Core,
+    peer: &ClientId,
+    container: &Container,
+    connection: &ConnectionId,
+) -> Result<Result<(), NetworkError>, Elapsed> {
+    if let Err(failed) = container.started().await {
+        return Ok(Err(failed));
+    }
     let listener = Listener {
-        container: id.uuid.clone(),
+        container: container.activation().id.uuid.clone(),
         server: core.server().clone(),
         peer: peer.clone(),
         broadcasts: core.broadcasts().clone(),
@@ -134,32 +176,7 @@ async fn listen(
     let flow = Flow::endless(Policy::Disconnect);
     let (deadline, caller) = (container.unattended(), Caller::outside(None));
     let connecting = container.connect(connection.clone(), caller, deadline, flow, outlet);
-    match timeout_at(deadline.into(), connecting).await {
-        Ok(Ok(())) if core.table().is_attached(connection, peer) => Some(container),
-        Ok(Ok(())) => {
-            // It left meanwhile, and this connection was looked for in vain.
-            container.connections().remove(connection);
-            None
-        }
-        Ok(Err(error)) => {
-            if core.table().attach_failed(connection, attempt) {
-                container.connections().forget(connection);
-            }
-            refused(error);
-            None
-        }
-        Err(_late) => {
-            // The container may have accepted it, and is told of its end.
-            if core.table().attach_failed(connection, attempt) {
-                container.connections().remove(connection);
-            }
-            refused(NetworkError::maybe_processed(
-                ErrorKind::DeadlineExceeded,
-                "the container did not accept the connection in time",
-            ));
-            None
-        }
-    }
+    timeout_at(deadline.into(), connecting).await
 }
 
 async fn pass(core: &Core, send: Send, responder: OriginalResponder) {

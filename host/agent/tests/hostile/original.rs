@@ -50,10 +50,11 @@ impl Original {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_that_accepts_nobody_keeps_no_client_of_the_original_waiting() {
-    let stage = Stage::new(|config| config.limits.request = Duration::from_millis(300)).await;
+    let stage = Stage::new(|config| config.limits.request = Duration::from_secs(2)).await;
     stage.start_with("hostile", "hostile", "alone").await.unwrap();
     let mut client = Original::join(&stage).await;
     client.ask("a", r#"["cc",{"uuid":"hostile"}]"#).await;
+    stage.world.until_it_uses(id("hostile", "hostile"), "connections", 1).await;
     assert_eq!(stage.beside(client.hear()).await[..2], ["2", "a"]);
     stage.world.until_it_uses(id("hostile", "hostile"), "connections", 0).await;
 }
@@ -61,15 +62,11 @@ async fn a_container_that_accepts_nobody_keeps_no_client_of_the_original_waiting
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_that_accepts_nobody_keeps_no_other_from_a_client_of_the_original() {
     let stage = Stage::new(|config| config.limits.request = 10 * PATIENCE).await;
-    let containers = ["first", "second"];
-    for uuid in containers {
-        stage.start_with("hostile", uuid, "alone").await.unwrap();
-    }
+    stage.start_with("hostile", "alone", "alone").await.unwrap();
+    stage.world.start("other").await;
     let mut client = Original::join(&stage).await;
-    client.ask("a", r#"["cc",{"uuid":["first","second"]}]"#).await;
-    for uuid in containers {
-        stage.beside(stage.world.until_it_uses(id("hostile", uuid), "connections", 1)).await;
-    }
+    client.ask("a", r#"["cc",{"uuid":["alone","other"]}]"#).await;
+    assert_eq!(stage.beside(client.hear()).await, ["4", "", r#"["other","welcome"]"#]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -131,15 +131,15 @@ impl<C: Clone> Table<C> {
         theirs.filter_map(|id| Some((id, &self.connections.all.get(id)?.peer)))
     }
 
-    /// An attempt failed. Answers whether the connection ended with it; not so
-    /// when its client made it again meanwhile.
+    /// An attempt failed. Answers whether nobody has the connection now, so that
+    /// what its container has of it must end; not so when its client made it again
+    /// meanwhile.
     pub fn attach_failed(&mut self, connection: &ConnectionId, attempt: Attempt) -> bool {
         let latest = self.connections.all.get(connection).map(|attached| attached.attempt);
-        let current = latest == Some(attempt);
-        if current {
+        if latest == Some(attempt) {
             self.connections.end(connection);
         }
-        current
+        latest.is_none_or(|latest| latest == attempt)
     }
 
     /// Ends a connection of a client; answers the container that it led to.

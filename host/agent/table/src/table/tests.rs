@@ -246,6 +246,14 @@ fn an_attempt_that_fails_late_does_not_end_the_one_after_it() {
 }
 
 #[test]
+fn what_a_container_has_of_a_client_that_left_meanwhile_is_to_end() {
+    let mut table = table();
+    let begun = table.attach(connection("c"), id("a").uuid, peer("p")).unwrap();
+    table.detach_all(&peer("p"));
+    assert!(table.attach_failed(&connection("c"), begun.attempt));
+}
+
+#[test]
 fn events_of_what_may_live_elsewhere_wait_until_it_is_certain() {
     let mut table = table();
     let now = Instant::now();
