@@ -11,18 +11,26 @@ const BYTE_UNITS: [(&str, u64); 4] =
     [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 const TIME_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
-/// Reads a duration, in whole milliseconds; nothing when the text is none.
-/// Spaces may stand before the unit.
-#[must_use]
-pub fn duration(text: &str) -> Option<Duration> {
-    with_unit(text, &TIME_UNITS).map(Duration::from_millis)
+/// Reads a duration, in whole milliseconds. Spaces may stand before the unit.
+///
+/// # Errors
+/// The text is none; the cause, when there is more to say than that.
+pub fn duration(text: &str) -> Result<Duration, Option<String>> {
+    match with_unit(text, &TIME_UNITS).ok_or(None)? {
+        0 => Err(Some("it must be longer than nothing".to_owned())),
+        milliseconds => Ok(Duration::from_millis(milliseconds)),
+    }
 }
 
-/// Reads a number of bytes; nothing when the text is none. Spaces may stand
-/// before the unit.
-#[must_use]
-pub fn bytes(text: &str) -> Option<u64> {
-    with_unit(text, &BYTE_UNITS)
+/// Reads a number of bytes. Spaces may stand before the unit.
+///
+/// # Errors
+/// The text is none; the cause, when there is more to say than that.
+pub fn bytes(text: &str) -> Result<u64, Option<String>> {
+    match with_unit(text, &BYTE_UNITS).ok_or(None)? {
+        0 => Err(Some("it must be more than nothing".to_owned())),
+        bytes => Ok(bytes),
+    }
 }
 
 /// A duration as [`duration`] reads it, in the largest unit that shows it as a
@@ -39,14 +47,13 @@ pub fn show_bytes(bytes: u64) -> String {
     show(bytes, BYTE_UNITS.into_iter().rev())
 }
 
-/// About how large it is, for people: in the largest unit of which it has one, to
-/// a tenth.
+/// About how large it is, for people: in the largest unit of which it has one,
+/// rounded down to a tenth.
 #[must_use]
 pub fn about_bytes(bytes: u64) -> String {
     let unit = BYTE_UNITS.into_iter().find(|(_, factor)| bytes >= *factor);
     let (name, factor) = unit.unwrap_or(("B", 1));
-    let tenths = u128::from(bytes) * 10 / u128::from(factor);
-    match (tenths / 10, tenths % 10) {
+    match (bytes / factor, bytes % factor * 10 / factor) {
         (whole, 0) => format!("{whole}{name}"),
         (whole, tenth) => format!("{whole}.{tenth}{name}"),
     }
@@ -78,15 +85,19 @@ mod tests {
 
     #[test]
     fn a_value_is_a_whole_number_and_a_unit() {
-        assert_eq!(duration("10 s"), Some(Duration::from_secs(10)));
-        assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(bytes("64 MiB"), Some(64 << 20));
-        assert_eq!(bytes("7B"), Some(7));
+        assert_eq!(duration("10 s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(bytes("64 MiB"), Ok(64 << 20));
+        assert_eq!(bytes("7B"), Ok(7));
         for wrong in ["", "10", "s", "-1s", "1.5s", "1 day", "99999999999999999999s"] {
-            assert_eq!(duration(wrong), None, "{wrong}");
-            assert_eq!(bytes(wrong), None, "{wrong}");
+            assert_eq!(duration(wrong), Err(None), "{wrong}");
+            assert_eq!(bytes(wrong), Err(None), "{wrong}");
         }
-        assert_eq!(bytes("18446744073709551615KiB"), None);
+        assert_eq!(bytes("18446744073709551615KiB"), Err(None));
+        for nothing in ["0s", "0 ms"] {
+            assert!(duration(nothing).unwrap_err().unwrap().contains("longer than nothing"));
+        }
+        assert!(bytes("0MiB").unwrap_err().unwrap().contains("more than nothing"));
     }
 
     #[test]
@@ -95,7 +106,7 @@ mod tests {
             (0, "0B"),
             (1023, "1023B"),
             (1 << 20, "1MiB"),
-            (1_200_000, "1.1MiB"),
+            ((2 << 20) - 1, "1.9MiB"),
             (u64::MAX, "17179869183.9GiB"),
         ] {
             assert_eq!(about_bytes(bytes), shown);
@@ -104,13 +115,13 @@ mod tests {
 
     #[test]
     fn what_is_shown_reads_the_same() {
-        for (value, shown) in [(1500, "1500ms"), (90_000, "90s"), (3_600_000, "1h"), (0, "0ms")] {
+        for (value, shown) in [(1500, "1500ms"), (90_000, "90s"), (3_600_000, "1h")] {
             assert_eq!(show_duration(Duration::from_millis(value)), shown);
-            assert_eq!(duration(shown), Some(Duration::from_millis(value)));
+            assert_eq!(duration(shown), Ok(Duration::from_millis(value)));
         }
         for (value, shown) in [(1000, "1000B"), (1 << 20, "1MiB"), (3 << 29, "1536MiB")] {
             assert_eq!(show_bytes(value), shown);
-            assert_eq!(bytes(shown), Some(value));
+            assert_eq!(bytes(shown), Ok(value));
         }
     }
 }

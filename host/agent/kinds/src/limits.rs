@@ -52,11 +52,8 @@ impl Unit for Bytes {
 
     fn read(value: DeValue<'_>) -> Result<usize, Wrong> {
         let text = section::text(value)?;
-        match units::bytes(&text).and_then(|bytes| usize::try_from(bytes).ok()) {
-            Some(0) => Err(Wrong::Value(text, Some("it must be more than nothing".to_owned()))),
-            Some(bytes) => Ok(bytes),
-            None => Err(Wrong::Value(text, None)),
-        }
+        let bytes = units::bytes(&text).and_then(|bytes| usize::try_from(bytes).map_err(|_| None));
+        bytes.map_err(|why| Wrong::Value(text, why))
     }
 
     fn show(value: usize) -> String {
@@ -148,13 +145,7 @@ impl Unit for Time {
 
     fn read(value: DeValue<'_>) -> Result<Duration, Wrong> {
         let text = section::text(value)?;
-        match units::duration(&text) {
-            Some(Duration::ZERO) => {
-                Err(Wrong::Value(text, Some("it must be longer than nothing".to_owned())))
-            }
-            Some(time) => Ok(time),
-            None => Err(Wrong::Value(text, None)),
-        }
+        units::duration(&text).map_err(|why| Wrong::Value(text, why))
     }
 
     fn show(value: Duration) -> String {
