@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hulynet_protocol::{ClientId, Explanation, LimitRecord, LimitUnit, Phase};
-use hulynet_settings::units::about_bytes;
+use hulynet_settings::units::{about_bytes, show_bytes};
 use serde_json::{Value, json};
 
 use super::reach::with_client;
@@ -30,14 +30,16 @@ pub(crate) async fn explain(settings: &Settings, named: &Named) -> Result<(), Fa
             explanation.id.uuid, explanation.id.kind
         )));
     }
+    let limits = limits.map_err(|error| format!("limits: they are not told: {error}"));
     if settings.json {
-        return Ok(output::line(
-            &as_json(&explanation, limits.as_deref().unwrap_or_default()).to_string(),
-        )?);
+        if let Err(why) = &limits {
+            tracing::warn!("{why}");
+        }
+        return Ok(output::line(&as_json(&explanation, limits.as_deref().ok()).to_string())?);
     }
     let limits = match limits {
         Ok(limits) => limits.iter().map(limit).collect(),
-        Err(error) => vec![format!("limits: they are not told: {error}")],
+        Err(why) => vec![why],
     };
     for line in lines(&explanation).into_iter().chain(limits) {
         output::line(&line)?;
@@ -110,16 +112,17 @@ fn seconds(ms: u64) -> String {
 
 /// One limit as people read it.
 fn limit(limit: &LimitRecord) -> String {
-    let show = |value: u64| match limit.unit {
+    let show = |value: u64, bytes: fn(u64) -> String| match limit.unit {
         LimitUnit::Count => value.to_string(),
         LimitUnit::PerSecond => format!("{value} a second"),
-        LimitUnit::Bytes => about_bytes(value),
-        LimitUnit::BytesPerSecond => format!("{} a second", about_bytes(value)),
+        LimitUnit::Bytes => bytes(value),
+        LimitUnit::BytesPerSecond => format!("{} a second", bytes(value)),
         LimitUnit::Milliseconds => Duration::from_millis(value).show(),
     };
-    let allowed = show(limit.allowed);
+    // As it is set, while what is used is hardly ever a whole number of anything.
+    let allowed = show(limit.allowed, show_bytes);
     match limit.used {
-        Some(used) => format!("limit: {}: {} of {allowed}", limit.name, show(used)),
+        Some(used) => format!("limit: {}: {} of {allowed}", limit.name, show(used, about_bytes)),
         None => format!("limit: {}: {allowed}", limit.name),
     }
 }
@@ -134,7 +137,12 @@ fn texts(clients: &[ClientId]) -> Vec<&str> {
     clients.iter().map(ClientId::as_str).collect()
 }
 
-fn as_json(explanation: &Explanation, limits: &[LimitRecord]) -> Value {
+/// Without limits, they are unknown.
+fn as_json(explanation: &Explanation, limits: Option<&[LimitRecord]>) -> Value {
+    let limit = |limit: &LimitRecord| {
+        (limit.name.clone(), json!({ "allowed": limit.allowed, "used": limit.used }))
+    };
+    let limits = limits.map(|limits| limits.iter().map(limit).collect::<serde_json::Map<_, _>>());
     json!({
         "kind": explanation.id.kind.as_str(),
         "uuid": explanation.id.uuid.as_str(),
@@ -153,10 +161,7 @@ fn as_json(explanation: &Explanation, limits: &[LimitRecord]) -> Value {
         "failures": explanation.failures,
         "last_failure": explanation.last_failure.as_ref().map(output::failure_json),
         "labels": explanation.labels,
-        "limits": limits
-            .iter()
-            .map(|limit| (limit.name.clone(), json!({ "allowed": limit.allowed, "used": limit.used })))
-            .collect::<serde_json::Map<_, _>>(),
+        "limits": limits,
     })
 }
 
@@ -215,10 +220,12 @@ mod tests {
         let memory = LimitRecord {
             name: "memory".to_owned(),
             allowed: 256 << 20,
-            used: Some(3 << 20),
+            used: Some((3 << 20) + 1),
             unit: LimitUnit::Bytes,
         };
         assert_eq!(limit(&memory), "limit: memory: 3MiB of 256MiB");
+        let memory = LimitRecord { allowed: 1500 << 10, used: Some(3 << 20), ..memory };
+        assert_eq!(limit(&memory), "limit: memory: 3MiB of 1500KiB");
         let events = LimitRecord {
             name: "events".to_owned(),
             allowed: 10,
@@ -226,7 +233,9 @@ mod tests {
             unit: LimitUnit::PerSecond,
         };
         assert_eq!(limit(&events), "limit: events: 10 a second");
-        assert_eq!(as_json(&explanation, &[memory])["limits"]["memory"]["used"], 3 << 20);
-        assert_eq!(as_json(&explanation, &[])["last_failure"]["message"], "it trapped");
+        assert_eq!(as_json(&explanation, Some(&[memory]))["limits"]["memory"]["used"], 3 << 20);
+        let unknown = as_json(&explanation, None);
+        assert_eq!(unknown["last_failure"]["message"], "it trapped");
+        assert_eq!(unknown["limits"], Value::Null);
     }
 }
