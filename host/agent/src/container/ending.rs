@@ -13,9 +13,8 @@ use crate::{
 pub(crate) enum Ending {
     /// It was asked to, and agreed.
     Terminated,
-    /// It was ended whether it agreed or not: with force, because its kind is not
-    /// asked, or because it lives elsewhere.
-    Forced,
+    /// It was ended whether it agreed or not, for this reason.
+    Forced(&'static str),
     /// It did not start.
     StartFailed(NetworkError),
     /// Its code failed or a limit stopped it. The text with the backtrace is
@@ -86,7 +85,7 @@ impl Ending {
     pub(crate) fn cause(&self) -> String {
         match self {
             Self::Terminated => "it was terminated".to_owned(),
-            Self::Forced => "it was terminated at once".to_owned(),
+            Self::Forced(why) => (*why).to_owned(),
             Self::StartFailed(error) => format!("it could not start: {}", error.message),
             Self::Trapped { cause, .. } => format!("it failed: {cause}"),
             Self::Unhealthy(cause) => cause.clone(),
@@ -139,7 +138,7 @@ impl Ending {
     pub(crate) fn log(&self, activation: &Activation) {
         let (container, epoch) = (&activation.id, activation.epoch);
         match self {
-            Self::Terminated | Self::Forced => {
+            Self::Terminated | Self::Forced(_) => {
                 tracing::info!(%container, %epoch, "the container ended: {}", self.cause());
             }
             Self::Trapped { details, .. } => {

@@ -51,6 +51,15 @@ pub(crate) struct Incoming {
     pub(crate) trace: u128,
 }
 
+/// Why a container ends whether it agrees or not.
+#[derive(Debug)]
+pub(crate) enum Killed {
+    /// Somebody decided so, for this reason.
+    Forced(&'static str),
+    /// It did not do what it was to.
+    Stuck(String),
+}
+
 /// What the task and the handles share.
 pub(super) struct Shared {
     pub(super) activation: Arc<Activation>,
@@ -71,8 +80,8 @@ pub(super) struct Shared {
     /// It works on a call and hears nothing else until that is done.
     pub(super) deaf: AtomicBool,
     pub(super) kill: Notify,
-    /// Why it is killed, when it did not do what it was to.
-    pub(super) stuck: OnceLock<String>,
+    /// Why it is killed.
+    pub(super) killed: OnceLock<Killed>,
     /// Cancelled when the task is over.
     pub(super) gone: CancellationToken,
 }
@@ -174,7 +183,7 @@ impl Container {
             orphans: Mutex::default(),
             deaf: AtomicBool::new(false),
             kill: Notify::new(),
-            stuck: OnceLock::new(),
+            killed: OnceLock::new(),
             gone: CancellationToken::new(),
         });
         let (executor, services) = (start.executor.clone(), start.services.clone());
@@ -315,7 +324,7 @@ impl Container {
     /// one that cannot hear the question yet did not.
     pub(crate) async fn terminate(&self, force: bool) -> bool {
         if self.0.services.terms.termination == Termination::AtOnce {
-            self.kill();
+            self.kill(Killed::Forced("it was terminated"));
             self.0.shared.gone.cancelled().await;
             return true;
         }
@@ -327,10 +336,9 @@ impl Container {
                 Ok(answer) => answer.unwrap_or(true),
                 Err(_) if !force && self.0.shared.deaf.load(Ordering::Relaxed) => false,
                 Err(_) => {
-                    let cause =
-                        || format!("it was asked to terminate and did not answer within {limit:?}");
-                    self.0.shared.stuck.get_or_init(cause);
-                    self.kill();
+                    self.kill(Killed::Stuck(format!(
+                        "it was asked to terminate and did not answer within {limit:?}"
+                    )));
                     true
                 }
             },
@@ -338,7 +346,7 @@ impl Container {
             Err(Refused::Full) => false,
         };
         if !agreed && force {
-            self.kill();
+            self.kill(Killed::Forced("it was terminated with force"));
         }
         if agreed || force {
             self.0.shared.gone.cancelled().await;
@@ -346,8 +354,9 @@ impl Container {
         agreed || force
     }
 
-    /// Ends it at once, without asking.
-    pub(crate) fn kill(&self) {
+    /// Ends it at once, without asking. The first reason counts.
+    pub(crate) fn kill(&self, why: Killed) {
+        let _known = self.0.shared.killed.set(why);
         self.0.shared.kill.notify_one();
     }
 

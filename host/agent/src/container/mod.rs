@@ -23,7 +23,7 @@ use std::time::Duration;
 pub(crate) use ending::Ending;
 pub(crate) use executor::{Executor, here};
 pub(crate) use exports::Linked;
-pub(crate) use handle::{Container, Incoming, Start};
+pub(crate) use handle::{Container, Incoming, Killed, Start};
 pub(crate) use mailbox::{Farewell, Mailbox};
 pub(crate) use meter::Meter;
 pub(crate) use pace::Pace;

@@ -18,7 +18,7 @@ use tokio::time::sleep_until;
 
 use super::{
     Ending,
-    handle::Shared,
+    handle::{Killed, Shared},
     vitals::{Verdict, Vitals},
 };
 
@@ -109,9 +109,10 @@ async fn supervise(shared: &Shared, pulse: &Pulse) -> Ending {
         }
     });
     tokio::select! {
-        () = shared.kill.notified() => match shared.stuck.get() {
-            Some(cause) => Ending::Unhealthy(cause.clone()),
-            None => Ending::Forced,
+        () = shared.kill.notified() => match shared.killed.get() {
+            Some(Killed::Stuck(cause)) => Ending::Unhealthy(cause.clone()),
+            Some(Killed::Forced(why)) => Ending::Forced(why),
+            None => Ending::Terminated,
         },
         ending = watching => ending,
     }
