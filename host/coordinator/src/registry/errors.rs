@@ -96,7 +96,7 @@ pub(crate) fn not_live(uuid: &Uuid, failure: Option<StartFailure>) -> NetworkErr
         ErrorKind::UnknownContainer,
         format!(
             "no container with the uuid \"{uuid}\" is live or wanted; 'hulynet list' shows those \
-             that are{failed}"
+             that have a place{failed}"
         ),
     )
 }
@@ -122,7 +122,7 @@ pub(crate) fn other_tenant(id: &ContainerId, retry: Retry) -> NetworkError {
     )
 }
 
-/// It is asked for something.
+/// A request may be sent again when somebody got its container.
 pub(crate) fn unknown_container(id: &ContainerId) -> NetworkError {
     NetworkError::not_processed(
         ErrorKind::UnknownContainer,
@@ -130,7 +130,7 @@ pub(crate) fn unknown_container(id: &ContainerId) -> NetworkError {
     )
 }
 
-/// It is to be ended.
+/// To end what is not there is final.
 pub(crate) fn nothing_to_end(id: &ContainerId) -> NetworkError {
     NetworkError::refused(
         ErrorKind::UnknownContainer,
