@@ -17,9 +17,6 @@ pub(crate) fn on_signal() -> io::Result<CancellationToken> {
     let told = asked.clone();
     tokio::spawn(async move {
         signals.next().await;
-        tracing::info!(
-            "ending when what is in progress has ended; a second signal ends it at once"
-        );
         told.cancel();
         signals.next().await;
         process::exit(INTERRUPTED);

@@ -16,6 +16,7 @@ use hulynet_bus::{Bus, BusError, Secret};
 use hulynet_coordinator::{Coordinator, CoordinatorConfig, registry::RegistryConfig};
 use hulynet_store::SqliteDocuments;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use self::{
     addresses::{admits_itself, reachable, warn_of_strangers},
@@ -36,7 +37,7 @@ pub(crate) async fn coordinator(settings: &Settings) -> Result<(), Failure> {
     let asked = shutdown::on_signal()?;
     let coordinator = start_coordinator(settings, policy::secret(settings)?).await?;
     ready_coordinator(settings, &coordinator)?;
-    asked.cancelled().await;
+    told_to_end(&asked, settings).await;
     coordinator.shutdown(settings.shutdown_timeout).await;
     Ok(())
 }
@@ -50,7 +51,7 @@ pub(crate) async fn agent(settings: &Settings) -> Result<(), Failure> {
     if let Err(silent) = reach::listening(settings).await {
         tracing::warn!("{silent}; this agent waits and joins when it comes");
     }
-    asked.cancelled().await;
+    told_to_end(&asked, settings).await;
     host.shutdown(settings.shutdown_timeout).await;
     Ok(())
 }
@@ -67,10 +68,20 @@ pub(crate) async fn up(settings: &Settings) -> Result<(), Failure> {
     // Whoever reads the line may ask for a container at once.
     host.registered(settings).await?;
     host.ready(settings)?;
-    asked.cancelled().await;
+    told_to_end(&asked, settings).await;
     host.shutdown(settings.shutdown_timeout).await;
     coordinator.shutdown(settings.shutdown_timeout).await;
     Ok(())
+}
+
+/// Ends with the first signal.
+async fn told_to_end(asked: &CancellationToken, settings: &Settings) {
+    asked.cancelled().await;
+    tracing::info!(
+        "ending in order, each part within {} (--shutdown-timeout); a second signal ends the \
+         process at once",
+        settings.shutdown_timeout.show()
+    );
 }
 
 async fn start_coordinator(
