@@ -26,7 +26,7 @@ from WebAssembly files, clients ask for them by kind, uuid or labels.";
 const AFTER: &str = "\
 Examples:
   hulynet up                                   a whole network in one process
-  hulynet call echo echo '[\"hello\"]'           ask any container of a kind
+  hulynet call echo echo '[\"hello\"]'           ask the shared container of a kind
   hulynet call counter/a add 5                 ask one container, started if needed
   hulynet connect counter/a                    print what it broadcasts
   hulynet list                                 what runs where
@@ -139,7 +139,8 @@ Examples:
     },
     /// Explain one container: where it runs and why there, who holds it, what failed last, what it may use.
     #[command(after_help = "\
-Read straight from the coordinator's state, and from its agent what it uses of its limits.
+Read straight from the coordinator's state, and, while it runs, what it may use from its agent (--json: null when \
+that does not answer).
 --json: {\"kind\",\"uuid\",\"phase\",\"agent\",\"address\",\"reason\",\"epoch\",\"since_ms\",\"holders\",\"holder_count\",\"waiting\",
          \"ending\",\"next_ms\",\"offered_by\",\"failures\",\"last_failure\",\"labels\",\"limits\"}
 
@@ -255,7 +256,7 @@ shows how many are left. It lasts until 'undrain' or the end of the agent's proc
 /// Which container.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// The kind, and which container of it; without a uuid or labels one that all share who name none.
+    /// The kind, and which container of it; without a uuid, labels or conditions the shared one of an agent, the agents in turn.
     #[arg(value_name = "KIND[/UUID]")]
     pub(crate) selector: Selector,
     /// Which container, instead of KIND/UUID.
@@ -267,10 +268,10 @@ pub(crate) struct Get {
     /// One whose labels meet these conditions: k=v, k!=v, k in (a,b), k notin (a,b), k, !k, separated by commas.
     #[arg(long, value_name = "CONDITIONS")]
     pub(crate) select: Option<LabelSelector>,
-    /// If it must be started, rather on an agent with this label; may be repeated.
+    /// If it must be started or is the shared one, rather on an agent with this label; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) near: Vec<(String, String)>,
-    /// If it must be started, rather on an agent without this label; may be repeated.
+    /// If it must be started or is the shared one, rather on an agent without this label; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) avoid: Vec<(String, String)>,
 }
