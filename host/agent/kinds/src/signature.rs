@@ -57,16 +57,16 @@ pub enum KeyError {
 pub enum Distrust {
     /// There is no signature.
     #[error(
-        "is not signed, and only what a trusted key signed is served; sign it with: hulynet sign {0}.wasm --key KEY"
+        "is not signed, and only what a trusted key signed is served; sign that file with 'hulynet sign'"
     )]
-    Unsigned(Kind),
+    Unsigned,
     /// A line of the signatures is none.
     #[error(
         "{0}.sig:{1}: a signature is a public key, a space and 128 hexadecimal digits; sign it again"
     )]
     Malformed(Kind, usize),
     /// No signature is of a trusted key.
-    #[error("is signed by {}, which is not trusted; have it signed by a trusted key, or add the key to trusted-keys", keys(.0))]
+    #[error("is signed by {}, which is not trusted; have it signed by a trusted key, or add the key to trusted-keys", show_keys(.0))]
     Unknown(Vec<PublicKey>),
     /// A signature of a trusted key is of something else.
     #[error(
@@ -75,7 +75,9 @@ pub enum Distrust {
     Wrong(PublicKey),
 }
 
-fn keys(keys: &[PublicKey]) -> String {
+/// Several keys in a sentence.
+#[must_use]
+pub fn show_keys(keys: &[PublicKey]) -> String {
     keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
@@ -119,6 +121,24 @@ impl PrivateKey {
     }
 }
 
+/// Whose a line of signatures is, and what it says; `None` when it is no signature.
+fn signature(line: &str) -> Option<(PublicKey, [u8; 64])> {
+    let (key, signature) = line.split_once(' ')?;
+    Some((key.parse().ok()?, unhex(signature.trim())?))
+}
+
+/// The content of `NAME.sig` with one more signature; the former one of the same
+/// key goes, and so does what is none.
+#[must_use]
+pub fn add(key: &PrivateKey, subject: &Subject<'_>, signatures: Option<&str>) -> String {
+    let own = key.public();
+    let lines = signatures.unwrap_or_default().lines();
+    let others = lines.filter(|line| signature(line).is_some_and(|(other, _)| other != own));
+    let mut text: String = others.map(|line| format!("{line}\n")).collect();
+    text.push_str(&key.sign(subject));
+    text
+}
+
 /// The trusted key that signed a kind; `signatures` is the content of
 /// `NAME.sig`.
 ///
@@ -136,11 +156,8 @@ pub fn verify(
         if line.trim().is_empty() {
             continue;
         }
-        let signed = line.split_once(' ').and_then(|(key, signature)| {
-            Some((key.parse::<PublicKey>().ok()?, unhex::<64>(signature.trim())?))
-        });
         let (key, signature) =
-            signed.ok_or_else(|| Distrust::Malformed(kind.clone(), index + 1))?;
+            signature(line).ok_or_else(|| Distrust::Malformed(kind.clone(), index + 1))?;
         if !trusted.contains(&key) {
             unknown.push(key);
             continue;
@@ -155,7 +172,7 @@ pub fn verify(
     }
     Err(match wrong {
         Some(key) => Distrust::Wrong(key),
-        None if unknown.is_empty() => Distrust::Unsigned(kind.clone()),
+        None if unknown.is_empty() => Distrust::Unsigned,
         None => Distrust::Unknown(unknown),
     })
 }
@@ -260,8 +277,8 @@ mod tests {
         let kind = echo();
         let signed = subject(&kind, b"code", None);
         let trusted = [key(1).public()];
-        assert_eq!(verify(&signed, None, &trusted), Err(Distrust::Unsigned(kind.clone())));
-        assert_eq!(verify(&signed, Some("\n"), &trusted), Err(Distrust::Unsigned(kind.clone())));
+        assert_eq!(verify(&signed, None, &trusted), Err(Distrust::Unsigned));
+        assert_eq!(verify(&signed, Some("\n"), &trusted), Err(Distrust::Unsigned));
         let foreign = key(2).sign(&signed);
         let unknown = Err(Distrust::Unknown(vec![key(2).public()]));
         assert_eq!(verify(&signed, Some(&foreign), &trusted), unknown);
@@ -281,5 +298,18 @@ mod tests {
         assert_eq!(public.parse::<PrivateKey>().unwrap_err(), KeyError::Public);
         assert_eq!("x".parse::<PublicKey>().unwrap_err(), KeyError::Neither);
         assert!(!format!("{:?}", key(3)).contains(&private[PRIVATE.len()..]));
+    }
+
+    #[test]
+    fn one_more_signature_replaces_that_of_its_key_and_what_is_none() {
+        let kind = Kind::new("echo").unwrap();
+        let subject = Subject { kind: &kind, code: b"code", manifest: None };
+        let [mine, other] = [1, 2].map(|byte| PrivateKey::from_random([byte; 32]));
+        let former = format!("garbage\n{}\n{}half", other.sign(&subject), mine.sign(&subject));
+        let signatures = add(&mine, &subject, Some(&former));
+        assert_eq!(signatures, format!("{}{}", other.sign(&subject), mine.sign(&subject)));
+        for key in [mine, other] {
+            verify(&subject, Some(&signatures), &[key.public()]).unwrap();
+        }
     }
 }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use hulynet_agent_kinds::{
-    Capabilities, Imports, Manifest, PrivateKey, PublicKey, Terms, signature,
+    Capabilities, Imports, Manifest, PrivateKey, PublicKey, Terms,
+    signature::{self, Distrust, show_keys},
 };
 use hulynet_protocol::Kind;
 use tempfile::NamedTempFile;
@@ -87,8 +88,8 @@ pub fn inspect(
         found.asked = Terms::asked(found.manifest.as_ref(), &imports);
         let terms = loader.terms(&found.kind, found.manifest.as_ref(), &imports, world, path);
         found.terms = noted(terms, &mut refusals);
-        for file in found.terms.iter().flat_map(|terms| terms.secrets.values()) {
-            noted(secret(file), &mut refusals);
+        for (name, file) in found.terms.iter().flat_map(|terms| &terms.secrets) {
+            noted(secret(name, file), &mut refusals);
         }
         noted(loader.link(&component, world, path), &mut refusals);
     }
@@ -97,18 +98,15 @@ pub fn inspect(
 }
 
 /// Signs `NAME.wasm` and the manifest beside it: adds a line to `NAME.sig`, or
-/// replaces the one of the same key. Answers that file.
+/// replaces the one of the same key, and drops what is no signature. Answers that
+/// file.
 ///
 /// # Errors
 /// A file cannot be read or written, or has over `file_bytes`.
 pub fn sign(path: &Path, file_bytes: usize, key: &PrivateKey) -> Result<PathBuf, AgentError> {
     let kind = name(path)?;
     let files = Files::read(path, file_bytes).map_err(unread)?;
-    let own = key.public().to_string();
-    let others = files.signatures.as_deref().unwrap_or_default().lines();
-    let others = others.filter(|line| !line.starts_with(&own) && !line.trim().is_empty());
-    let mut text: String = others.map(|line| format!("{line}\n")).collect();
-    text.push_str(&key.sign(&files.subject(&kind)));
+    let text = signature::add(key, &files.subject(&kind), files.signatures.as_deref());
     let target = path.with_extension("sig");
     let unwritable = |cause| AgentError::File { path: target.clone(), cause };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -131,7 +129,14 @@ pub fn verify(path: &Path, file_bytes: usize, key: &PublicKey) -> Result<(), Age
     let trusted = std::slice::from_ref(key);
     signature::verify(&files.subject(&kind), files.signatures.as_deref(), trusted)
         .map(drop)
-        .map_err(|cause| AgentError::Unsigned(format!("{} {cause}", path.display())))
+        .map_err(|cause| {
+            let cause = match cause {
+                Distrust::Unsigned => "is not signed".to_owned(),
+                Distrust::Unknown(keys) => format!("is signed by others: {}", show_keys(&keys)),
+                cause => cause.to_string(),
+            };
+            AgentError::Unsigned(format!("{} {cause}", path.display()))
+        })
 }
 
 fn name(path: &Path) -> Result<Kind, AgentError> {
