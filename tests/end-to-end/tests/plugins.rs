@@ -194,7 +194,7 @@ fn what_is_asked_and_not_granted_is_told_at_load_with_the_remedy() {
     network.add_agent_with("x", &["echo"], &["--grants", grants.to_str().unwrap()]);
     let refused = told(&network, "echo", "refused");
     let reason = "asks for containers = [\"*\"], and this agent grants it nothing; add to the agent's \
-                  grants and start it again: [kind.echo] containers = [\"*\"]";
+                  grants, under [kind.echo] and one a line, and start it again: containers = [\"*\"]";
     assert!(refused["reason"].as_str().unwrap().ends_with(reason), "{refused}");
     network.agents[0].process.wait_for_error(reason);
     assert_eq!(network.json(&["kinds"]), json!([]), "it is an error at load and not at the call");
@@ -229,7 +229,7 @@ fn inspect_judges_a_file_as_an_agent_would() {
     let path = directory.path();
     install("echo", path);
     let nothing = offline(path, &["inspect", "echo.wasm"]);
-    let remedy = "add to the agent's grants and start it again: [kind.echo] containers = [\"*\"]";
+    let remedy = "add to the agent's grants, under [kind.echo] and one a line, and start it again: containers = [\"*\"]";
     assert!(nothing.out.contains("this agent grants it nothing"), "{nothing:?}");
     assert!(nothing.out.contains(remedy), "{nothing:?}");
     fs::create_dir(path.join(".hulynet")).unwrap();

@@ -79,7 +79,7 @@ pub enum Disagreement {
     },
     /// It asks for what is not granted.
     #[error(
-        "asks for {missing}, and this agent grants it {}; add to the agent's grants and start it again: [kind.{}] {missing}",
+        "asks for {missing}, and this agent grants it {}; add to the agent's grants, under [kind.{}] and one a line, and start it again: {missing}",
         nothing(granted),
         key(kind)
     )]
@@ -94,7 +94,7 @@ pub enum Disagreement {
     /// It asks for more than it is allowed.
     #[error(
         "asks for {asked}, and this agent allows it {allowed}; lower it in {kind}.toml, or add to the \
-         agent's grants and start it again: [kind.{}.limits] {asked}",
+         agent's grants, under [kind.{}.limits], and start it again: {asked}",
         key(kind)
     )]
     TooMuch {
@@ -107,7 +107,7 @@ pub enum Disagreement {
     },
     /// It asks for a variable or a secret that the operator gave no value.
     #[error(
-        "asks for {section} = [{name:?}], which has no value here; add to the agent's grants and start it again: [{section}] {name} = \"…\""
+        "asks for {section} = [{name:?}], which has no value here; add to the agent's grants, under [{section}], and start it again: {name} = \"…\""
     )]
     NoValue {
         /// Its name.
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(
             agree(None, &[CONTAINERS], "[default]\ndocuments = true").unwrap_err(),
             "asks for containers = [\"*\"], and this agent grants it only documents = true; add to the \
-             agent's grants and start it again: [kind.session] containers = [\"*\"]"
+             agent's grants, under [kind.session] and one a line, and start it again: containers = [\"*\"]"
         );
         let terms = agree(None, &[CONTAINERS], "[kind.session]\ncontainers = [\"*\"]").unwrap();
         assert!(terms.allow(Capability::Containers, "any"));
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(
             agree(manifest, &[], "[kind.session]\nother-tenants = true").unwrap_err(),
             "asks for containers = [\"query\"], and this agent grants it only other-tenants = true; add to the \
-             agent's grants and start it again: [kind.session] containers = [\"query\"]"
+             agent's grants, under [kind.session] and one a line, and start it again: containers = [\"query\"]"
         );
         assert!(agree(manifest, &[], "").unwrap_err().contains("grants it nothing; "));
     }
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(
             agree(manifest, &[], "").unwrap_err(),
             "asks for memory = \"1GiB\", and this agent allows it 256MiB; lower it in session.toml, or \
-             add to the agent's grants and start it again: [kind.session.limits] memory = \"1GiB\""
+             add to the agent's grants, under [kind.session.limits], and start it again: memory = \"1GiB\""
         );
         let terms = agree(manifest, &[], "[kind.session.limits]\nmemory = \"2 GiB\"").unwrap();
         assert_eq!((terms.limits.memory, terms.limits.concurrent), (1 << 30, 1));
