@@ -42,6 +42,8 @@ const SECRET_BYTES: usize = 64 * 1024;
 pub(crate) enum Refusal {
     #[error("{} cannot be read: {cause}", path.display())]
     Unreadable { path: PathBuf, cause: io::Error },
+    #[error("its secret {name:?}: {why}; correct [secrets] in the agent's grants")]
+    Secret { name: String, why: Box<Refusal> },
     #[error("{} is larger than {limit} bytes; {remedy}", path.display())]
     TooLarge { path: PathBuf, limit: usize, remedy: &'static str },
     #[error("{} is not UTF-8 text; write it anew", path.display())]
@@ -154,7 +156,8 @@ impl Loader {
         found.asked = Terms::asked(found.manifest.as_ref(), &imports);
         let mut terms = self.terms(kind, found.manifest.as_ref(), &imports, world, path)?;
         for (name, file) in std::mem::take(&mut terms.secrets) {
-            terms.environment.insert(name, secret(&file)?);
+            let value = secret(&name, &file)?;
+            terms.environment.insert(name, value);
         }
         let linked = self.link(&component, world, path)?;
         let found = found.clone();
@@ -300,9 +303,12 @@ pub(super) fn imports(component: &Component) -> Vec<String> {
 }
 
 /// The content of a secret's file, without the line end that editors add.
-pub(super) fn secret(path: &Path) -> Result<String, Refusal> {
-    let bytes = read(path, SECRET_BYTES, "a secret is short")?;
-    let text = String::from_utf8(bytes).map_err(|_| Refusal::NotText { path: path.to_owned() })?;
+pub(super) fn secret(name: &str, path: &Path) -> Result<String, Refusal> {
+    let bytes = read(path, SECRET_BYTES, "a secret is short");
+    let text = bytes.and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| Refusal::NotText { path: path.to_owned() })
+    });
+    let text = text.map_err(|why| Refusal::Secret { name: name.to_owned(), why: Box::new(why) })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 

@@ -156,7 +156,7 @@ impl<C: Clone> Table<C> {
             None if self.containers.len() >= self.capacity => Err(NetworkError::not_processed(
                 ErrorKind::Busy,
                 format!(
-                    "the agent is full: it runs {} of {} containers",
+                    "the agent is full: it runs {} of {} containers; end some, or allow it more --containers",
                     self.containers.len(),
                     self.capacity
                 ),
