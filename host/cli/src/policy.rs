@@ -122,9 +122,11 @@ pub(crate) fn secret(settings: &Settings) -> Result<Option<Secret>, Failure> {
     let Some(path) = &settings.secret_file else { return Ok(None) };
     Secret::read(path).map(Some).map_err(|cause| {
         let file = path.display();
+        // What is there may be anything, and is not to be written over.
+        let new = if path.exists() { ".new" } else { "" };
         Failure::usage(format!(
             "the secret file {file} cannot be used: {cause}; name the network's own with \
-             --secret-file, or make one for everybody: (umask 077; head -c 32 /dev/urandom | base64 > {file})"
+             --secret-file, or make one for everybody: (umask 077; head -c 32 /dev/urandom | base64 > {file}{new})"
         ))
     })
 }
