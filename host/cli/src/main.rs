@@ -86,7 +86,7 @@ fn execute(command: &Command, layers: &Layers, settings: &Settings) -> Result<()
         .enable_all()
         .build()
         .map_err(|cause| Failure::refused(format!("no runtime can be started: {cause}")))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match command {
             Command::Up => serve::up(settings).await,
             Command::Coordinator => serve::coordinator(settings).await,
@@ -111,7 +111,10 @@ fn execute(command: &Command, layers: &Layers, settings: &Settings) -> Result<()
             // These were carried out above.
             Command::Config | Command::Files(_) | Command::Completion { .. } => Ok(()),
         }
-    })
+    });
+    // What is compiled still is for nobody any more.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// What needs no network.

@@ -46,11 +46,15 @@ pub(crate) async fn coordinator(settings: &Settings) -> Result<(), Failure> {
 pub(crate) async fn agent(settings: &Settings) -> Result<(), Failure> {
     let asked = shutdown::on_signal()?;
     let addresses = settings.coordinator.iter().map(Address::as_str).map(str::to_owned).collect();
-    let host = Host::start(settings, policy::secret(settings)?, addresses).await?;
-    host.ready(settings)?;
-    if let Err(silent) = reach::listening(settings).await {
-        tracing::warn!("{silent}; this agent waits and joins when it comes");
-    }
+    let starting = async {
+        let host = Host::start(settings, policy::secret(settings)?, addresses).await?;
+        host.ready(settings)?;
+        if let Err(silent) = reach::listening(settings).await {
+            tracing::warn!("{silent}; this agent waits and joins when it comes");
+        }
+        Ok::<_, Failure>(host)
+    };
+    let Some(host) = unless_asked(&asked, starting).await? else { return Ok(()) };
     told_to_end(&asked, settings).await;
     host.shutdown(settings.shutdown_timeout).await;
     Ok(())
@@ -60,18 +64,36 @@ pub(crate) async fn agent(settings: &Settings) -> Result<(), Failure> {
 pub(crate) async fn up(settings: &Settings) -> Result<(), Failure> {
     let asked = shutdown::on_signal()?;
     let secret = policy::secret(settings)?;
-    let coordinator = start_coordinator(settings, secret.clone()).await?;
-    let address = reachable(coordinator.local_addr());
-    admits_itself(&settings.accept, address)?;
-    let host = Host::start(settings, secret, vec![address.to_string()]).await?;
-    ready_coordinator(settings, &coordinator)?;
-    // Whoever reads the line may ask for a container at once.
-    host.registered(settings).await?;
-    host.ready(settings)?;
+    let starting = async {
+        let coordinator = start_coordinator(settings, secret.clone()).await?;
+        let address = reachable(coordinator.local_addr());
+        admits_itself(&settings.accept, address)?;
+        let host = Host::start(settings, secret, vec![address.to_string()]).await?;
+        ready_coordinator(settings, &coordinator)?;
+        // Whoever reads the line may ask for a container at once.
+        host.registered(settings).await?;
+        host.ready(settings)?;
+        Ok::<_, Failure>((coordinator, host))
+    };
+    let Some((coordinator, host)) = unless_asked(&asked, starting).await? else { return Ok(()) };
     told_to_end(&asked, settings).await;
     host.shutdown(settings.shutdown_timeout).await;
     coordinator.shutdown(settings.shutdown_timeout).await;
     Ok(())
+}
+
+/// What was started, unless a signal comes before it is: nobody was served yet.
+async fn unless_asked<T>(
+    asked: &CancellationToken,
+    starting: impl Future<Output = Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    tokio::select! {
+        started = starting => started.map(Some),
+        () = asked.cancelled() => {
+            tracing::info!("asked to end before it had started");
+            Ok(None)
+        }
+    }
 }
 
 /// Ends with the first signal.
