@@ -77,7 +77,13 @@ fn read<K: FromStr<Err: std::fmt::Display>>(path: &Path) -> Result<K, Failure> {
 /// Writes a new file: a key that is there already may be somebody's only one.
 fn write(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    file.and_then(|mut file| writeln!(file, "{text}")).map_err(|error| {
+    let written = file.and_then(|mut file| {
+        writeln!(file, "{text}").inspect_err(|_| {
+            // Half a key is of no use; the failure is told either way.
+            let _ = fs::remove_file(path);
+        })
+    });
+    written.map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::AlreadyExists => "; name a file that does not exist yet",
             _ => "",

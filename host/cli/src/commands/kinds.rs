@@ -33,7 +33,9 @@ pub(crate) async fn verbose(settings: &Settings) -> Result<(), Failure> {
         return Ok(output::line(&reports.collect::<Value>().to_string())?);
     }
     if all.is_empty() {
-        output::line("no agent serves a kind; put a .wasm file into an agent's plugin directory")?;
+        output::line(
+            "no agent serves a kind; put a .wasm file into an agent's plugin directory, or wait until it is compiled",
+        )?;
     }
     for (agent, report) in &all {
         for line in lines(agent, report) {

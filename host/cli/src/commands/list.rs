@@ -43,7 +43,7 @@ pub(crate) async fn agents(settings: &Settings) -> Result<(), Failure> {
             &records.iter().map(output::agent_json).collect::<Value>().to_string(),
         )?);
     }
-    let none = "no agent is registered; start one with 'hulynet agent'";
+    let none = "no agent is registered; start one with 'hulynet agent', or wait for one that compiles its kinds";
     Ok(output::table(&output::AGENT_HEAD, records.iter().map(output::agent_row).collect(), none)?)
 }
 
@@ -55,6 +55,6 @@ pub(crate) async fn kinds(settings: &Settings) -> Result<(), Failure> {
             &kinds.iter().map(|kind| Value::from(kind.as_str())).collect::<Value>().to_string(),
         )?);
     }
-    let none = "no agent serves a kind; put a .wasm file into an agent's plugin directory";
+    let none = "no agent serves a kind; put a .wasm file into an agent's plugin directory, or wait until it is compiled";
     Ok(output::table(&["kind"], kinds.iter().map(|kind| vec![kind.to_string()]).collect(), none)?)
 }

@@ -20,14 +20,14 @@ pub(super) fn prepare(settings: &Settings) -> Result<(), Failure> {
             plugins.display()
         )));
     }
-    make(plugins)?;
-    make(&settings.data)
+    make(plugins, "--plugins")?;
+    make(&settings.data, "--data")
 }
 
-fn make(directory: &Path) -> Result<(), Failure> {
+fn make(directory: &Path, flag: &str) -> Result<(), Failure> {
     fs::create_dir_all(directory).map_err(|cause| {
         Failure::usage(format!(
-            "cannot create the directory {}: {cause}; choose another with --dir",
+            "cannot create the directory {}: {cause}; choose another with --dir or {flag}",
             directory.display()
         ))
     })
