@@ -41,7 +41,8 @@ async fn a_kind_that_asks_for_everything_is_refused_and_told_all_that_is_missing
     assert_eq!(report.state, KindState::Refused);
     let reason = report.reason.unwrap();
     assert!(reason.contains(&format!("asks for {missing}, and this agent grants")), "{reason}");
-    assert!(reason.contains(&format!("[kind.hostile] {missing}")), "{reason}");
+    let remedy = format!("under [kind.hostile] and one a line, and start it again: {missing}");
+    assert!(reason.contains(&remedy), "{reason}");
     let error = stage.beside(stage.start("hostile")).await.unwrap_err();
     assert!(error.message.contains("other-tenants"), "{error}");
 }
