@@ -157,12 +157,13 @@ impl<C: Clone> Entry<C> {
         (self.removed, self.drains) = (false, false);
     }
 
-    /// A version was loaded; answers whether it is another one than serves.
+    /// A version was loaded; answers whether it is another one than serves, or
+    /// is the newest one again.
     pub(super) fn serve(&mut self, number: Number, loaded: Loaded<C>) -> bool {
-        self.verdict = None;
+        let was_bad = self.verdict.take().is_some();
         let Loaded { hash, code } = loaded;
         if self.serving.as_ref().is_some_and(|tried| tried.version.hash == hash) {
-            return false;
+            return was_bad;
         }
         let version = Version { number, hash, code };
         let old =

@@ -51,7 +51,8 @@ pub enum Action {
 /// What happened to a kind, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// New containers get this version, named by its hash.
+    /// New containers get this version, named by its hash; or they got it
+    /// while the newest files were bad, and these are its own again.
     Serving(String),
     /// The newest files are not served.
     Refused {

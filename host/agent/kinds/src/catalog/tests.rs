@@ -127,6 +127,15 @@ fn a_bad_file_is_refused_and_the_old_version_serves() {
 }
 
 #[test]
+fn that_a_bad_file_was_put_right_is_told_once() {
+    let mut catalog = serving("1");
+    drop_in(&mut catalog, Err("truncated"));
+    let news = drop_in(&mut catalog, Ok("1"));
+    assert_eq!(news, [News::Serving("1".to_owned())], "what served all the time");
+    assert!(drop_in(&mut catalog, Ok("1")).is_empty());
+}
+
+#[test]
 fn a_kind_that_was_never_good_tells_why() {
     let now = Instant::now();
     let mut catalog = Test::new(2);
