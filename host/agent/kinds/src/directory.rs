@@ -27,8 +27,9 @@ pub const POLL: Duration = Duration::from_millis(250);
 /// hint with every piece.
 pub const GAP: Duration = Duration::from_millis(50);
 
-/// A file that was created and is still empty is waited for this much longer.
-const EMPTY: Duration = Duration::from_secs(5);
+/// Code that was created and is still empty, or is not there yet beside its
+/// manifest, is waited for this much longer.
+const MISSING: Duration = Duration::from_secs(5);
 
 /// What tells versions of a file apart without reading it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,10 @@ pub struct Source {
     pub signature: Option<Stamp>,
 }
 
+/// What a directory holds: for every name that a file of a kind has, the kind's
+/// files, or nothing when its code is not among them.
+pub type Listing = BTreeMap<String, Option<Source>>;
+
 /// What happened to a kind's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -63,6 +68,9 @@ pub enum Change {
     Complete(String, Source),
     /// `NAME.wasm` is not there any more.
     Gone(String),
+    /// `NAME.toml` or `NAME.sig` stands there without code, or what is called
+    /// `NAME.wasm` is no file: a wrong name, most likely.
+    Stray(String),
 }
 
 /// Remembers the last look. Whoever drives it looks when
@@ -80,7 +88,7 @@ pub struct Directory {
 
 #[derive(Debug)]
 struct Seen {
-    source: Source,
+    source: Option<Source>,
     complete_at: Instant,
     told: bool,
 }
@@ -105,25 +113,31 @@ impl Directory {
 
     /// The directory held this when the look began. What is there at the first
     /// look is taken as complete.
-    pub fn look(&mut self, now: Instant, listing: BTreeMap<String, Source>) {
+    pub fn look(&mut self, now: Instant, listing: Listing) {
         let settled = if self.looked_at.is_some() { now + SETTLE } else { now };
         (self.looked_at, self.hinted) = (Some(now), false);
-        let gone = &mut self.gone;
-        self.names.retain(|name, _| {
-            let there = listing.contains_key(name);
-            if !there {
-                gone.push(name.clone());
+        let has_code = |name| listing.get(name).is_some_and(Option::is_some);
+        for (name, seen) in &self.names {
+            if seen.source.is_some() && !has_code(name) {
+                self.gone.push(name.clone());
             }
-            there
-        });
+        }
+        self.names.retain(|name, _| listing.contains_key(name));
         for (name, source) in listing {
-            // One that was only just created is hardly all that there will be.
-            let settled = settled + if source.code.length == 0 { EMPTY } else { Duration::ZERO };
+            // What was only just created is hardly all that there will be.
+            let missing = source.is_none_or(|source| source.code.length == 0);
+            let settled = settled + if missing { MISSING } else { Duration::ZERO };
             let same = self.names.get(&name).is_some_and(|seen| seen.source == source);
             if !same {
                 self.names.insert(name, Seen { source, complete_at: settled, told: false });
             }
         }
+    }
+
+    /// Whether there was code of this name at the last look.
+    #[must_use]
+    pub fn has_code(&self, name: &str) -> bool {
+        self.names.get(name).is_some_and(|seen| seen.source.is_some())
     }
 
     /// What changed, each change once.
@@ -132,7 +146,10 @@ impl Directory {
         for (name, seen) in &mut self.names {
             if !seen.told && seen.complete_at <= now {
                 seen.told = true;
-                changes.push(Change::Complete(name.clone(), seen.source));
+                changes.push(match seen.source {
+                    Some(source) => Change::Complete(name.clone(), source),
+                    None => Change::Stray(name.clone()),
+                });
             }
         }
         changes
@@ -157,8 +174,8 @@ mod tests {
         Source { code: Stamp { length, ..Stamp::default() }, ..Source::default() }
     }
 
-    fn listing(files: &[(&str, u64)]) -> BTreeMap<String, Source> {
-        files.iter().map(|(name, length)| ((*name).to_owned(), source(*length))).collect()
+    fn listing(files: &[(&str, u64)]) -> Listing {
+        files.iter().map(|(name, length)| ((*name).to_owned(), Some(source(*length)))).collect()
     }
 
     fn complete(name: &str, length: u64) -> Change {
@@ -272,7 +289,7 @@ mod tests {
         let now = Instant::now();
         let mut directory = looked(now);
         directory.look(now, listing(&[("a", 0)]));
-        assert_eq!(directory.changes(now + SETTLE + EMPTY), [complete("a", 0)]);
+        assert_eq!(directory.changes(now + SETTLE + MISSING), [complete("a", 0)]);
     }
 
     #[test]
@@ -302,8 +319,40 @@ mod tests {
         let now = Instant::now();
         let mut directory = looked_at(now, &[("a", 1)]);
         let with = Source { manifest: Some(Stamp::default()), ..source(1) };
-        directory.look(now, [("a".to_owned(), with)].into());
+        directory.look(now, [("a".to_owned(), Some(with))].into());
         let changes = directory.changes(now + SETTLE);
         assert_eq!(changes, [Change::Complete("a".to_owned(), with)]);
+    }
+
+    /// A manifest or signatures without code.
+    fn stray(name: &str) -> Listing {
+        [(name.to_owned(), None)].into()
+    }
+
+    #[test]
+    fn a_manifest_whose_code_does_not_come_is_told_once() {
+        let now = Instant::now();
+        let mut directory = looked(now);
+        directory.look(now, stray("a"));
+        assert!(directory.changes(now + SETTLE).is_empty(), "the code may be on its way");
+        let late = now + SETTLE + MISSING;
+        assert_eq!(directory.changes(late), [Change::Stray("a".to_owned())]);
+        directory.look(late, stray("a"));
+        assert!(directory.changes(late + MISSING + SETTLE).is_empty());
+        directory.look(late, BTreeMap::new());
+        assert!(directory.changes(late + MISSING + SETTLE).is_empty(), "it was no kind");
+    }
+
+    #[test]
+    fn a_manifest_may_come_before_its_code_and_stay_after_it() {
+        let now = Instant::now();
+        let mut directory = looked(now);
+        directory.look(now, stray("a"));
+        assert!(!directory.has_code("a"));
+        directory.look(now, listing(&[("a", 1)]));
+        assert!(directory.has_code("a"));
+        assert_eq!(directory.changes(now + SETTLE), [complete("a", 1)]);
+        directory.look(now, stray("a"));
+        assert_eq!(directory.changes(now), [Change::Gone("a".to_owned())]);
     }
 }

@@ -115,6 +115,11 @@ impl Grants {
         }
     }
 
+    /// The kinds that have an entry, sorted.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.kinds.keys().map(String::as_str)
+    }
+
     /// Whether containers of this kind serve all tenants: what a tenant's
     /// container starts of it belongs to nobody.
     #[must_use]

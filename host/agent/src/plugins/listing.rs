@@ -1,24 +1,24 @@
 //! What lies in the plugin directory now.
 
-use std::{collections::BTreeMap, fs, io, os::unix::fs::MetadataExt, path::Path};
+use std::{ffi::OsStr, fs, io, os::unix::fs::MetadataExt, path::Path};
 
-use hulynet_agent_kinds::{Source, Stamp};
+use hulynet_agent_kinds::{Source, Stamp, directory::Listing};
 
-/// The kinds of a directory: every `NAME.wasm`, with what stands beside it.
+/// What a directory holds of kinds: `NAME.wasm` and what stands beside it.
 /// Links are followed; a dangling one, or a file that vanishes meanwhile, is
-/// not there.
-pub(super) fn list(directory: &Path) -> io::Result<BTreeMap<String, Source>> {
-    let mut kinds = BTreeMap::new();
+/// no file.
+pub(super) fn list(directory: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "wasm") {
+        let extension = path.extension().and_then(OsStr::to_str);
+        let (Some(name), Some("wasm" | "toml" | "sig")) = (path.file_stem(), extension) else {
             continue;
-        }
-        if let (Some(name), Some(source)) = (path.file_stem(), source(&path)) {
-            kinds.insert(name.to_string_lossy().into_owned(), source);
-        }
+        };
+        let code = path.with_extension("wasm");
+        listing.entry(name.to_string_lossy().into_owned()).or_insert_with(|| source(&code));
     }
-    Ok(kinds)
+    Ok(listing)
 }
 
 /// The files of the kind whose code is at this path.
@@ -53,14 +53,19 @@ mod tests {
         fs::write(path("a.wasm"), "code").unwrap();
         fs::write(path("a.toml"), "manifest").unwrap();
         fs::write(path("lonely.toml"), "manifest").unwrap();
+        fs::write(path("notes.txt"), "text").unwrap();
         fs::create_dir(path("directory.wasm")).unwrap();
         symlink(path("a.wasm"), path("link.wasm")).unwrap();
         symlink(path("nowhere"), path("dangling.wasm")).unwrap();
         let listing = list(directory.path()).unwrap();
-        assert_eq!(listing.keys().collect::<Vec<_>>(), ["a", "link"]);
-        let a = listing["a"];
+        let kinds: Vec<_> = listing.iter().filter(|(_, source)| source.is_some()).collect();
+        assert_eq!(kinds.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["a", "link"]);
+        let a = listing["a"].unwrap();
         assert_eq!((a.code.length, a.manifest.unwrap().length, a.signature), (4, 8, None));
-        assert_eq!(listing["link"].code, a.code);
+        assert_eq!(listing["link"].unwrap().code, a.code);
+        let strays = ["dangling", "directory", "lonely"].map(|name| listing[name]);
+        assert_eq!(strays, [None; 3]);
+        assert!(!listing.contains_key("notes"), "other files are nobody's business");
     }
 
     #[test]

@@ -26,7 +26,6 @@ mod sections;
 mod validate;
 
 use std::{
-    collections::BTreeMap,
     fmt::Display,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
@@ -35,9 +34,9 @@ use std::{
 };
 
 use hulynet_agent_kinds::{
-    Directory, Source,
+    Directory,
     catalog::{Action, Loaded, News, Refused, Ticket},
-    directory::Change,
+    directory::{Change, Listing},
 };
 use hulynet_protocol::Kind;
 use hulynet_settings::units::show_bytes;
@@ -72,6 +71,8 @@ pub(crate) struct Plugins {
     readable: bool,
     served: Vec<Kind>,
     changed: watch::Sender<()>,
+    /// The kinds of the grants that were not there when that was last told.
+    absent: String,
     /// Since when there is something to load.
     busy: Option<Instant>,
     settled: watch::Sender<bool>,
@@ -103,7 +104,7 @@ impl Plugins {
             },
             compiled: kinds.compiled.clone(),
         };
-        if listing.is_empty() {
+        if listing.values().all(Option::is_none) {
             tracing::warn!(
                 "the plugin directory {} has no .wasm file: no kind is served; drop one into it",
                 directory.display()
@@ -119,6 +120,7 @@ impl Plugins {
             readable: true,
             served: Vec::new(),
             changed,
+            absent: String::new(),
             busy: Some(Instant::now()),
             settled: watch::Sender::new(false),
         })
@@ -182,7 +184,7 @@ impl Plugins {
         self.readable = false;
     }
 
-    fn compare(&mut self, now: Instant, listing: BTreeMap<String, Source>) {
+    fn compare(&mut self, now: Instant, listing: Listing) {
         if !self.readable {
             tracing::info!("the plugin directory {} is back", self.directory.display());
             self.readable = true;
@@ -202,6 +204,11 @@ impl Plugins {
                         self.kinds.lock().gone(&kind);
                     }
                 }
+                Change::Stray(name) => tracing::warn!(
+                    "of the kind {name:?} there are files, but {} is none: it is not served; \
+                     is one of them misnamed?",
+                    self.path(&name).display()
+                ),
             }
         }
     }
@@ -266,12 +273,24 @@ impl Plugins {
             since.elapsed()
         );
         self.settled.send_replace(true);
+        self.tell_absent();
         let loader = self.loader.clone();
         tokio::task::spawn_blocking(move || {
             if let Some(Err(error)) = loader.cache.as_ref().map(Cache::prune) {
                 tracing::warn!("the cache of compiled kinds cannot be pruned: {error}");
             }
         });
+    }
+
+    /// A name in the grants that is misspelt grants nothing and limits nothing.
+    fn tell_absent(&mut self) {
+        let named = self.loader.policy.grants.kinds();
+        let absent: Vec<_> = named.filter(|name| !self.files.has_code(name)).collect();
+        let absent = absent.join(", ");
+        if !absent.is_empty() && absent != self.absent {
+            tracing::info!("kinds that the grants name and no file here is of: {absent}");
+        }
+        self.absent = absent;
     }
 
     fn tell_progress(&self) {
