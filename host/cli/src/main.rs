@@ -73,6 +73,9 @@ fn run(line: CommandLine) -> Result<(), (Failure, bool)> {
 
 fn execute(command: &Command, layers: &Layers, settings: &Settings) -> Result<(), Failure> {
     logs::begin(settings, command.serves())?;
+    for (name, nearest) in layers.misspelt() {
+        tracing::warn!("the variable {name} is no setting, did you mean {nearest}?");
+    }
     match command {
         Command::Config => return commands::config::config(layers, settings),
         Command::Files(command) => return offline(command, settings),

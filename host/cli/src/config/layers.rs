@@ -2,12 +2,16 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf};
 
+use hulynet_settings::section::nearest;
 use serde_json::{Value, json};
 
 use super::{
-    ConfigError, Setting,
+    ConfigError, Setting, TABLE,
     file::{self, FileLayer},
 };
+
+/// The variable that names the file.
+const CONFIG: &str = "HULYNET_CONFIG";
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +73,7 @@ impl Layers {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
             .filter(|(_, value)| !value.is_empty())
             .collect();
-        let named = named.or_else(|| environment.get("HULYNET_CONFIG").map(PathBuf::from));
+        let named = named.or_else(|| environment.get(CONFIG).map(PathBuf::from));
         let file = match named {
             Some(path) => Some(FileLayer::read(&path)?),
             None => {
@@ -99,6 +103,19 @@ impl Layers {
         Ok((setting.default.to_owned(), Origin::Default))
     }
 
+    /// Variables that are named like a setting and are none, with what was
+    /// probably meant. Others may begin with `HULYNET_` for other reasons.
+    pub(crate) fn misspelt(&self) -> impl Iterator<Item = (&str, String)> {
+        let names = self.environment.keys().map(String::as_str);
+        names.filter(|name| *name != CONFIG).filter_map(|name| {
+            let key = name.strip_prefix("HULYNET_")?;
+            let nearest = nearest(key, TABLE.iter().map(|setting| setting.key))?;
+            let setting = TABLE.iter().find(|setting| setting.key == nearest)?;
+            let variable = setting.variable();
+            (variable != name).then_some((name, variable))
+        })
+    }
+
     /// The file that was read, if there is one.
     pub(crate) fn file(&self) -> Option<&std::path::Path> {
         self.file.as_ref().map(FileLayer::path)
@@ -110,7 +127,7 @@ mod tests {
     use std::{fs, time::Duration};
 
     use super::*;
-    use crate::config::{Settings, TABLE};
+    use crate::config::Settings;
 
     fn layers(
         flags: &[(&'static str, &str)],
@@ -154,6 +171,15 @@ mod tests {
     fn an_empty_variable_counts_as_absent() {
         let layers = layers(&[], &[("HULYNET_TIMEOUT", "")], "").unwrap();
         assert_eq!(timeout(&layers).1, Origin::Default);
+    }
+
+    #[test]
+    fn a_variable_with_a_misspelt_name_is_told_with_the_right_one() {
+        let names = ["HULYNET_SECRT_FILE", "HULYNET_TIMEOUT", "HULYNET_SERVICE_HOST", "OTHER_LOG"];
+        let environment = names.map(|name| (name, "1s"));
+        let layers = layers(&[], &environment, "").unwrap();
+        let misspelt: Vec<_> = layers.misspelt().collect();
+        assert_eq!(misspelt, [("HULYNET_SECRT_FILE", "HULYNET_SECRET_FILE".to_owned())]);
     }
 
     #[test]
