@@ -106,11 +106,13 @@ impl Ending {
     }
 
     /// What kind of error a start is that ended so: the want of what others
-    /// have is no failure of the kind.
+    /// have, or somebody's order to end, is no failure of the kind.
     fn start_error(&self) -> ErrorKind {
         match self {
             Self::Trapped { refused: Some(Whose::Agent), .. } => ErrorKind::Busy,
-            Self::Trapped { refused: Some(Whose::Tenant), .. } => ErrorKind::Unavailable,
+            Self::Trapped { refused: Some(Whose::Tenant), .. }
+            | Self::Terminated
+            | Self::Forced(_) => ErrorKind::Unavailable,
             _ => ErrorKind::StartFailed,
         }
     }
@@ -139,6 +141,9 @@ impl Ending {
         let (container, epoch) = (&activation.id, activation.epoch);
         match self {
             Self::Terminated | Self::Forced(_) => {
+                tracing::info!(%container, %epoch, "the container ended: {}", self.cause());
+            }
+            Self::StartFailed(error) if error.kind == ErrorKind::Unavailable => {
                 tracing::info!(%container, %epoch, "the container ended: {}", self.cause());
             }
             Self::Trapped { details, .. } => {
@@ -197,6 +202,15 @@ mod tests {
             let error = ending.not_started();
             assert_eq!((error.kind, error.retry), (kind, Retry::NotProcessed), "{error}");
         }
+    }
+
+    #[test]
+    fn who_is_to_end_before_it_has_started_is_no_failure_of_its_kind() {
+        let why = "it lives on another agent";
+        let error = Ending::Forced(why).not_started();
+        assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::NotProcessed));
+        assert_eq!(error.message, why);
+        assert_eq!(Ending::Terminated.not_started().kind, ErrorKind::Unavailable);
     }
 
     #[test]

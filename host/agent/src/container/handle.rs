@@ -16,7 +16,7 @@ use hulynet_agent_kinds::{ContainerLimits, Termination};
 use hulynet_protocol::{
     Activation, Caller, ConnectionId, ContainerId, ErrorKind, Flow, NetworkError,
 };
-use tokio::sync::{Notify, SetOnce, oneshot};
+use tokio::sync::{SetOnce, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -79,9 +79,8 @@ pub(super) struct Shared {
     pub(super) share: Share,
     /// It works on a call and hears nothing else until that is done.
     pub(super) deaf: AtomicBool,
-    pub(super) kill: Notify,
-    /// Why it is killed.
-    pub(super) killed: OnceLock<Killed>,
+    /// Set when it is to end, whether it agrees or not.
+    pub(super) killed: SetOnce<Killed>,
     /// Cancelled when the task is over.
     pub(super) gone: CancellationToken,
 }
@@ -182,8 +181,7 @@ impl Container {
             cause: OnceLock::new(),
             orphans: Mutex::default(),
             deaf: AtomicBool::new(false),
-            kill: Notify::new(),
-            killed: OnceLock::new(),
+            killed: SetOnce::new(),
             gone: CancellationToken::new(),
         });
         let (executor, services) = (start.executor.clone(), start.services.clone());
@@ -357,7 +355,6 @@ impl Container {
     /// Ends it at once, without asking. The first reason counts.
     pub(crate) fn kill(&self, why: Killed) {
         let _known = self.0.shared.killed.set(why);
-        self.0.shared.kill.notify_one();
     }
 
     /// What it has open.

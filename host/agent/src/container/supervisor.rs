@@ -109,10 +109,9 @@ async fn supervise(shared: &Shared, pulse: &Pulse) -> Ending {
         }
     });
     tokio::select! {
-        () = shared.kill.notified() => match shared.killed.get() {
-            Some(Killed::Stuck(cause)) => Ending::Unhealthy(cause.clone()),
-            Some(Killed::Forced(why)) => Ending::Forced(why),
-            None => Ending::Terminated,
+        killed = shared.killed.wait() => match killed {
+            Killed::Stuck(cause) => Ending::Unhealthy(cause.clone()),
+            Killed::Forced(why) => Ending::Forced(why),
         },
         ending = watching => ending,
     }
