@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use hulynet_backrpc::{json, records};
 use hulynet_bus::Server;
-use hulynet_protocol::{ClientId, ConnectionId, NetworkError, Uuid};
+use hulynet_protocol::{ClientId, ConnectionId, ErrorKind, NetworkError, Uuid};
 
 /// Containers that one client may listen to.
 pub(super) const LISTENED: usize = 4096;
@@ -27,10 +27,12 @@ impl Listener {
     /// language and is left out.
     ///
     /// # Errors
-    /// Those of the bus.
+    /// `Busy`: it waits. So it does for a client that reconnects, which nobody
+    /// could tell that its connection ended; one that left has none any more.
     pub(super) fn tell(&self, payload: &Bytes) -> Result<(), NetworkError> {
         let Some(body) = self.broadcasts.write(&self.container, payload) else { return Ok(()) };
-        self.server.tell_original(&self.peer, body)
+        let told = self.server.tell_original(&self.peer, body);
+        told.map_err(|error| NetworkError { kind: ErrorKind::Busy, ..error })
     }
 }
 
@@ -99,16 +101,24 @@ impl Listeners {
         self.by_peer.entry(peer).or_default();
     }
 
-    /// The name of the connection; `None` when the client listens to as many
-    /// containers as it may, or is gone.
-    pub(super) fn add(&mut self, peer: &ClientId, uuid: &Uuid) -> Option<ConnectionId> {
+    /// The names of the connections to all of these; `None` when that were more
+    /// than the client may listen to, or it is gone, and then nothing is noted.
+    pub(super) fn add(
+        &mut self,
+        peer: &ClientId,
+        uuids: &BTreeSet<Uuid>,
+    ) -> Option<BTreeMap<Uuid, ConnectionId>> {
         let theirs = self.by_peer.get_mut(peer)?;
-        if theirs.len() >= LISTENED && !theirs.contains(uuid) {
+        if theirs.union(uuids).nth(LISTENED).is_some() {
             return None;
         }
-        theirs.insert(uuid.clone());
-        let all = self.by_container.entry(uuid.clone()).or_default();
-        Some(all.entry(peer.clone()).or_insert_with(ConnectionId::random).clone())
+        theirs.extend(uuids.iter().cloned());
+        let named = uuids.iter().map(|uuid| {
+            let all = self.by_container.entry(uuid.clone()).or_default();
+            let name = all.entry(peer.clone()).or_insert_with(ConnectionId::random);
+            (uuid.clone(), name.clone())
+        });
+        Some(named.collect())
     }
 
     /// The client does not listen any more; the name of the connection, if it
@@ -168,22 +178,27 @@ mod tests {
         assert_eq!(broadcasts.write(&uuid("c"), &Bytes::from_static(b"\xff")), None);
     }
 
+    /// One more container that a client listens to.
+    fn add(listeners: &mut Listeners, name: &str, container: &str) -> Option<ConnectionId> {
+        listeners.add(&peer(name), &[uuid(container)].into())?.remove(&uuid(container))
+    }
+
     #[test]
     fn nothing_of_a_client_that_is_gone_stays() {
         let mut listeners = Listeners::default();
         listeners.joined(peer("a"));
         listeners.joined(peer("b"));
-        let first = listeners.add(&peer("a"), &uuid("c"));
-        assert!(first.is_some() && listeners.add(&peer("a"), &uuid("c")) == first);
-        let other = listeners.add(&peer("b"), &uuid("c")).unwrap();
+        let first = add(&mut listeners, "a", "c");
+        assert!(first.is_some() && add(&mut listeners, "a", "c") == first);
+        let other = add(&mut listeners, "b", "c").unwrap();
         assert_ne!(first.as_ref(), Some(&other));
         assert!(listeners.has(&peer("b"), &uuid("c"), &other));
         assert!(!listeners.has(&peer("a"), &uuid("c"), &other));
-        listeners.add(&peer("a"), &uuid("d")).unwrap();
+        add(&mut listeners, "a", "d").unwrap();
         listeners.forget(&peer("a"));
         assert_eq!(listeners.of(&uuid("c")), BTreeMap::from([(peer("b"), other.clone())]));
         assert!(listeners.of(&uuid("d")).is_empty());
-        let late = listeners.add(&peer("a"), &uuid("c"));
+        let late = add(&mut listeners, "a", "c");
         assert_eq!(late, None, "what it asked came after its end");
         assert_eq!(listeners.remove(&peer("b"), &uuid("c")), Some(other.clone()));
         assert!(!listeners.has(&peer("b"), &uuid("c"), &other));
@@ -192,15 +207,16 @@ mod tests {
     }
 
     #[test]
-    fn what_one_client_listens_to_is_bounded() {
+    fn what_one_client_listens_to_is_bounded_and_noted_whole_or_not_at_all() {
         let mut listeners = Listeners::default();
         listeners.joined(peer("a"));
         listeners.joined(peer("b"));
-        for number in 0..LISTENED {
-            assert!(listeners.add(&peer("a"), &uuid(&number.to_string())).is_some());
-        }
-        assert_eq!(listeners.add(&peer("a"), &uuid("more")), None);
-        assert!(listeners.add(&peer("a"), &uuid("7")).is_some());
-        assert!(listeners.add(&peer("b"), &uuid("more")).is_some());
+        let many = |from, to| (from..to).map(|number: usize| uuid(&number.to_string())).collect();
+        assert!(listeners.add(&peer("a"), &many(0, LISTENED - 1)).is_some());
+        assert!(listeners.add(&peer("a"), &many(LISTENED - 1, LISTENED + 1)).is_none());
+        assert!(listeners.of(&uuid(&(LISTENED - 1).to_string())).is_empty());
+        assert!(listeners.add(&peer("a"), &many(0, LISTENED)).is_some());
+        assert_eq!(add(&mut listeners, "a", "more"), None);
+        assert!(add(&mut listeners, "b", "more").is_some());
     }
 }

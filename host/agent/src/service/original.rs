@@ -5,7 +5,7 @@
 //! here has them connected again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use hulynet_protocol::{
     Caller, ClientId, ConnectionId, ContainerId, ErrorKind, Flow, NetworkError, Policy, Target,
     Uuid, limits,
 };
-use tokio::time::{error::Elapsed, timeout_at};
+use tokio::time::{error::Elapsed, sleep, timeout_at};
 
 use super::{
     core::Core,
@@ -41,6 +41,12 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// Clients that a container that was started connects at a time.
 const AT_A_TIME: usize = 16;
 
+/// How long it is tried to connect a client to a container that takes nobody now.
+const PERSISTENCE: Duration = Duration::from_secs(30);
+
+/// The time between two tries.
+const AGAIN: Duration = Duration::from_millis(250);
+
 /// Answers a request.
 pub(super) async fn answer(core: Arc<Core>, request: OriginalRequest) {
     let OriginalRequest { peer, body, responder } = request;
@@ -54,20 +60,25 @@ pub(super) async fn answer(core: Arc<Core>, request: OriginalRequest) {
 
 /// The answer is the same whether the containers are here or not: those that
 /// are not are waited for. Each is heard as soon as it accepts, and the answer comes
-/// when all did or took too long.
+/// when all did, refused or took too long.
 async fn connect(
     core: &Arc<Core>,
     peer: &ClientId,
     containers: Vec<Uuid>,
     responder: OriginalResponder,
 ) {
-    let mut here = Vec::new();
-    for uuid in BTreeSet::from_iter(containers) {
-        let Some(connection) = core.listeners().add(peer, &uuid) else {
-            return responder.refuse(&format!("a client may listen to {LISTENED} containers"));
-        };
-        here.extend(core.table().identity(&uuid).map(|id| (id, connection)));
-    }
+    let added = core.listeners().add(peer, &containers.into_iter().collect());
+    let Some(added) = added else {
+        return responder.refuse(&format!(
+            "a client may listen to {LISTENED} containers; disconnect from some first"
+        ));
+    };
+    let here: Vec<_> = {
+        let table = core.table();
+        let here =
+            added.into_iter().filter_map(|(uuid, name)| Some((table.identity(&uuid)?, name)));
+        here.collect()
+    };
     join_all(here.iter().map(|(id, connection)| listen(core, peer, id, connection))).await;
     responder.reply(Bytes::from_static(b"0"));
 }
@@ -98,28 +109,49 @@ pub(super) async fn listen_again(
         .await;
 }
 
-/// Makes the connection of a client to a container, unless it is there or about
-/// to be.
+/// Has a client hear a container. What will pass is tried again: the client is
+/// not told that it hears nothing, so it would not ask again.
 async fn listen(core: &Arc<Core>, peer: &ClientId, id: &ContainerId, connection: &ConnectionId) {
-    let target = Target { id: id.clone(), epoch: None };
-    let located = {
-        let mut table = core.table();
-        if table.is_attached(connection, peer) {
+    let until = Instant::now() + PERSISTENCE;
+    loop {
+        let Err(error) = hear(core, peer, id, connection).await else { return };
+        if !matches!(error.kind, ErrorKind::Busy | ErrorKind::Unavailable) {
+            tracing::debug!(container = %id, %peer, %error, "a client is not connected");
             return;
         }
-        table.locate(Instant::now(), &target).and_then(|located| {
-            let begun = table.attach(connection.clone(), id.uuid.clone(), peer.clone())?;
-            Ok((located.container, begun.attempt))
-        })
+        if Instant::now() > until {
+            tracing::warn!(container = %id, %peer, "a client hears nothing of a container: {error}");
+            return;
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// Makes the connection of a client to a container, unless it is there or about
+/// to be, or the client listens no more.
+///
+/// # Errors
+/// Why the container does not accept it.
+async fn hear(
+    core: &Arc<Core>,
+    peer: &ClientId,
+    id: &ContainerId,
+    connection: &ConnectionId,
+) -> Result<(), NetworkError> {
+    let (container, attempt) = {
+        let mut table = core.table();
+        if table.is_attached(connection, peer) {
+            return Ok(());
+        }
+        let located = table.locate(Instant::now(), &Target { id: id.clone(), epoch: None })?;
+        let begun = table.attach(connection.clone(), id.uuid.clone(), peer.clone())?;
+        (located.container, begun.attempt)
     };
-    let (container, attempt) = match located {
-        Ok(located) => located,
-        Err(error) => return refused(id, peer, &error),
-    };
+    let started = container.started().await;
     // Whoever left before this was noted was looked for in vain.
-    if !core.listeners().has(peer, &id.uuid, connection) {
+    if started.is_err() || !core.listeners().has(peer, &id.uuid, connection) {
         core.table().attach_failed(connection, attempt);
-        return;
+        return started;
     }
     match accepted(core, peer, &container, connection).await {
         Ok(Ok(())) if core.table().is_attached(connection, peer) => {
@@ -131,28 +163,27 @@ async fn listen(core: &Arc<Core>, peer: &ClientId, id: &ContainerId, connection:
             if core.table().attach_failed(connection, attempt) {
                 container.connections().forget(connection);
             }
-            refused(id, peer, &error);
+            return Err(error);
         }
         Err(_late) => {
             // The container may have accepted it, and is told of its end.
             if core.table().attach_failed(connection, attempt) {
                 container.connections().remove(connection);
             }
-            tracing::warn!(
-                container = %id,
-                %peer,
-                "the container did not accept a client in time, which hears nothing of it; {}",
-                raise("request")
-            );
+            if core.listeners().has(peer, &id.uuid, connection) {
+                tracing::warn!(
+                    container = %id,
+                    %peer,
+                    "the container did not accept a client in time, which hears nothing of it; {}",
+                    raise("request")
+                );
+            }
         }
     }
+    Ok(())
 }
 
-fn refused(id: &ContainerId, peer: &ClientId, error: &NetworkError) {
-    tracing::debug!(container = %id, %peer, %error, "a client is not connected");
-}
-
-/// What a container answers to a client, once it has started.
+/// What a container answers to a client.
 ///
 /// # Errors
 /// It takes longer than it may for a request.
@@ -162,9 +193,6 @@ async fn accepted(
     container: &Container,
     connection: &ConnectionId,
 ) -> Result<Result<(), NetworkError>, Elapsed> {
-    if let Err(failed) = container.started().await {
-        return Ok(Err(failed));
-    }
     let listener = Listener {
         container: container.activation().id.uuid.clone(),
         server: core.server().clone(),
@@ -172,8 +200,8 @@ async fn accepted(
         broadcasts: core.broadcasts().clone(),
     };
     let outlet = Arc::new(Outlet::new(core, Route::Original(listener)));
-    // There is no credit in this language.
-    let flow = Flow::endless(Policy::Disconnect);
+    // In this language there is no credit, and no word for the end of a connection.
+    let flow = Flow::endless(Policy::DropOldest);
     let (deadline, caller) = (container.unattended(), Caller::outside(None));
     let connecting = container.connect(connection.clone(), caller, deadline, flow, outlet);
     timeout_at(deadline.into(), connecting).await

@@ -50,7 +50,7 @@ impl Original {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_that_accepts_nobody_keeps_no_client_of_the_original_waiting() {
-    let stage = Stage::new(|config| config.limits.request = Duration::from_secs(2)).await;
+    let stage = Stage::new(|config| config.limits.request = Duration::from_secs(5)).await;
     stage.start_with("hostile", "hostile", "alone").await.unwrap();
     let mut client = Original::join(&stage).await;
     client.ask("a", r#"["cc",{"uuid":"hostile"}]"#).await;
