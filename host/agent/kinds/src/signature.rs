@@ -128,15 +128,20 @@ fn signature(line: &str) -> Option<(PublicKey, [u8; 64])> {
 }
 
 /// The content of `NAME.sig` with one more signature; the former one of the same
-/// key goes, and so does what is none.
+/// key goes, and so does what is none. Answers how many lines of the latter there were.
 #[must_use]
-pub fn add(key: &PrivateKey, subject: &Subject<'_>, signatures: Option<&str>) -> String {
-    let own = key.public();
-    let lines = signatures.unwrap_or_default().lines();
-    let others = lines.filter(|line| signature(line).is_some_and(|(other, _)| other != own));
-    let mut text: String = others.map(|line| format!("{line}\n")).collect();
+pub fn add(key: &PrivateKey, subject: &Subject<'_>, signatures: Option<&str>) -> (String, usize) {
+    let (own, mut dropped) = (key.public(), 0);
+    let mut text = String::new();
+    for line in signatures.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()) {
+        match signature(line) {
+            Some((other, _)) if other != own => text.extend([line, "\n"]),
+            Some(_) => {}
+            None => dropped += 1,
+        }
+    }
     text.push_str(&key.sign(subject));
-    text
+    (text, dropped)
 }
 
 /// The trusted key that signed a kind; `signatures` is the content of
@@ -306,8 +311,9 @@ mod tests {
         let subject = Subject { kind: &kind, code: b"code", manifest: None };
         let [mine, other] = [1, 2].map(|byte| PrivateKey::from_random([byte; 32]));
         let former = format!("garbage\n{}\n{}half", other.sign(&subject), mine.sign(&subject));
-        let signatures = add(&mine, &subject, Some(&former));
+        let (signatures, dropped) = add(&mine, &subject, Some(&former));
         assert_eq!(signatures, format!("{}{}", other.sign(&subject), mine.sign(&subject)));
+        assert_eq!(dropped, 2);
         for key in [mine, other] {
             verify(&subject, Some(&signatures), &[key.public()]).unwrap();
         }

@@ -99,14 +99,18 @@ pub fn inspect(
 
 /// Signs `NAME.wasm` and the manifest beside it: adds a line to `NAME.sig`, or
 /// replaces the one of the same key, and drops what is no signature. Answers that
-/// file.
+/// file, and how many lines were dropped.
 ///
 /// # Errors
 /// A file cannot be read or written, or has over `file_bytes`.
-pub fn sign(path: &Path, file_bytes: usize, key: &PrivateKey) -> Result<PathBuf, AgentError> {
+pub fn sign(
+    path: &Path,
+    file_bytes: usize,
+    key: &PrivateKey,
+) -> Result<(PathBuf, usize), AgentError> {
     let kind = name(path)?;
     let files = Files::read(path, file_bytes).map_err(unread)?;
-    let text = signature::add(key, &files.subject(&kind), files.signatures.as_deref());
+    let (text, dropped) = signature::add(key, &files.subject(&kind), files.signatures.as_deref());
     let target = path.with_extension("sig");
     let unwritable = |cause| AgentError::File { path: target.clone(), cause };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -115,7 +119,7 @@ pub fn sign(path: &Path, file_bytes: usize, key: &PrivateKey) -> Result<PathBuf,
     file.write_all(text.as_bytes()).map_err(unwritable)?;
     share(file.as_file()).map_err(unwritable)?;
     file.persist(&target).map_err(|error| unwritable(error.error))?;
-    Ok(target)
+    Ok((target, dropped))
 }
 
 /// Whether `NAME.wasm` and the manifest beside it are signed by this key.

@@ -34,7 +34,11 @@ pub(crate) fn generate(settings: &Settings, file: &Path) -> Result<(), Failure> 
 /// `hulynet sign`.
 pub(crate) fn sign(settings: &Settings, file: &Path, key: &Path) -> Result<(), Failure> {
     let key: PrivateKey = read(key)?;
-    let signatures = hulynet_agent::sign(file, largest_kind(settings), &key)?.display().to_string();
+    let (signatures, dropped) = hulynet_agent::sign(file, largest_kind(settings), &key)?;
+    let signatures = signatures.display().to_string();
+    if dropped > 0 {
+        tracing::warn!("lines of {signatures} that were no signatures and are dropped: {dropped}");
+    }
     Ok(output::line(&if settings.json {
         json!({ "signatures": signatures }).to_string()
     } else {
