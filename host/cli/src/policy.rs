@@ -123,10 +123,11 @@ pub(crate) fn secret(settings: &Settings) -> Result<Option<Secret>, Failure> {
     Secret::read(path).map(Some).map_err(|cause| {
         let file = path.display();
         // What is there may be anything, and is not to be written over.
-        let new = if path.exists() { ".new" } else { "" };
+        let (new, name_it) = if path.exists() { (".new", ", and name that") } else { ("", "") };
         Failure::usage(format!(
             "the secret file {file} cannot be used: {cause}; name the network's own with \
-             --secret-file, or make one for everybody: (umask 077; head -c 32 /dev/urandom | base64 > {file}{new})"
+             --secret-file, or make one for everybody{name_it}: \
+             (umask 077; set -C; head -c 32 /dev/urandom | base64 > {file}{new})"
         ))
     })
 }

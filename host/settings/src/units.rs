@@ -33,15 +33,15 @@ pub fn bytes(text: &str) -> Result<u64, Option<String>> {
     }
 }
 
-/// A duration as [`duration`] reads it, in the largest unit that shows it as a
-/// whole number. What is shorter than a millisecond is not shown.
+/// A duration as [`duration`] reads all but none, in the largest unit that shows
+/// it as a whole number. What is shorter than a millisecond is not shown.
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
     show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), TIME_UNITS.into_iter())
 }
 
-/// A size as [`bytes`] reads it, in the largest unit that shows it as a whole
-/// number.
+/// A size as [`bytes`] reads all but none, in the largest unit that shows it as a
+/// whole number.
 #[must_use]
 pub fn show_bytes(bytes: u64) -> String {
     show(bytes, BYTE_UNITS.into_iter().rev())

@@ -69,7 +69,7 @@ pub struct Terms {
 pub enum Disagreement {
     /// It imports what its manifest does not ask for.
     #[error(
-        "imports {imported}, and its manifest does not ask for that; add to {kind}.toml: [asks] {imported}"
+        "imports {imported}, and its manifest does not ask for that; add to {kind}.toml, under [asks] and one a line: {imported}"
     )]
     NotAsked {
         /// The kind.
@@ -300,8 +300,8 @@ mod tests {
         let grants = "[default]\ncontainers = [\"*\"]\ndocuments = true";
         assert_eq!(
             agree(manifest, &[CONTAINERS, DOCUMENTS], grants).unwrap_err(),
-            "imports documents = true, and its manifest does not ask for that; add to session.toml: \
-             [asks] documents = true"
+            "imports documents = true, and its manifest does not ask for that; add to session.toml, \
+             under [asks] and one a line: documents = true"
         );
         let terms = agree(manifest, &[CONTAINERS], grants).unwrap();
         assert!(terms.allow(Capability::Containers, "query"));

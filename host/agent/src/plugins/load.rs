@@ -42,12 +42,14 @@ const SECRET_BYTES: usize = 64 * 1024;
 pub(crate) enum Refusal {
     #[error("{} cannot be read: {cause}", path.display())]
     Unreadable { path: PathBuf, cause: io::Error },
-    #[error("its secret {name:?}: {why}; correct [secrets] in the agent's grants")]
+    #[error(
+        "its secret {name:?}: {why}; correct that file, or [secrets] in the agent's grants, and start the agent again"
+    )]
     Secret { name: String, why: Box<Refusal> },
     #[error("{} is larger than {limit} bytes; {remedy}", path.display())]
     TooLarge { path: PathBuf, limit: usize, remedy: &'static str },
-    #[error("{} is not UTF-8 text; write it anew", path.display())]
-    NotText { path: PathBuf },
+    #[error("{} is not UTF-8 text; {remedy}", path.display())]
+    NotText { path: PathBuf, remedy: &'static str },
     #[error("{} changed while it was read; it is read again when it is complete", path.display())]
     Changed { path: PathBuf },
     #[error("{} {cause}", path.display())]
@@ -251,18 +253,14 @@ impl Files {
     pub(super) fn read(path: &Path, file_bytes: usize) -> Result<Self, Refusal> {
         let remedy = "strip it, or raise the setting largest-kind";
         let code = read(path, file_bytes, remedy)?;
-        let beside = |extension, limit| -> Result<Option<String>, Refusal> {
+        let beside = |extension, limit, remedy| {
             let path = path.with_extension(extension);
-            if !path.exists() {
-                return Ok(None);
-            }
-            let bytes = read(&path, limit, "shorten it")?;
-            String::from_utf8(bytes).map(Some).map_err(|_| Refusal::NotText { path })
+            path.exists().then(|| read_text(&path, limit, remedy)).transpose()
         };
         Ok(Self {
             code,
-            manifest: beside("toml", manifest::LARGEST)?,
-            signatures: beside("sig", signature::LARGEST)?,
+            manifest: beside("toml", manifest::LARGEST, "correct it")?,
+            signatures: beside("sig", signature::LARGEST, "remove it and sign the kind again")?,
             path: path.to_owned(),
         })
     }
@@ -304,12 +302,15 @@ pub(super) fn imports(component: &Component) -> Vec<String> {
 
 /// The content of a secret's file, without the line end that editors add.
 pub(super) fn secret(name: &str, path: &Path) -> Result<String, Refusal> {
-    let bytes = read(path, SECRET_BYTES, "a secret is short");
-    let text = bytes.and_then(|bytes| {
-        String::from_utf8(bytes).map_err(|_| Refusal::NotText { path: path.to_owned() })
-    });
-    let text = text.map_err(|why| Refusal::Secret { name: name.to_owned(), why: Box::new(why) })?;
+    let text = read_text(path, SECRET_BYTES, "a secret is a short text")
+        .map_err(|why| Refusal::Secret { name: name.to_owned(), why: Box::new(why) })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Reads a text of at most so many bytes.
+fn read_text(path: &Path, limit: usize, remedy: &'static str) -> Result<String, Refusal> {
+    let bytes = read(path, limit, remedy)?;
+    String::from_utf8(bytes).map_err(|_| Refusal::NotText { path: path.to_owned(), remedy })
 }
 
 /// Reads a file of at most so many bytes.

@@ -132,7 +132,10 @@ async fn a_kind_that_sends_requests_outside_and_is_granted_no_host_is_refused_wh
     assert_eq!(report.state, KindState::Refused);
     let reason = report.reason.unwrap();
     assert!(reason.contains("asks for http = [\"*\"]"), "{reason}");
-    assert!(reason.contains("under [kind.fetch] and one a line, and start it again: http = [\"*\"]"), "{reason}");
+    assert!(
+        reason.contains("under [kind.fetch] and one a line, and start it again: http = [\"*\"]"),
+        "{reason}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,25 +12,30 @@ use crate::{
 /// agent that serves nothing because of a typing error helps nobody.
 pub(super) fn prepare(settings: &Settings) -> Result<(), Failure> {
     let plugins = &settings.plugins;
-    let named = settings.origin("plugins").is_some_and(|origin| *origin != Origin::Default);
-    if named && !plugins.is_dir() {
+    if is_named(settings, "plugins") && !plugins.is_dir() {
         let problem = if plugins.exists() { "is not a directory" } else { "does not exist" };
         return Err(Failure::usage(format!(
             "the plugin directory {} {problem}; create it, build kinds into it, or correct --plugins",
             plugins.display()
         )));
     }
-    make(plugins, "--plugins")?;
-    make(&settings.data, "--data")
+    make(settings, "plugins", plugins)?;
+    make(settings, "data", &settings.data)
 }
 
-fn make(directory: &Path, flag: &str) -> Result<(), Failure> {
+fn make(settings: &Settings, key: &str, directory: &Path) -> Result<(), Failure> {
     fs::create_dir_all(directory).map_err(|cause| {
+        let within = if is_named(settings, key) { "" } else { "--dir or " };
         Failure::usage(format!(
-            "cannot create the directory {}: {cause}; choose another with --dir or {flag}",
+            "cannot create the directory {}: {cause}; choose another with {within}--{key}",
             directory.display()
         ))
     })
+}
+
+/// Whether it is not the default one, which lies in the state directory.
+fn is_named(settings: &Settings, key: &str) -> bool {
+    settings.origin(key).is_some_and(|origin| *origin != Origin::Default)
 }
 
 #[cfg(test)]
