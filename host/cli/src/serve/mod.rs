@@ -9,7 +9,7 @@ mod addresses;
 mod directories;
 mod network;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use hulynet_agent::{Agent, AgentConfig, AgentError, KindPolicy};
 use hulynet_bus::{Bus, BusError, Secret};
@@ -46,48 +46,55 @@ pub(crate) async fn coordinator(settings: &Settings) -> Result<(), Failure> {
 pub(crate) async fn agent(settings: &Settings) -> Result<(), Failure> {
     let asked = shutdown::on_signal()?;
     let addresses = settings.coordinator.iter().map(Address::as_str).map(str::to_owned).collect();
-    let starting = async {
-        let host = Host::start(settings, policy::secret(settings)?, addresses).await?;
+    let starting = Host::start(settings, policy::secret(settings)?, addresses);
+    let Some(host) = unless_asked(&asked, starting).await? else { return Ok(()) };
+    let at_first = async |host: &Host| {
         host.ready(settings)?;
         if let Err(silent) = reach::listening(settings).await {
             tracing::warn!("{silent}; this agent waits and joins when it comes");
         }
-        Ok::<_, Failure>(host)
+        Ok(())
     };
-    let Some(host) = unless_asked(&asked, starting).await? else { return Ok(()) };
-    told_to_end(&asked, settings).await;
-    host.shutdown(settings.shutdown_timeout).await;
-    Ok(())
+    host.serve(settings, &asked, at_first).await
 }
 
 /// `hulynet up`.
 pub(crate) async fn up(settings: &Settings) -> Result<(), Failure> {
     let asked = shutdown::on_signal()?;
     let secret = policy::secret(settings)?;
-    let starting = async {
-        let coordinator = start_coordinator(settings, secret.clone()).await?;
-        let address = reachable(coordinator.local_addr());
-        admits_itself(&settings.accept, address)?;
-        let host = Host::start(settings, secret, vec![address.to_string()]).await?;
-        ready_coordinator(settings, &coordinator)?;
-        // Whoever reads the line may ask for a container at once.
-        host.registered(settings).await?;
-        host.ready(settings)?;
-        Ok::<_, Failure>((coordinator, host))
-    };
-    let Some((coordinator, host)) = unless_asked(&asked, starting).await? else { return Ok(()) };
-    told_to_end(&asked, settings).await;
-    host.shutdown(settings.shutdown_timeout).await;
+    let coordinator = start_coordinator(settings, secret.clone()).await?;
+    let served = serve_beside(&coordinator, settings, secret, &asked).await;
     coordinator.shutdown(settings.shutdown_timeout).await;
-    Ok(())
+    served
 }
 
-/// What was started, unless a signal comes before it is: nobody was served yet.
-async fn unless_asked<T>(
+/// The agent of `up`, from its start to its end.
+async fn serve_beside(
+    coordinator: &Coordinator,
+    settings: &Settings,
+    secret: Option<Secret>,
     asked: &CancellationToken,
-    starting: impl Future<Output = Result<T, Failure>>,
-) -> Result<Option<T>, Failure> {
+) -> Result<(), Failure> {
+    let address = reachable(coordinator.local_addr());
+    admits_itself(&settings.accept, address)?;
+    let starting = Host::start(settings, secret, vec![address.to_string()]);
+    let Some(host) = unless_asked(asked, starting).await? else { return Ok(()) };
+    let at_first = async |host: &Host| {
+        ready_coordinator(settings, coordinator)?;
+        // Whoever reads the line may ask for a container at once.
+        host.registered(settings).await?;
+        host.ready(settings)
+    };
+    host.serve(settings, asked, at_first).await
+}
+
+/// The agent that was started, unless a signal comes before: it has served nobody yet.
+async fn unless_asked(
+    asked: &CancellationToken,
+    starting: impl Future<Output = Result<Host, Failure>>,
+) -> Result<Option<Host>, Failure> {
     tokio::select! {
+        biased;
         started = starting => started.map(Some),
         () = asked.cancelled() => {
             tracing::info!("asked to end before it had started");
@@ -213,9 +220,25 @@ impl Host {
         })?)
     }
 
-    async fn shutdown(self, deadline: Duration) {
-        self.agent.shutdown(deadline).await;
-        self.network.close(deadline).await;
+    /// Serves, and ends in order with the first signal, or when what it does at
+    /// first fails.
+    async fn serve(
+        self,
+        settings: &Settings,
+        asked: &CancellationToken,
+        at_first: impl AsyncFnOnce(&Self) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let done = tokio::select! {
+            biased;
+            () = asked.cancelled() => Ok(()),
+            done = at_first(&self) => done,
+        };
+        if done.is_ok() {
+            told_to_end(asked, settings).await;
+        }
+        self.agent.shutdown(settings.shutdown_timeout).await;
+        self.network.close(settings.shutdown_timeout).await;
+        done
     }
 }
 
@@ -279,6 +302,8 @@ impl From<AgentError> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use hulynet_coordinator::registry::Placement;
 
     use super::*;
