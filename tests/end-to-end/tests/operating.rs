@@ -8,7 +8,9 @@
     reason = "a test fails by panicking"
 )]
 
-use end_to_end::{Network, Process, eventually};
+use std::net::TcpListener;
+
+use end_to_end::{Network, Process, eventually, hulynet};
 use serde_json::{Value, json};
 
 fn field(network: &Network, uuid: &str, name: &str) -> Value {
@@ -35,6 +37,24 @@ fn intake(network: &Network, place: usize) -> Value {
     let agents = network.json(&["agents"]);
     let found = agents.as_array().unwrap().iter().find(|a| a["agent"] == network.agent(place));
     found.unwrap()["intake"].clone()
+}
+
+#[test]
+fn an_agent_that_still_looks_for_a_coordinator_ends_in_order() {
+    // It listens, and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let state = tempfile::tempdir().unwrap();
+    let mut agent = Process::start(
+        hulynet()
+            .args(["agent", "--listen", "127.0.0.1:0", "--hello-timeout", "1h", "--dir"])
+            .arg(state.path())
+            .args(["--coordinator", &address]),
+    );
+    assert!(agent.line().starts_with("agent "));
+    agent.signal("TERM");
+    assert!(agent.wait().success());
+    agent.wait_for_error("ending in order");
 }
 
 #[test]

@@ -309,6 +309,14 @@ mod tests {
     use super::*;
     use crate::config::Layers;
 
+    #[tokio::test]
+    async fn a_signal_ends_what_has_not_started() {
+        let asked = CancellationToken::new();
+        asked.cancel();
+        let started = unless_asked(&asked, std::future::pending()).await;
+        assert!(started.unwrap().is_none());
+    }
+
     #[test]
     fn every_timing_of_the_registry_is_a_setting() {
         let flags = [
