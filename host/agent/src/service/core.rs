@@ -390,17 +390,4 @@ mod tests {
             assert_eq!(counts, is_crash, "{refused:?}");
         }
     }
-
-    #[test]
-    fn who_is_to_end_before_it_has_started_takes_no_version_back() {
-        for (ending, takes_back) in [
-            (Ending::Forced("it was terminated"), false),
-            (Ending::Terminated, false),
-            (trapped(None), true),
-        ] {
-            let ending = Ending::StartFailed(ending.not_started());
-            let counts = matches!(end(&ending, false), End::StartFailed(_));
-            assert_eq!(counts, takes_back, "{ending:?}");
-        }
-    }
 }

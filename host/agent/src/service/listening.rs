@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use hulynet_backrpc::{json, records};
 use hulynet_bus::Server;
-use hulynet_protocol::{ClientId, ConnectionId, ErrorKind, NetworkError, Uuid};
+use hulynet_protocol::{ClientId, ConnectionId, Uuid};
 
 /// Containers that one client may listen to.
 pub(super) const LISTENED: usize = 4096;
@@ -25,14 +25,10 @@ pub(super) struct Listener {
 impl Listener {
     /// Sends what the container broadcast. What is not JSON has no form in this
     /// language and is left out.
-    ///
-    /// # Errors
-    /// `Busy`: it waits. So it does for a client that reconnects, which nobody
-    /// could tell that its connection ended; one that left has none any more.
-    pub(super) fn tell(&self, payload: &Bytes) -> Result<(), NetworkError> {
-        let Some(body) = self.broadcasts.write(&self.container, payload) else { return Ok(()) };
-        let told = self.server.tell_original(&self.peer, body);
-        told.map_err(|error| NetworkError { kind: ErrorKind::Busy, ..error })
+    pub(super) fn tell(&self, payload: &Bytes) {
+        if let Some(body) = self.broadcasts.write(&self.container, payload) {
+            self.server.tell_original(&self.peer, body);
+        }
     }
 }
 
@@ -93,6 +89,8 @@ impl Broadcasts {
 pub(super) struct Listeners {
     by_container: BTreeMap<Uuid, BTreeMap<ClientId, ConnectionId>>,
     by_peer: BTreeMap<ClientId, BTreeSet<Uuid>>,
+    /// Who is to be connected again to a container that took nobody.
+    refused: BTreeSet<(ClientId, Uuid)>,
 }
 
 impl Listeners {
@@ -138,6 +136,24 @@ impl Listeners {
     /// Whether the client listens to a container, by this connection.
     pub(super) fn has(&self, peer: &ClientId, uuid: &Uuid, connection: &ConnectionId) -> bool {
         self.by_container.get(uuid).and_then(|all| all.get(peer)) == Some(connection)
+    }
+
+    /// A container did not take a client that listens to it, but may soon.
+    pub(super) fn refused(&mut self, peer: &ClientId, uuid: &Uuid, connection: &ConnectionId) {
+        if self.has(peer, uuid, connection) {
+            self.refused.insert((peer.clone(), uuid.clone()));
+        }
+    }
+
+    /// Who was refused since this was last asked and listens still, to what, and
+    /// the names of their connections.
+    pub(super) fn take_refused(&mut self) -> Vec<(ClientId, Uuid, ConnectionId)> {
+        let refused = std::mem::take(&mut self.refused).into_iter();
+        let listens = |(peer, uuid): (ClientId, Uuid)| {
+            let connection = self.by_container.get(&uuid)?.get(&peer)?.clone();
+            Some((peer, uuid, connection))
+        };
+        refused.filter_map(listens).collect()
     }
 
     /// A client is gone.
@@ -204,6 +220,23 @@ mod tests {
         assert!(!listeners.has(&peer("b"), &uuid("c"), &other));
         assert_eq!(listeners.remove(&peer("b"), &uuid("c")), None);
         assert!(listeners.by_container.is_empty());
+        listeners.refused(&peer("b"), &uuid("c"), &other);
+        assert!(listeners.refused.is_empty());
+    }
+
+    #[test]
+    fn who_was_refused_and_listens_still_is_told_once() {
+        let mut listeners = Listeners::default();
+        listeners.joined(peer("a"));
+        let [first, second] = ["c", "d"].map(|container| {
+            let name = add(&mut listeners, "a", container).unwrap();
+            listeners.refused(&peer("a"), &uuid(container), &name);
+            name
+        });
+        listeners.remove(&peer("a"), &uuid("d"));
+        assert_eq!(listeners.take_refused(), [(peer("a"), uuid("c"), first)]);
+        assert!(listeners.take_refused().is_empty());
+        assert!(!listeners.has(&peer("a"), &uuid("d"), &second));
     }
 
     #[test]

@@ -121,6 +121,7 @@ impl Agent {
         bus.spawn(async { engine::prepare_thread() });
         agent.tasks.push(bus.spawn(serve(agent.core.clone(), incoming)).abort_handle());
         agent.tasks.push(bus.spawn(flush::run(flushing)).abort_handle());
+        agent.tasks.push(tokio::spawn(original::listen_at_last(agent.core.clone())).abort_handle());
         agent.tasks.push(bus.spawn(link.run()).abort_handle());
         Ok(agent)
     }

@@ -21,7 +21,7 @@ use hulynet_protocol::{
     Caller, ClientId, ConnectionId, ContainerId, ErrorKind, Flow, NetworkError, Policy, Target,
     Uuid, limits,
 };
-use tokio::time::{error::Elapsed, sleep, timeout_at};
+use tokio::time::{MissedTickBehavior, error::Elapsed, interval, timeout_at};
 
 use super::{
     core::Core,
@@ -41,11 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// Clients that a container that was started connects at a time.
 const AT_A_TIME: usize = 16;
 
-/// How long it is tried to connect a client to a container that takes nobody now.
-const PERSISTENCE: Duration = Duration::from_secs(30);
-
-/// The time between two tries.
-const AGAIN: Duration = Duration::from_millis(250);
+/// How often those are connected again whom their containers did not take.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Answers a request.
 pub(super) async fn answer(core: Arc<Core>, request: OriginalRequest) {
@@ -109,21 +106,33 @@ pub(super) async fn listen_again(
         .await;
 }
 
-/// Has a client hear a container. What will pass is tried again: the client is
-/// not told that it hears nothing, so it would not ask again.
-async fn listen(core: &Arc<Core>, peer: &ClientId, id: &ContainerId, connection: &ConnectionId) {
-    let until = Instant::now() + PERSISTENCE;
+/// Connects those again whom their containers did not take, as long as the agent
+/// runs: a client is not told that it hears nothing, so it would not ask again.
+pub(super) async fn listen_at_last(core: Arc<Core>) {
+    let mut again = interval(AGAIN);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let Err(error) = hear(core, peer, id, connection).await else { return };
-        if !matches!(error.kind, ErrorKind::Busy | ErrorKind::Unavailable) {
-            tracing::debug!(container = %id, %peer, %error, "a client is not connected");
-            return;
-        }
-        if Instant::now() > until {
-            tracing::warn!(container = %id, %peer, "a client hears nothing of a container: {error}");
-            return;
-        }
-        sleep(AGAIN).await;
+        again.tick().await;
+        let refused = core.listeners().take_refused();
+        let listening = stream::iter(&refused);
+        listening
+            .for_each_concurrent(AT_A_TIME, async |(peer, uuid, connection)| {
+                // What is not here any more connects them when it starts again.
+                let id = core.table().identity(uuid);
+                if let Some(id) = id {
+                    listen(&core, peer, &id, connection).await;
+                }
+            })
+            .await;
+    }
+}
+
+/// Has a client hear a container, now or later.
+async fn listen(core: &Arc<Core>, peer: &ClientId, id: &ContainerId, connection: &ConnectionId) {
+    let Err(error) = hear(core, peer, id, connection).await else { return };
+    tracing::debug!(container = %id, %peer, %error, "a client is not connected");
+    if matches!(error.kind, ErrorKind::Busy | ErrorKind::Unavailable) {
+        core.listeners().refused(peer, &id.uuid, connection);
     }
 }
 

@@ -62,7 +62,10 @@ impl Sink for Outlet {
         match &self.route {
             Route::Direct(server, peer) => server.event(peer, event, payload),
             Route::Coordinator(peer) => peer.event(event, payload),
-            Route::Original(listener) => listener.tell(&payload),
+            Route::Original(listener) => {
+                listener.tell(&payload);
+                Ok(())
+            }
         }
     }
 
@@ -90,16 +93,11 @@ impl Sink for Outlet {
 mod tests {
     use hulynet_agent_kinds::ContainerLimits;
     use hulynet_backrpc::visit::Subject;
-    use hulynet_bus::{Bus, Guest, Guests, Incoming, ServerConfig};
-    use hulynet_protocol::{
-        ContainerId, Epoch, ErrorKind, Flow, Kind, Policy, Role, ServerId, Uuid,
-    };
+    use hulynet_bus::{Bus, Guests, Incoming, ServerConfig};
+    use hulynet_protocol::{ContainerId, Epoch, Flow, Kind, Policy, Role, ServerId, Uuid};
     use tokio::sync::mpsc;
 
-    use super::{
-        super::listening::{Broadcasts, WRITTEN},
-        *,
-    };
+    use super::{super::listening::WRITTEN, *};
     use crate::{
         capabilities::{Connections, Exit, Left, Usage},
         container::Mailbox,
@@ -119,64 +117,38 @@ mod tests {
         (Arc::new(connections), flushes)
     }
 
-    /// A container that is listened to, and the server that its clients reach.
-    struct World {
-        server: Server,
-        incoming: mpsc::Receiver<Incoming>,
-        container: Uuid,
-        connections: Arc<Connections>,
-        broadcasts: Arc<Broadcasts>,
-        guests: Guests,
-    }
-
-    impl World {
-        async fn new() -> (Self, impl Sized) {
-            let bus = Bus::start("test").unwrap();
-            let config = ServerConfig { role: Role::Agent, id: ServerId::random() };
-            let (server, incoming) = bus.bind("127.0.0.1:0", config).await.unwrap();
-            let (kind, container) = (Kind::new("echo").unwrap(), Uuid::new("c").unwrap());
-            let (connections, kept) = connections(ContainerId { kind, uuid: container.clone() });
-            let (broadcasts, guests) = (Arc::default(), Guests::default());
-            let world = Self { server, incoming, container, connections, broadcasts, guests };
-            (world, (bus, kept))
-        }
-
-        /// One more client that listens; it hears what it is sent as it is.
-        async fn listen(&mut self) -> (Guest, ClientId) {
-            let address = self.server.local_addr().to_string();
-            let guest = self.guests.visit(&address, Subject::Direct).await.unwrap();
-            let peer = match self.incoming.recv().await.unwrap() {
+    #[tokio::test]
+    async fn an_event_for_many_clients_of_the_original_is_written_once() {
+        let bus = Bus::start("test").unwrap();
+        let config = ServerConfig { role: Role::Agent, id: ServerId::random() };
+        let (server, mut incoming) = bus.bind("127.0.0.1:0", config).await.unwrap();
+        let (address, guests) = (server.local_addr().to_string(), Guests::default());
+        let (kind, container) = (Kind::new("echo").unwrap(), Uuid::new("c").unwrap());
+        let id = ContainerId { kind, uuid: container.clone() };
+        let (connections, _kept) = connections(id);
+        let broadcasts = Arc::default();
+        let mut listeners = Vec::new();
+        for number in 0..LISTENERS {
+            // Hears what its client is sent as it is.
+            listeners.push(guests.visit(&address, Subject::Direct).await.unwrap());
+            let peer = match incoming.recv().await.unwrap() {
                 Incoming::Joined { peer, .. } => peer,
                 other => panic!("{other:?}"),
             };
-            let listener = Listener {
-                container: self.container.clone(),
-                server: self.server.clone(),
-                peer: peer.clone(),
-                broadcasts: self.broadcasts.clone(),
-            };
+            let (server, container) = (server.clone(), container.clone());
+            let listener =
+                Listener { container, server, peer, broadcasts: Arc::clone(&broadcasts) };
             let (route, timeout) = (Route::Original(listener), Duration::ZERO);
-            let name = ConnectionId::random();
+            let name = ConnectionId::new(number.to_string()).unwrap();
             let flow = Flow::endless(Policy::DropOldest);
-            let outlet = Arc::new(Outlet { route, timeout });
-            self.connections.add(name.clone(), flow, outlet).unwrap();
-            self.connections.open(&name);
-            (guest, peer)
-        }
-    }
-
-    #[tokio::test]
-    async fn an_event_for_many_clients_of_the_original_is_written_once() {
-        let (mut world, _kept) = World::new().await;
-        let mut listeners = Vec::new();
-        for _ in 0..LISTENERS {
-            listeners.push(world.listen().await.0);
+            connections.add(name.clone(), flow, Arc::new(Outlet { route, timeout })).unwrap();
+            connections.open(&name);
         }
         let before = WRITTEN.get();
         for number in 0..EVENTS {
-            world.connections.broadcast(Bytes::from(format!("{{\"evt\":{number}}}"))).unwrap();
+            connections.broadcast(Bytes::from(format!("{{\"evt\":{number}}}"))).unwrap();
         }
-        while world.connections.flush() == Left::More {}
+        while connections.flush() == Left::More {}
         assert_eq!(WRITTEN.get() - before, EVENTS);
         for listener in &mut listeners {
             let mut heard = Vec::new();
@@ -186,21 +158,5 @@ mod tests {
             let expected = (0..EVENTS).map(|number| format!("[\"c\",{{\"evt\":{number}}}]"));
             assert_eq!(heard, expected.collect::<Vec<_>>());
         }
-    }
-
-    #[tokio::test]
-    async fn events_wait_for_a_client_of_the_original_whose_connection_was_lost() {
-        let (mut world, _kept) = World::new().await;
-        let (guest, peer) = world.listen().await;
-        drop(guest);
-        let is_lost = |told: Result<(), NetworkError>| {
-            told.is_err_and(|error| error.kind == ErrorKind::Unavailable)
-        };
-        while !is_lost(world.server.tell_original(&peer, Bytes::new())) {
-            tokio::task::yield_now().await;
-        }
-        world.connections.broadcast(Bytes::from_static(b"1")).unwrap();
-        assert_eq!(world.connections.flush(), Left::Held);
-        assert_eq!(world.connections.flush(), Left::Held, "as long as it has not left");
     }
 }

@@ -53,19 +53,21 @@ impl Server {
         }
     }
 
-    /// Tells a peer that speaks the language of the original; never waits.
-    ///
-    /// # Errors
-    /// `Busy` when too much waits to be sent to the peer, `Unavailable` when
-    /// it is unknown or reconnecting.
-    pub fn tell_original(&self, peer: &ClientId, body: Bytes) -> Result<(), NetworkError> {
-        let link = self.0.originals.get(peer)?;
-        if !link.account.takes_events() {
-            return Err(busy("too much waits to be sent to this peer"));
-        }
-        let waiting = Waiting::new(&link.account, body.len());
-        let command = OriginalCommand::Event { connection: link.number, body, waiting };
-        self.0.lane.send(Command::Original(command)).map_err(|_| unsent())
+    /// Tells a peer that speaks the language of the original; never waits. One
+    /// for which too much waits misses it, and so does one that reconnects. It
+    /// is asked for hello when there is room or when it comes back: then it asks
+    /// for everything anew.
+    pub fn tell_original(&self, peer: &ClientId, body: Bytes) {
+        let Ok(link) = self.0.originals.get(peer) else { return };
+        let connection = link.number;
+        let command = if link.account.takes_events() {
+            let waiting = Waiting::new(&link.account, body.len());
+            OriginalCommand::Event { connection, body, waiting }
+        } else {
+            OriginalCommand::Missed { connection }
+        };
+        // A closed lane has nobody to tell.
+        let _ended = self.0.lane.send(Command::Original(command));
     }
 
     /// Tells all peers that speak the language of the original; never waits. A

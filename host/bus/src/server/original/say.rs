@@ -47,6 +47,11 @@ impl State {
                 self.say(connection, &event(body));
                 drop(waiting);
             }
+            OriginalCommand::Missed { connection } => {
+                if let Some(talk) = self.originals.talks.get_mut(&connection) {
+                    talk.missed = true;
+                }
+            }
             OriginalCommand::Broadcast(body) => self.broadcast_original(body),
         }
     }
