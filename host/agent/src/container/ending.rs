@@ -95,9 +95,9 @@ impl Ending {
 
     /// The answer to the order to start, when it ended before it had started,
     /// however that came: nothing was done, and the caller may try again.
-    pub(crate) fn not_started(self) -> NetworkError {
+    pub(crate) fn not_started(&self) -> NetworkError {
         match self {
-            Self::StartFailed(error) => error,
+            Self::StartFailed(error) => error.clone(),
             Self::NoRoom(why) => {
                 NetworkError::not_processed(ErrorKind::Busy, format!("the agent is full: {why}"))
             }
@@ -141,9 +141,6 @@ impl Ending {
         let (container, epoch) = (&activation.id, activation.epoch);
         match self {
             Self::Terminated | Self::Forced(_) => {
-                tracing::info!(%container, %epoch, "the container ended: {}", self.cause());
-            }
-            Self::StartFailed(error) if error.kind == ErrorKind::Unavailable => {
                 tracing::info!(%container, %epoch, "the container ended: {}", self.cause());
             }
             Self::Trapped { details, .. } => {

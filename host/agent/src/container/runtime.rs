@@ -35,7 +35,7 @@ pub(crate) const HANDED_OVER: usize = 48 * 1024 * 1024;
 pub(super) async fn run(start: Start, shared: &Arc<Shared>, inbox: &mut Inbox) -> Ending {
     let world = start.code.world;
     let Some(_place) = start.services.places.take(world) else {
-        return not_started(&start, Ending::no_place());
+        return not_started(&start, &Ending::no_place());
     };
     let pulse = Pulse::new(&start.services.limits);
     let turn = Turn::new(&start.services.threads);
@@ -53,7 +53,12 @@ pub(super) async fn run(start: Start, shared: &Arc<Shared>, inbox: &mut Inbox) -
         });
         supervised(shared, &pulse, turn.within(serving)).await
     };
-    if pulse.vitals().started() { ending } else { not_started(&start, ending) }
+    match ending {
+        // Somebody had it end: no failure, whether it had started or not.
+        Ending::Terminated | Ending::Forced(_) => ending,
+        ending if pulse.vitals().started() => ending,
+        ending => not_started(&start, &ending),
+    }
 }
 
 /// Tells streams that the container is over, before the store drops them, also
@@ -70,8 +75,9 @@ impl Drop for Over<'_> {
 /// with it every call in progress.
 pub(super) fn conclude(ending: &Ending, shared: &Shared, inbox: Inbox) {
     shared.end(ending.cause());
-    if let Ending::StartFailed(error) = ending {
-        shared.has_started(Err(error.clone()));
+    if let Ending::StartFailed(_) | Ending::Terminated | Ending::Forced(_) = ending {
+        // Where it had started, that is known.
+        shared.has_started(Err(ending.not_started()));
     }
     refuse_waiting(inbox, ending, &shared.activation);
     shared.connections.close();
@@ -108,8 +114,8 @@ fn make_store(start: &Start, shared: &Shared, turn: Turn) -> Store<Context> {
 }
 
 /// A container that ended before it had started is a failed start.
-fn not_started(start: &Start, ending: Ending) -> Ending {
-    if let Ending::Trapped { details, .. } = &ending {
+fn not_started(start: &Start, ending: &Ending) -> Ending {
+    if let Ending::Trapped { details, .. } = ending {
         tracing::error!(container = %start.activation.id, "the container failed to start: {details}");
     }
     Ending::StartFailed(ending.not_started())

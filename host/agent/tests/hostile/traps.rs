@@ -231,20 +231,36 @@ async fn one_that_waits_for_ever_when_it_is_to_terminate_is_gone_in_time() {
     }
 }
 
+/// Containers of the kind `hostile` are ended without being asked.
+fn keeps_nothing(config: &mut AgentConfig) {
+    let manifest = "termination = \"at-once\"\n[asks]\ndocuments = true\ncontainers = [\"*\"]\n";
+    fs::write(config.plugins.join("hostile.toml"), manifest).unwrap();
+    // Whoever asked them would wait for longer than a test.
+    config.limits.terminate = 10 * PATIENCE;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_whose_kind_says_that_it_keeps_nothing_is_ended_without_being_asked() {
-    let mut stage = Stage::new(|config| {
-        let manifest =
-            "termination = \"at-once\"\n[asks]\ndocuments = true\ncontainers = [\"*\"]\n";
-        fs::write(config.plugins.join("hostile.toml"), manifest).unwrap();
-        // Whoever asked it would wait for longer than this test.
-        config.limits.terminate = 10 * PATIENCE;
-    })
-    .await;
+    let mut stage = Stage::new(keeps_nothing).await;
     stage.start_with("hostile", "hostile", "stay").await.unwrap();
     let reply = stage.beside(terminate(&stage, "hostile", false)).await;
     assert_eq!(reply, Reply::Terminated(true));
     gone(&mut stage, "hostile").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_terminated_while_it_starts_is_no_failed_start() {
+    let stage = Stage::new(keeps_nothing).await;
+    let started = stage.start_with("hostile", "hostile", "wait");
+    let ended = async {
+        stage.world.until_it_uses(id("hostile", "hostile"), "mailbox", 0).await;
+        terminate(&stage, "hostile", false).await
+    };
+    let (started, ended) = stage.beside(async { tokio::join!(started, ended) }).await;
+    assert_eq!(ended, Reply::Terminated(true));
+    let error = started.unwrap_err();
+    assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::NotProcessed));
+    assert_eq!(error.message, "it was terminated");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
