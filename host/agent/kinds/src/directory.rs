@@ -162,7 +162,9 @@ impl Directory {
         let next = looked_at + if self.hinted { GAP } else { self.poll };
         // What has not changed by then is complete.
         let waiting = self.names.values().filter(|seen| !seen.told);
-        Some(waiting.map(|seen| seen.complete_at).fold(next, Instant::min))
+        let complete = waiting.map(|seen| seen.complete_at).min().unwrap_or(next);
+        // The last look may have failed when something was due.
+        Some(next.min(complete.max(looked_at + GAP)))
     }
 }
 
@@ -272,6 +274,16 @@ mod tests {
         assert_eq!(directory.next_look(), Some(now + POLL));
         directory.look(now + POLL, listing(&[("a", 1)]));
         assert!(directory.changes(now + 2 * POLL).is_empty(), "it is as it was");
+    }
+
+    #[test]
+    fn what_is_due_when_the_directory_cannot_be_read_brings_no_looks_without_a_pause() {
+        let now = Instant::now();
+        let mut directory = looked(now);
+        directory.look(now, listing(&[("a", 1)]));
+        let late = now + 10 * SETTLE;
+        directory.unreadable(late);
+        assert_eq!(directory.next_look(), Some(late + GAP));
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::{ffi::OsStr, fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use hulynet_agent_kinds::{Source, Stamp, directory::Listing};
 
-/// What a directory holds of kinds: `NAME.wasm` and what stands beside it.
-/// Links are followed; a dangling one, or a file that vanishes meanwhile, is
-/// no file.
+/// What a directory holds of kinds: `NAME.wasm` and what stands beside it, but
+/// for hidden files. Links are followed; a dangling one, or a file that vanishes
+/// meanwhile, is no file.
 pub(super) fn list(directory: &Path) -> io::Result<Listing> {
     let mut listing = Listing::new();
     for entry in fs::read_dir(directory)? {
@@ -15,8 +15,14 @@ pub(super) fn list(directory: &Path) -> io::Result<Listing> {
         let (Some(name), Some("wasm" | "toml" | "sig")) = (path.file_stem(), extension) else {
             continue;
         };
-        let code = path.with_extension("wasm");
-        listing.entry(name.to_string_lossy().into_owned()).or_insert_with(|| source(&code));
+        let name = name.to_string_lossy();
+        if name.starts_with('.') {
+            continue;
+        }
+        // Names that are no text may look alike.
+        let source = source(&path.with_extension("wasm"));
+        let known = listing.entry(name.into_owned()).or_default();
+        *known = known.or(source);
     }
     Ok(listing)
 }
@@ -53,7 +59,9 @@ mod tests {
         fs::write(path("a.wasm"), "code").unwrap();
         fs::write(path("a.toml"), "manifest").unwrap();
         fs::write(path("lonely.toml"), "manifest").unwrap();
-        fs::write(path("notes.txt"), "text").unwrap();
+        for other in ["notes.txt", ".#a.toml"] {
+            fs::write(path(other), "text").unwrap();
+        }
         fs::create_dir(path("directory.wasm")).unwrap();
         symlink(path("a.wasm"), path("link.wasm")).unwrap();
         symlink(path("nowhere"), path("dangling.wasm")).unwrap();
@@ -65,7 +73,7 @@ mod tests {
         assert_eq!(listing["link"].unwrap().code, a.code);
         let strays = ["dangling", "directory", "lonely"].map(|name| listing[name]);
         assert_eq!(strays, [None; 3]);
-        assert!(!listing.contains_key("notes"), "other files are nobody's business");
+        assert_eq!(listing.len(), 5, "other files are nobody's business");
     }
 
     #[test]
