@@ -200,6 +200,14 @@ pub fn nearest<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> Option<&'
     near.map(|(_, name)| name)
 }
 
+/// The name that this one misspells, if it is hardly another: a quarter of its
+/// characters differ at most.
+pub fn misspelt<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let apart = known.map(|known| (strsim::osa_distance(name, known), known));
+    let near = apart.filter(|(apart, _)| (1..=name.len() / 4).contains(apart));
+    near.min_by_key(|(apart, _)| *apart).map(|(_, known)| known)
+}
+
 /// What a value is, for messages.
 #[must_use]
 pub fn type_name(value: &DeValue<'_>) -> &'static str {

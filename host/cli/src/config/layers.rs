@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf};
 
-use hulynet_settings::section::nearest;
+use hulynet_settings::section;
 use serde_json::{Value, json};
 
 use super::{
     ConfigError, Setting, TABLE,
     file::{self, FileLayer},
+    table::PREFIX,
 };
 
 /// The variable that names the file.
@@ -103,17 +104,19 @@ impl Layers {
         Ok((setting.default.to_owned(), Origin::Default))
     }
 
-    /// Variables that are named like a setting and are none, with what was
-    /// probably meant. Others may begin with `HULYNET_` for other reasons.
-    pub(crate) fn misspelt(&self) -> impl Iterator<Item = (&str, String)> {
+    /// Variables whose names are hardly others than those of settings, with what
+    /// was meant. Others may begin with `HULYNET_` for reasons of their own.
+    pub(crate) fn misspelt(&self) -> Vec<(&str, String)> {
+        let known: Vec<_> = TABLE.iter().map(Setting::variable).collect();
+        let known = || known.iter().map(String::as_str);
         let names = self.environment.keys().map(String::as_str);
-        names.filter(|name| *name != CONFIG).filter_map(|name| {
-            let key = name.strip_prefix("HULYNET_")?;
-            let nearest = nearest(key, TABLE.iter().map(|setting| setting.key))?;
-            let setting = TABLE.iter().find(|setting| setting.key == nearest)?;
-            let variable = setting.variable();
-            (variable != name).then_some((name, variable))
-        })
+        let others = names.filter(|name| *name != CONFIG && known().all(|known| known != *name));
+        let misspelt = |name| {
+            let key = str::strip_prefix(name, PREFIX)?;
+            let keys = known().filter_map(|known| known.strip_prefix(PREFIX));
+            Some((name, format!("{PREFIX}{}", section::misspelt(key, keys)?)))
+        };
+        others.filter_map(misspelt).collect()
     }
 
     /// The file that was read, if there is one.
@@ -175,11 +178,23 @@ mod tests {
 
     #[test]
     fn a_variable_with_a_misspelt_name_is_told_with_the_right_one() {
-        let names = ["HULYNET_SECRT_FILE", "HULYNET_TIMEOUT", "HULYNET_SERVICE_HOST", "OTHER_LOG"];
-        let environment = names.map(|name| (name, "1s"));
-        let layers = layers(&[], &environment, "").unwrap();
-        let misspelt: Vec<_> = layers.misspelt().collect();
-        assert_eq!(misspelt, [("HULYNET_SECRT_FILE", "HULYNET_SECRET_FILE".to_owned())]);
+        let misspelt = |names: &[&'static str]| {
+            let environment: Vec<_> = names.iter().map(|name| (*name, "1s")).collect();
+            let layers = layers(&[], &environment, "").unwrap();
+            layers.misspelt().into_iter().map(|(_, meant)| meant).collect::<Vec<_>>()
+        };
+        assert_eq!(misspelt(&["HULYNET_SECRT_FILE"]), ["HULYNET_SECRET_FILE"]);
+        assert_eq!(misspelt(&["HULYNET_TIEMOUT"]), ["HULYNET_TIMEOUT"]);
+        let others = [
+            "HULYNET_TIMEOUT",
+            "HULYNET_DB",
+            "HULYNET_DATABASE",
+            "HULYNET_PORT",
+            "HULYNET_AGENT_PORT",
+            "HULYNET_COORDINATOR_SERVICE_HOST",
+            "TIEMOUT",
+        ];
+        assert_eq!(misspelt(&others), [""; 0]);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::{
     units::{Address, Addresses, ByteSize, Toml, Typed, Unreadable},
 };
 
+/// What the variables of settings begin with.
+pub(super) const PREFIX: &str = "HULYNET_";
+
 /// Which commands take a setting as a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
@@ -50,7 +53,7 @@ pub(crate) struct Setting {
 impl Setting {
     /// Its name in the environment.
     pub(crate) fn variable(&self) -> String {
-        format!("HULYNET_{}", self.key.to_ascii_uppercase().replace('-', "_"))
+        format!("{PREFIX}{}", self.key.to_ascii_uppercase().replace('-', "_"))
     }
 }
 
