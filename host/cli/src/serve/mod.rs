@@ -233,8 +233,9 @@ impl Host {
             () = asked.cancelled() => Ok(()),
             done = at_first(&self) => done,
         };
-        if done.is_ok() {
-            told_to_end(asked, settings).await;
+        match &done {
+            Ok(()) => told_to_end(asked, settings).await,
+            Err(failure) => tracing::error!("ending in order, because {failure}"),
         }
         self.agent.shutdown(settings.shutdown_timeout).await;
         self.network.close(settings.shutdown_timeout).await;
