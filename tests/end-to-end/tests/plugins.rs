@@ -256,8 +256,7 @@ fn inspect_judges_a_file_as_an_agent_would() {
     assert!(manifest.out.contains(mistake), "{manifest:?}");
     fs::write(path.join("echo.toml"), "").unwrap();
     let unasked = offline(path, &["inspect", "echo.wasm"]);
-    let remedy =
-        "its manifest does not ask for that; add to echo.toml: [asks] containers = [\"*\"]";
+    let remedy = "its manifest does not ask for that; add to echo.toml, under [asks] and one a line: containers = [\"*\"]";
     assert!(unasked.out.contains(remedy), "{unasked:?}");
     let slow = "[asks]\ncontainers = [\"*\"]\n[limits]\nstart = \"10s\"\n";
     fs::write(path.join("echo.toml"), slow).unwrap();

@@ -256,7 +256,8 @@ async fn one_that_is_terminated_while_it_starts_is_no_failed_start() {
         stage.world.until_it_uses(id("hostile", "hostile"), "mailbox", 0).await;
         terminate(&stage, "hostile", false).await
     };
-    let (started, ended) = stage.beside(async { tokio::join!(started, ended) }).await;
+    let both = Box::pin(async { tokio::join!(started, ended) });
+    let (started, ended) = stage.beside(both).await;
     assert_eq!(ended, Reply::Terminated(true));
     let error = started.unwrap_err();
     assert_eq!((error.kind, error.retry), (ErrorKind::Unavailable, Retry::NotProcessed));
