@@ -42,7 +42,8 @@ pub(crate) fn test(options: &TestOptions) -> anyhow::Result<()> {
     steps::shown(
         "unit and end-to-end tests",
         cargo()
-            .args(["test", "--workspace"])
+            // Whoever mends one failure would not want to wait for the next.
+            .args(["test", "--workspace", "--no-fail-fast"])
             .args(&options.filter)
             .env("HULYNET_KINDS", directory)
             .env("HULYNET_TEST_KINDS", for_tests)

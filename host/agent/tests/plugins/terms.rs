@@ -111,7 +111,7 @@ fn an_inspection_tells_of_a_secret_that_cannot_be_read() {
     let grants = Arc::new(Grants::parse("grants.toml", &text).unwrap());
     let policy = KindPolicy { grants, ..KindPolicy::default() };
     let refusals = || inspect(&path, policy.clone(), None).unwrap().refusals;
-    let missing = format!("{} cannot be read: No such file", token.display());
+    let missing = format!("its secret \"TOKEN\": {} cannot be read: No such file", token.display());
     assert!(matches!(&refusals()[..], [only] if only.starts_with(&missing)), "{:?}", refusals());
     fs::write(&token, "correct horse\n").unwrap();
     assert_eq!(refusals(), [""; 0]);
