@@ -23,9 +23,12 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Sends what the container broadcast. What is not JSON has no form in this
-    /// language and is left out.
-    pub(super) fn tell(&self, payload: &Bytes) {
+    /// Sends what the container broadcast, and whether the client missed something
+    /// before it. What is not JSON has no form in this language and is left out.
+    pub(super) fn tell(&self, missed: bool, payload: &Bytes) {
+        if missed {
+            self.server.original_missed(&self.peer);
+        }
         if let Some(body) = self.broadcasts.write(&self.container, payload) {
             self.server.tell_original(&self.peer, body);
         }
@@ -145,15 +148,17 @@ impl Listeners {
         }
     }
 
-    /// Who was refused since this was last asked and listens still, to what, and
-    /// the names of their connections.
-    pub(super) fn take_refused(&mut self) -> Vec<(ClientId, Uuid, ConnectionId)> {
-        let refused = std::mem::take(&mut self.refused).into_iter();
-        let listens = |(peer, uuid): (ClientId, Uuid)| {
-            let connection = self.by_container.get(&uuid)?.get(&peer)?.clone();
-            Some((peer, uuid, connection))
-        };
-        refused.filter_map(listens).collect()
+    /// Who was refused since this was last asked and listens still, by what it listens
+    /// to, and the names of their connections.
+    pub(super) fn take_refused(&mut self) -> BTreeMap<Uuid, BTreeMap<ClientId, ConnectionId>> {
+        let mut refused: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for (peer, uuid) in std::mem::take(&mut self.refused) {
+            let connection = self.by_container.get(&uuid).and_then(|all| all.get(&peer));
+            if let Some(connection) = connection {
+                refused.entry(uuid).or_default().insert(peer, connection.clone());
+            }
+        }
+        refused
     }
 
     /// A client is gone.
@@ -234,7 +239,8 @@ mod tests {
             name
         });
         listeners.remove(&peer("a"), &uuid("d"));
-        assert_eq!(listeners.take_refused(), [(peer("a"), uuid("c"), first)]);
+        let refused = BTreeMap::from([(uuid("c"), BTreeMap::from([(peer("a"), first)]))]);
+        assert_eq!(listeners.take_refused(), refused);
         assert!(listeners.take_refused().is_empty());
         assert!(!listeners.has(&peer("a"), &uuid("d"), &second));
     }

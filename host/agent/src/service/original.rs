@@ -21,7 +21,10 @@ use hulynet_protocol::{
     Caller, ClientId, ConnectionId, ContainerId, ErrorKind, Flow, NetworkError, Policy, Target,
     Uuid, limits,
 };
-use tokio::time::{MissedTickBehavior, error::Elapsed, interval, timeout_at};
+use tokio::{
+    task::JoinSet,
+    time::{MissedTickBehavior, error::Elapsed, interval, timeout_at},
+};
 
 use super::{
     core::Core,
@@ -106,28 +109,29 @@ pub(super) async fn listen_again(
         .await;
 }
 
-/// Connects those again whom their containers did not take, as long as the agent
-/// runs: a client is not told that it hears nothing, so it would not ask again.
+/// Connects those again whom their containers did not take for now, as long as the
+/// agent runs: a client is not told that it hears nothing, so it would not ask
+/// again. One container holds up nobody who waits for another one.
 pub(super) async fn listen_at_last(core: Arc<Core>) {
     let mut again = interval(AGAIN);
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut trying = JoinSet::new();
     loop {
         again.tick().await;
+        while trying.try_join_next().is_some() {}
         let refused = core.listeners().take_refused();
-        let listening = stream::iter(&refused);
-        listening
-            .for_each_concurrent(AT_A_TIME, async |(peer, uuid, connection)| {
-                // What is not here any more connects them when it starts again.
-                let id = core.table().identity(uuid);
-                if let Some(id) = id {
-                    listen(&core, peer, &id, connection).await;
-                }
-            })
-            .await;
+        for (uuid, listeners) in refused {
+            // What is not here any more connects them when it starts again.
+            let id = core.table().identity(&uuid);
+            if let Some(id) = id {
+                trying.spawn(listen_again(core.clone(), id, listeners));
+            }
+        }
     }
 }
 
-/// Has a client hear a container, now or later.
+/// Has a client hear a container, now or when it takes the client. One that does not
+/// even answer is not asked again, unless the client does.
 async fn listen(core: &Arc<Core>, peer: &ClientId, id: &ContainerId, connection: &ConnectionId) {
     let Err(error) = hear(core, peer, id, connection).await else { return };
     tracing::debug!(container = %id, %peer, %error, "a client is not connected");
@@ -183,7 +187,8 @@ async fn hear(
                 tracing::warn!(
                     container = %id,
                     %peer,
-                    "the container did not accept a client in time, which hears nothing of it; {}",
+                    "the container did not accept a client in time, which hears nothing of it until it \
+                     asks again; {}",
                     raise("request")
                 );
             }

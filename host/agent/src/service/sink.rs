@@ -63,7 +63,8 @@ impl Sink for Outlet {
             Route::Direct(server, peer) => server.event(peer, event, payload),
             Route::Coordinator(peer) => peer.event(event, payload),
             Route::Original(listener) => {
-                listener.tell(&payload);
+                let missed = matches!(event, Event::Container { missed: 1.., .. });
+                listener.tell(missed, &payload);
                 Ok(())
             }
         }

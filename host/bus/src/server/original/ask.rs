@@ -54,25 +54,31 @@ impl Server {
     }
 
     /// Tells a peer that speaks the language of the original; never waits. One
-    /// for which too much waits misses it, and so does one that reconnects. It
-    /// is asked for hello when there is room or when it comes back: then it asks
-    /// for everything anew.
+    /// for which too much waits misses it, and so does one that reconnects, which
+    /// is asked for hello when it comes back.
     pub fn tell_original(&self, peer: &ClientId, body: Bytes) {
         let Ok(link) = self.0.originals.get(peer) else { return };
-        let connection = link.number;
-        let command = if link.account.takes_events() {
-            let waiting = Waiting::new(&link.account, body.len());
-            OriginalCommand::Event { connection, body, waiting }
-        } else {
-            OriginalCommand::Missed { connection }
-        };
+        if !link.account.takes_events() {
+            return self.original_missed(peer);
+        }
+        let waiting = Waiting::new(&link.account, body.len());
+        let command = OriginalCommand::Event { connection: link.number, body, waiting };
         // A closed lane has nobody to tell.
         let _ended = self.0.lane.send(Command::Original(command));
     }
 
+    /// A peer that speaks the language of the original missed something. With the
+    /// next that it sends when there is room it is asked for hello: then it asks
+    /// for everything anew.
+    pub fn original_missed(&self, peer: &ClientId) {
+        let Ok(link) = self.0.originals.get(peer) else { return };
+        let command = OriginalCommand::Missed { connection: link.number };
+        // A closed lane has nobody who could be asked.
+        let _ended = self.0.lane.send(Command::Original(command));
+    }
+
     /// Tells all peers that speak the language of the original; never waits. A
-    /// peer for which too much waits misses it and is asked for hello when
-    /// there is room: then it asks for everything anew.
+    /// peer for which too much waits misses it.
     pub fn tell_originals(&self, body: Bytes) {
         // A closed lane has nobody to tell.
         let _ended = self.0.lane.send(Command::Original(OriginalCommand::Broadcast(body)));
