@@ -81,6 +81,8 @@ pub struct Directory {
     /// The time between two looks without a hint.
     poll: Duration,
     looked_at: Option<Instant>,
+    /// The last look failed.
+    unreadable: bool,
     hinted: bool,
     names: BTreeMap<String, Seen>,
     gone: Vec<String>,
@@ -98,7 +100,7 @@ impl Directory {
     #[must_use]
     pub fn new(poll: Duration) -> Self {
         let (names, gone) = (BTreeMap::new(), Vec::new());
-        Self { poll, looked_at: None, hinted: false, names, gone }
+        Self { poll, looked_at: None, unreadable: false, hinted: false, names, gone }
     }
 
     /// Something may have happened in the directory.
@@ -108,14 +110,14 @@ impl Directory {
 
     /// The directory could not be looked at: all is as before.
     pub fn unreadable(&mut self, now: Instant) {
-        (self.looked_at, self.hinted) = (Some(now), false);
+        (self.looked_at, self.unreadable, self.hinted) = (Some(now), true, false);
     }
 
     /// The directory held this when the look began. What is there at the first
     /// look is taken as complete.
     pub fn look(&mut self, now: Instant, listing: Listing) {
         let settled = if self.looked_at.is_some() { now + SETTLE } else { now };
-        (self.looked_at, self.hinted) = (Some(now), false);
+        (self.looked_at, self.unreadable, self.hinted) = (Some(now), false, false);
         let has_code = |name| listing.get(name).is_some_and(Option::is_some);
         for (name, seen) in &self.names {
             if seen.source.is_some() && !has_code(name) {
@@ -162,9 +164,9 @@ impl Directory {
         let next = looked_at + if self.hinted { GAP } else { self.poll };
         // What has not changed by then is complete.
         let waiting = self.names.values().filter(|seen| !seen.told);
-        let complete = waiting.map(|seen| seen.complete_at).min().unwrap_or(next);
-        // The last look may have failed when something was due.
-        Some(next.min(complete.max(looked_at + GAP)))
+        let complete = waiting.map(|seen| seen.complete_at).min();
+        // What is due while nothing can be seen stays due.
+        Some(complete.filter(|_| !self.unreadable).map_or(next, |complete| next.min(complete)))
     }
 }
 
@@ -283,7 +285,7 @@ mod tests {
         directory.look(now, listing(&[("a", 1)]));
         let late = now + 10 * SETTLE;
         directory.unreadable(late);
-        assert_eq!(directory.next_look(), Some(late + GAP));
+        assert_eq!(directory.next_look(), Some(late + POLL));
     }
 
     #[test]
