@@ -200,8 +200,8 @@ pub fn nearest<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> Option<&'
     near.map(|(_, name)| name)
 }
 
-/// The name that this one misspells, if it is hardly another: a quarter of its
-/// characters differ at most.
+/// The name that this one misspells, if it is hardly another: at most one in four of
+/// its bytes is wrong.
 pub fn misspelt<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let apart = known.map(|known| (strsim::osa_distance(name, known), known));
     let near = apart.filter(|(apart, _)| (1..=name.len() / 4).contains(apart));

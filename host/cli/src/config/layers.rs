@@ -107,10 +107,10 @@ impl Layers {
     /// Variables whose names are hardly others than those of settings, with what
     /// was meant. Others may begin with `HULYNET_` for reasons of their own.
     pub(crate) fn misspelt(&self) -> Vec<(&str, String)> {
-        let known: Vec<_> = TABLE.iter().map(Setting::variable).collect();
-        let known = || known.iter().map(String::as_str);
+        let settings: Vec<_> = TABLE.iter().map(Setting::variable).collect();
+        let known = || settings.iter().map(String::as_str).chain([CONFIG]);
         let names = self.environment.keys().map(String::as_str);
-        let others = names.filter(|name| *name != CONFIG && known().all(|known| known != *name));
+        let others = names.filter(|name| known().all(|known| known != *name));
         let misspelt = |name| {
             let key = str::strip_prefix(name, PREFIX)?;
             let keys = known().filter_map(|known| known.strip_prefix(PREFIX));
@@ -185,8 +185,10 @@ mod tests {
         };
         assert_eq!(misspelt(&["HULYNET_SECRT_FILE"]), ["HULYNET_SECRET_FILE"]);
         assert_eq!(misspelt(&["HULYNET_TIEMOUT"]), ["HULYNET_TIMEOUT"]);
+        assert_eq!(misspelt(&["HULYNET_CONFG"]), ["HULYNET_CONFIG"]);
         let others = [
             "HULYNET_TIMEOUT",
+            "HULYNET_CONFIG",
             "HULYNET_DB",
             "HULYNET_DATABASE",
             "HULYNET_PORT",
