@@ -390,4 +390,11 @@ mod tests {
             assert_eq!(counts, is_crash, "{refused:?}");
         }
     }
+
+    #[test]
+    fn who_is_ended_says_nothing_about_its_kind() {
+        for ending in [Ending::Terminated, Ending::Forced("it lives on another agent")] {
+            assert_eq!(end(&ending, false), End::Orderly);
+        }
+    }
 }

@@ -3,10 +3,7 @@
 use std::{
     cell::Cell,
     iter::successors,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -90,46 +87,56 @@ impl Healthy {
     }
 
     /// Asks until that is over and often enough. Tells how long nine in ten wait
-    /// at most who come at any moment: not only one waits for a late answer, but
-    /// everybody who would have come meanwhile.
+    /// at most.
     async fn waits(&self, over: impl Fn() -> bool) -> Duration {
         let mut waits = Vec::new();
+        let mut come = 0;
         // What it was asked last it answers, too, however late.
-        while !over() || waits.len() < ENOUGH {
+        while !over() || come < ENOUGH {
             let took = self.answers().await;
-            waits.extend(successors(Some(took), |wait| wait.checked_sub(EVERY)));
+            come += 1 + took.div_duration_f64(EVERY) as usize;
+            waits.push(took);
             tokio::time::sleep(EVERY).await;
         }
-        waits.sort_unstable();
-        waits[waits.len() * 9 / 10]
+        nine_in_ten(waits.into_iter())
     }
+}
+
+/// What nine in ten of those wait at most who come at any moment while these are
+/// waited for: not only one waits, but everybody who would have come meanwhile.
+fn nine_in_ten(waits: impl Iterator<Item = Duration>) -> Duration {
+    let come = |took| successors(Some(took), |wait: &Duration| wait.checked_sub(EVERY));
+    let mut waits: Vec<_> = waits.flat_map(come).collect();
+    waits.sort_unstable();
+    waits[waits.len() * 9 / 10]
 }
 
 /// A thread that does nothing but come back in time, as far as the machine lets it.
 struct Machine {
-    over: Arc<AtomicBool>,
+    watched: Arc<()>,
     watching: JoinHandle<Duration>,
 }
 
 impl Machine {
+    /// Until it is dropped.
     fn watch() -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let ends = over.clone();
+        let watched = Arc::new(());
+        let watches = Arc::downgrade(&watched);
         let watching = thread::spawn(move || {
-            let mut latest = Duration::ZERO;
-            while !ends.load(Ordering::Relaxed) {
+            let mut late = vec![Duration::ZERO];
+            while watches.strong_count() > 0 {
                 let begun = Instant::now();
                 thread::sleep(EVERY);
-                latest = latest.max(begun.elapsed().saturating_sub(EVERY));
+                late.push(begun.elapsed().saturating_sub(EVERY));
             }
-            latest
+            nine_in_ten(late.into_iter())
         });
-        Self { over, watching }
+        Self { watched, watching }
     }
 
-    /// How late the thread was at most.
+    /// How late one in ten came at least.
     fn stood_still(self) -> Duration {
-        self.over.store(true, Ordering::Relaxed);
+        drop(self.watched);
         self.watching.join().unwrap()
     }
 }
