@@ -3,8 +3,6 @@
 use std::{
     cell::Cell,
     iter::successors,
-    sync::Arc,
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -59,8 +57,7 @@ impl Healthy {
     }
 
     /// Attacks, while it is asked again and again and answers about as fast as
-    /// alone. A slow answer may be the machine's, one in ten is not, unless the
-    /// machine stood still for as long.
+    /// alone. A slow answer may be the machine's, one in ten is not.
     pub async fn beside<T>(&self, attack: impl Future<Output = T>) -> T {
         let _alone = ATTACKS.lock().await;
         let over = Cell::new(false);
@@ -69,17 +66,15 @@ impl Healthy {
             over.set(true);
             outcome
         };
-        let machine = Machine::watch();
         let (outcome, beside) = tokio::join!(attack, self.waits(|| over.get()));
-        let stood_still = machine.stood_still();
-        if beside > self.alone + LONGER + stood_still {
+        if beside > self.alone + LONGER {
             // It may be the machine that has more to do than before, but then it
             // has right after, too.
             let alone = self.waits(|| true).await;
             assert!(
-                beside <= alone + LONGER + stood_still,
+                beside <= alone + LONGER,
                 "one in ten waited for the healthy container for over {beside:?}; alone for {:?} \
-                 before and {alone:?} after; the machine stood still for {stood_still:?}",
+                 before and {alone:?} after",
                 self.alone
             );
         }
@@ -87,56 +82,17 @@ impl Healthy {
     }
 
     /// Asks until that is over and often enough. Tells how long nine in ten wait
-    /// at most.
+    /// at most who come at any moment: not only one waits for a late answer, but
+    /// everybody who would have come meanwhile.
     async fn waits(&self, over: impl Fn() -> bool) -> Duration {
         let mut waits = Vec::new();
-        let mut come = 0;
         // What it was asked last it answers, too, however late.
-        while !over() || come < ENOUGH {
+        while !over() || waits.len() < ENOUGH {
             let took = self.answers().await;
-            come += 1 + took.div_duration_f64(EVERY) as usize;
-            waits.push(took);
+            waits.extend(successors(Some(took), |wait| wait.checked_sub(EVERY)));
             tokio::time::sleep(EVERY).await;
         }
-        nine_in_ten(waits.into_iter())
-    }
-}
-
-/// What nine in ten of those wait at most who come at any moment while these are
-/// waited for: not only one waits, but everybody who would have come meanwhile.
-fn nine_in_ten(waits: impl Iterator<Item = Duration>) -> Duration {
-    let come = |took| successors(Some(took), |wait: &Duration| wait.checked_sub(EVERY));
-    let mut waits: Vec<_> = waits.flat_map(come).collect();
-    waits.sort_unstable();
-    waits[waits.len() * 9 / 10]
-}
-
-/// A thread that does nothing but come back in time, as far as the machine lets it.
-struct Machine {
-    watched: Arc<()>,
-    watching: JoinHandle<Duration>,
-}
-
-impl Machine {
-    /// Until it is dropped.
-    fn watch() -> Self {
-        let watched = Arc::new(());
-        let watches = Arc::downgrade(&watched);
-        let watching = thread::spawn(move || {
-            let mut late = vec![Duration::ZERO];
-            while watches.strong_count() > 0 {
-                let begun = Instant::now();
-                thread::sleep(EVERY);
-                late.push(begun.elapsed().saturating_sub(EVERY));
-            }
-            nine_in_ten(late.into_iter())
-        });
-        Self { watched, watching }
-    }
-
-    /// How late one in ten came at least.
-    fn stood_still(self) -> Duration {
-        drop(self.watched);
-        self.watching.join().unwrap()
+        waits.sort_unstable();
+        waits[waits.len() * 9 / 10]
     }
 }
