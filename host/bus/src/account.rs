@@ -5,7 +5,7 @@
 //! message is made and falls when the door has handed it to the kernel; on a
 //! peer it counts the requests that wait for their answers.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -28,6 +28,7 @@ const CALLS_WAITING: usize = 16_384;
 pub(crate) struct Account {
     cost: AtomicUsize,
     calls: AtomicUsize,
+    missed: AtomicBool,
     room: Notify,
 }
 
@@ -52,6 +53,16 @@ impl Account {
 
     pub(crate) fn takes_events(&self) -> bool {
         self.cost.load(Ordering::Acquire) < EVENTS
+    }
+
+    /// The peer was not told something.
+    pub(crate) fn misses(&self) {
+        self.missed.store(true, Ordering::Release);
+    }
+
+    /// Whether the peer missed something since this was last asked.
+    pub(crate) fn take_missed(&self) -> bool {
+        self.missed.swap(false, Ordering::AcqRel)
     }
 
     pub(crate) fn is_overdrawn(&self) -> bool {

@@ -114,8 +114,6 @@ pub(crate) enum OriginalCommand {
     PutOff { connection: u64, ticket: Ticket, ticks: usize },
     /// Tell a peer something.
     Event { connection: u64, body: Bytes, waiting: Waiting },
-    /// A peer was not told something.
-    Missed { connection: u64 },
     /// Tell all of them.
     Broadcast(Bytes),
 }

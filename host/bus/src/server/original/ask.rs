@@ -59,7 +59,7 @@ impl Server {
     pub fn tell_original(&self, peer: &ClientId, body: Bytes) {
         let Ok(link) = self.0.originals.get(peer) else { return };
         if !link.account.takes_events() {
-            return self.original_missed(peer);
+            return link.account.misses();
         }
         let waiting = Waiting::new(&link.account, body.len());
         let command = OriginalCommand::Event { connection: link.number, body, waiting };
@@ -71,10 +71,9 @@ impl Server {
     /// next that it sends when there is room it is asked for hello: then it asks
     /// for everything anew.
     pub fn original_missed(&self, peer: &ClientId) {
-        let Ok(link) = self.0.originals.get(peer) else { return };
-        let command = OriginalCommand::Missed { connection: link.number };
-        // A closed lane has nobody who could be asked.
-        let _ended = self.0.lane.send(Command::Original(command));
+        if let Ok(link) = self.0.originals.get(peer) {
+            link.account.misses();
+        }
     }
 
     /// Tells all peers that speak the language of the original; never waits. A

@@ -44,7 +44,6 @@ impl State {
             link: Some(Arc::clone(&link)),
             beat: BEAT,
             told: now,
-            missed: false,
             early: 0,
         });
         if talk.rules.is_live() && !is_live {
@@ -63,8 +62,7 @@ impl State {
         } else {
             talk.rules.receive(message, &mut turns);
         }
-        if talk.rules.is_live() && talk.missed && link.account.takes_events() {
-            talk.missed = false;
+        if talk.rules.is_live() && link.account.takes_events() && link.account.take_missed() {
             talk.rules.missed(&mut turns);
         }
         self.take_turns(now, &link, operation, &mut turns);

@@ -54,8 +54,6 @@ struct Talk {
     /// How often its owner hears that it lives, and when it did last.
     beat: Duration,
     told: Instant,
-    /// It was not told something, because too much waited for it.
-    missed: bool,
     /// How many messages came before its first hello.
     early: usize,
 }

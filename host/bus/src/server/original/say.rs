@@ -47,11 +47,6 @@ impl State {
                 self.say(connection, &event(body));
                 drop(waiting);
             }
-            OriginalCommand::Missed { connection } => {
-                if let Some(talk) = self.originals.talks.get_mut(&connection) {
-                    talk.missed = true;
-                }
-            }
             OriginalCommand::Broadcast(body) => self.broadcast_original(body),
         }
     }
@@ -87,18 +82,18 @@ impl Originals {
     /// The message for each who hears it, with its cost counted: all on the
     /// bytes of `body`, which was written once. Who has too much waiting misses
     /// it.
-    fn broadcast(&mut self, body: Bytes) -> Vec<(Arc<Link>, ZmqMessage)> {
+    fn broadcast(&self, body: Bytes) -> Vec<(Arc<Link>, ZmqMessage)> {
         let message = event(body);
         let cost = original_cost(&message);
         let mut all = Vec::new();
-        for Talk { rules, link, missed, .. } in self.talks.values_mut() {
+        for Talk { rules, link, .. } in self.talks.values() {
             // Also those that are silent; not those that left.
             let Some(link) = link.as_ref().filter(|_| rules.client().is_some()) else { continue };
             if link.account.takes_events() {
                 link.account.add(cost);
                 all.push((Arc::clone(link), original_message(&message, link.route.clone())));
             } else {
-                *missed = true;
+                link.account.misses();
             }
         }
         all
@@ -131,7 +126,7 @@ mod tests {
                 link.account.add(DISCONNECT);
             }
             let (link, told) = (Some(link), Instant::now());
-            let talk = Talk { rules, link, beat: BEAT, told, missed: false, early: 0 };
+            let talk = Talk { rules, link, beat: BEAT, told, early: 0 };
             originals.talks.insert(number, talk);
         }
         originals
@@ -139,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_all_are_told_is_written_once_and_never_copied() {
-        let mut originals = peers(52);
+        let originals = peers(52);
         let body = Bytes::from(vec![b'x'; 4096]);
         let told = originals.broadcast(body.clone());
         let mut routes: Vec<_> = told.iter().map(|(link, _)| link.number).collect();
@@ -152,7 +147,8 @@ mod tests {
             assert_eq!((payload.as_ptr(), payload.len()), (body.as_ptr(), body.len()));
             assert!(!link.account.is_empty());
         }
-        let missed = originals.talks.iter().filter(|(_, talk)| talk.missed);
-        assert_eq!(missed.map(|(number, _)| *number).collect::<Vec<_>>(), [51]);
+        let links = originals.talks.values().filter_map(|talk| talk.link.as_ref());
+        let missed = links.filter(|link| link.account.take_missed());
+        assert_eq!(missed.map(|link| link.number).collect::<Vec<_>>(), [51]);
     }
 }
