@@ -299,8 +299,9 @@ impl Core {
         for (id, epoch) in activations {
             tracing::warn!(container = %id, %epoch, "ending it: it lives elsewhere");
         }
-        let elsewhere = || Killed::Forced("it lives on another agent");
-        retired.iter().for_each(|container| container.kill(elsewhere()));
+        for container in retired {
+            container.kill(Killed::Forced("it lives on another agent"));
+        }
     }
 
     /// A client is gone, and its connections with it.
