@@ -313,6 +313,23 @@ async fn reads_late(tell: impl Fn(&Server, Bytes)) {
 }
 
 #[tokio::test]
+async fn who_missed_something_is_asked_for_hello_with_the_next_that_it_sends() {
+    let (_bus, server, mut incoming) = house(DoorConfig::default()).await;
+    let mut peer = Original::join(&server, "late", ALIVE).await;
+    joins(&mut incoming).await;
+    for missed in [false, true, false] {
+        if missed {
+            server.original_missed(&client("late"));
+        }
+        peer.send(&["5", "", "", ""]).await;
+        assert_eq!(peer.receive().await[0], "6");
+        if missed {
+            assert_eq!(peer.receive().await[0], "9");
+        }
+    }
+}
+
+#[tokio::test]
 async fn everybody_of_the_language_is_told() {
     let (bus, server, mut incoming) = house(DoorConfig::default()).await;
     let mut peers = Vec::new();

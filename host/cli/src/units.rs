@@ -263,6 +263,12 @@ mod tests {
     }
 
     #[test]
+    fn a_size_of_nothing_is_refused() {
+        assert!(ByteSize::read("0MiB").unwrap_err().0.unwrap().contains("more than nothing"));
+        assert_eq!(ByteSize::read("1B"), Ok(ByteSize(1)));
+    }
+
+    #[test]
     fn what_is_shown_can_be_written_again() {
         for text in ["500ms", "30s", "90s", "5m", "1h"] {
             assert_eq!(Duration::read(text).unwrap().show(), text);

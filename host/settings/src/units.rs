@@ -119,6 +119,7 @@ mod tests {
             assert_eq!(show_duration(Duration::from_millis(value)), shown);
             assert_eq!(duration(shown), Ok(Duration::from_millis(value)));
         }
+        assert_eq!(show_duration(Duration::ZERO), "0ms");
         for (value, shown) in [(1000, "1000B"), (1 << 20, "1MiB"), (3 << 29, "1536MiB")] {
             assert_eq!(show_bytes(value), shown);
             assert_eq!(bytes(shown), Ok(value));
